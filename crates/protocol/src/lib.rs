@@ -1,0 +1,26 @@
+//! The shared language of Lode: identities, units, hardware, tasks, sessions, invites, proofs and the signed
+//! envelope that carries them.
+//!
+//! Pure: no I/O, no clock, no randomness, no async runtime. Whoever needs a time or entropy passes it in.
+//! Wire form is CBOR with numbered fields; names and numbers are never reused. JSON and TOML are for people
+//! (task specs, API bodies). What the chain must read is EIP-712 (see [`join`]) and nothing else is.
+
+pub mod assignment;
+pub mod cursor;
+pub mod descriptor;
+pub mod eip712;
+pub mod envelope;
+pub mod error_code;
+pub mod finding;
+pub mod hardware;
+pub mod hash;
+pub mod ids;
+pub mod join;
+pub mod keys;
+pub mod logs;
+pub mod proof;
+pub mod session;
+pub mod task;
+pub mod units;
+
+mod fixed_bytes;
