@@ -1,0 +1,365 @@
+//! What happened on chain, in our words. Events rebuild what the contracts do not enumerate.
+
+mod decode;
+
+use lode_protocol::hash::Digest;
+use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId, ValidatorId};
+use lode_protocol::proof::ProofClassId;
+use lode_protocol::units::Timestamp;
+
+use crate::amount::Amount;
+use crate::epoch::Epoch;
+use crate::revert::Refusal;
+
+pub(crate) use decode::decode;
+
+/// An event and where it stands. (block, index) orders all events of a history.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoggedEvent {
+    /// What happened.
+    pub event: ChainEvent,
+    /// Number of the block.
+    pub block: u64,
+    /// Hash of the block.
+    pub block_hash: Digest,
+    /// Hash of the transaction.
+    pub transaction: Digest,
+    /// Number of the event in its block.
+    pub index: u64,
+}
+
+/// An event of our contracts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ChainEvent {
+    /// A provider appeared.
+    ProviderRegistered {
+        /// The provider.
+        provider: ProviderId,
+    },
+    /// A provider's stake grew.
+    Staked {
+        /// The provider.
+        provider: ProviderId,
+        /// By how much.
+        amount: Amount,
+        /// To how much.
+        stake: Amount,
+    },
+    /// A provider takes stake out.
+    UnstakeRequested {
+        /// The provider.
+        provider: ProviderId,
+        /// How much.
+        amount: Amount,
+        /// Everything that is on its way out.
+        unbonding: Amount,
+        /// From when it can be withdrawn.
+        release_at: Timestamp,
+    },
+    /// A provider was paid its unbonded stake.
+    Withdrawn {
+        /// The provider.
+        provider: ProviderId,
+        /// How much.
+        amount: Amount,
+    },
+    /// A node serves a provider from now on.
+    NodeAdded {
+        /// The provider.
+        provider: ProviderId,
+        /// The node.
+        node: NodeId,
+        /// Units of compute.
+        units: u32,
+        /// Which registration of this key.
+        registration: u64,
+    },
+    /// A node serves nobody any more; its memberships and proofs are void.
+    NodeRemoved {
+        /// The provider.
+        provider: ProviderId,
+        /// The node.
+        node: NodeId,
+        /// The registration that ended.
+        registration: u64,
+    },
+    /// Explains the removal and addition before it.
+    NodeReplaced {
+        /// The provider.
+        provider: ProviderId,
+        /// The node that went.
+        old: NodeId,
+        /// The node that came.
+        new: NodeId,
+    },
+    /// An item of `AddNodes` was refused.
+    NodeAddFailed {
+        /// The provider named in the item.
+        provider: ProviderId,
+        /// The node named in the item.
+        node: NodeId,
+        /// Why.
+        reason: Refusal,
+    },
+    /// All unused authorisations of a provider are dead.
+    AuthorizationsRevoked {
+        /// The provider.
+        provider: ProviderId,
+        /// Its epoch of authorisations now.
+        authorization_epoch: u64,
+    },
+    /// A pool was created.
+    PoolCreated {
+        /// The pool.
+        pool: PoolId,
+        /// Its owner.
+        owner: Address,
+        /// Its orchestrator's key.
+        orchestrator: Address,
+        /// The token it pays in.
+        reward_token: Option<Address>,
+        /// Hash of its requirements.
+        requirements: Digest,
+        /// Most members at one time.
+        max_nodes: Option<u32>,
+        /// Where the requirements can be read.
+        uri: String,
+        /// Where its orchestrator listens.
+        endpoints: String,
+    },
+    /// A pool takes joins.
+    PoolStarted {
+        /// The pool.
+        pool: PoolId,
+    },
+    /// A pool is over.
+    PoolEnded {
+        /// The pool.
+        pool: PoolId,
+    },
+    /// A pool has another orchestrator key; what the old one signed is dead.
+    OrchestratorChanged {
+        /// The pool.
+        pool: PoolId,
+        /// The key that is dead.
+        previous: Address,
+        /// The key that counts.
+        current: Address,
+    },
+    /// A pool's orchestrator listens elsewhere.
+    EndpointsChanged {
+        /// The pool.
+        pool: PoolId,
+        /// Where.
+        endpoints: String,
+    },
+    /// A pool has other requirements.
+    RequirementsChanged {
+        /// The pool.
+        pool: PoolId,
+        /// Their hash.
+        requirements: Digest,
+        /// Where they can be read.
+        uri: String,
+    },
+    /// A pool is offered to another owner.
+    OwnershipTransferStarted {
+        /// The pool.
+        pool: PoolId,
+        /// Its owner.
+        owner: Address,
+        /// To whom it is offered; `None` takes the offer back.
+        pending: Option<Address>,
+    },
+    /// A pool has another owner.
+    OwnershipTransferred {
+        /// The pool.
+        pool: PoolId,
+        /// Who was.
+        previous: Address,
+        /// Who is.
+        current: Address,
+    },
+    /// A node is a member.
+    NodeJoined {
+        /// The pool.
+        pool: PoolId,
+        /// The node.
+        node: NodeId,
+        /// Its provider.
+        provider: ProviderId,
+        /// How often it has joined, this time included.
+        counter: u64,
+        /// The registration that joined.
+        registration: u64,
+    },
+    /// A join of a member: nothing changed, the wish is fulfilled.
+    NodeAlreadyMember {
+        /// The pool.
+        pool: PoolId,
+        /// The node.
+        node: NodeId,
+    },
+    /// An item of `JoinBatch` was refused.
+    JoinFailed {
+        /// The pool named in the item.
+        pool: PoolId,
+        /// The node named in the item.
+        node: NodeId,
+        /// Why.
+        reason: Refusal,
+    },
+    /// A node left.
+    NodeLeft {
+        /// The pool.
+        pool: PoolId,
+        /// The node.
+        node: NodeId,
+        /// Its join counter.
+        counter: u64,
+    },
+    /// A node was put out.
+    NodeEjected {
+        /// The pool.
+        pool: PoolId,
+        /// The node.
+        node: NodeId,
+        /// Its join counter.
+        counter: u64,
+    },
+    /// A node is kept out; a membership that it had ended with it.
+    NodeBanned {
+        /// The pool.
+        pool: PoolId,
+        /// The node.
+        node: NodeId,
+    },
+    /// A node may come back, by a new invite.
+    NodeUnbanned {
+        /// The pool.
+        pool: PoolId,
+        /// The node.
+        node: NodeId,
+    },
+    /// A provider's nodes do not count in this pool.
+    ProviderBanned {
+        /// The pool.
+        pool: PoolId,
+        /// The provider.
+        provider: ProviderId,
+    },
+    /// A provider's nodes count again in this pool.
+    ProviderUnbanned {
+        /// The pool.
+        pool: PoolId,
+        /// The provider.
+        provider: ProviderId,
+    },
+    /// A validator appeared.
+    ValidatorRegistered {
+        /// The validator.
+        validator: ValidatorId,
+        /// Its bond.
+        stake: Amount,
+        /// First epoch in which it counts.
+        active_from: Epoch,
+        /// Where it listens.
+        endpoint: String,
+    },
+    /// A validator's bond grew.
+    ValidatorStaked {
+        /// The validator.
+        validator: ValidatorId,
+        /// By how much.
+        amount: Amount,
+        /// To how much.
+        stake: Amount,
+        /// First epoch in which that counts.
+        active_from: Epoch,
+    },
+    /// A validator listens elsewhere.
+    ValidatorEndpointChanged {
+        /// The validator.
+        validator: ValidatorId,
+        /// Where.
+        endpoint: String,
+    },
+    /// A validator goes.
+    ValidatorExitRequested {
+        /// The validator.
+        validator: ValidatorId,
+        /// Last epoch in which it counts.
+        active_until: Epoch,
+        /// From when its bond can be withdrawn.
+        exit_at: Timestamp,
+    },
+    /// A validator was paid its bond.
+    ValidatorWithdrawn {
+        /// The validator.
+        validator: ValidatorId,
+        /// How much.
+        amount: Amount,
+    },
+    /// A validator committed.
+    Committed {
+        /// The epoch.
+        epoch: Epoch,
+        /// The validator.
+        validator: ValidatorId,
+        /// To what.
+        commitment: Digest,
+    },
+    /// A validator revealed its root.
+    Revealed {
+        /// The epoch.
+        epoch: Epoch,
+        /// The validator.
+        validator: ValidatorId,
+        /// The root.
+        root: Digest,
+        /// What its vote weighs.
+        weight: Amount,
+    },
+    /// More than two thirds revealed this root.
+    RootAccepted {
+        /// The epoch.
+        epoch: Epoch,
+        /// The root.
+        root: Digest,
+        /// What its votes weigh.
+        weight: Amount,
+        /// What all votes weigh.
+        total_weight: Amount,
+    },
+    /// A node's passing leaf was shown.
+    NodeProven {
+        /// The epoch.
+        epoch: Epoch,
+        /// The node.
+        node: NodeId,
+        /// Its hardware class.
+        class: ProofClassId,
+        /// GPUs proven at one instant.
+        gpu_count: u16,
+        /// GPU memory in GiB.
+        vram_gib: u32,
+        /// Last epoch in which it counts.
+        expiry_epoch: Epoch,
+    },
+    /// A node's failing leaf was shown.
+    NodeUnproven {
+        /// The epoch.
+        epoch: Epoch,
+        /// The node.
+        node: NodeId,
+    },
+    /// An item of `ProveBatch` was refused.
+    ProofFailed {
+        /// The epoch.
+        epoch: Epoch,
+        /// The node named in the item.
+        node: NodeId,
+        /// Why.
+        reason: Refusal,
+    },
+}

@@ -1,0 +1,241 @@
+//! From logs to events. A log of our contracts that does not decode is an error: skipping it would let a view differ
+//! from the chain without anybody noticing.
+
+use alloy::primitives::{Log as PrimitiveLog, U256};
+use alloy::rpc::types::Log;
+use alloy::sol_types::SolEventInterface as _;
+use lode_protocol::ids::{NodeId, PoolId, ProviderId, ValidatorId};
+use lode_protocol::proof::ProofClassId;
+use lode_protocol::units::Timestamp;
+
+use super::{ChainEvent, LoggedEvent};
+use crate::abi::ComputePools::ComputePoolsEvents as Pools;
+use crate::abi::ComputeRegistry::ComputeRegistryEvents as Registry;
+use crate::abi::ValidatorSet::ValidatorSetEvents as Validators;
+use crate::block::timestamp_of_seconds;
+use crate::convert::{amount, from_address, from_optional, from_word, to_address};
+use crate::deployment::Deployment;
+use crate::epoch::Epoch;
+use crate::error::ChainError;
+use crate::revert::Refusal;
+
+const OPERATION: &str = "read events";
+
+/// Reads a log. `None`: it is of another contract, or not in a block.
+pub(crate) fn decode(deployment: &Deployment, log: &Log) -> Result<Option<LoggedEvent>, ChainError> {
+    let (Some(block), Some(block_hash), Some(transaction), Some(index), false) =
+        (log.block_number, log.block_hash, log.transaction_hash, log.log_index, log.removed)
+    else {
+        return Ok(None);
+    };
+    let malformed = |error: alloy::sol_types::Error| ChainError::Malformed {
+        operation: OPERATION,
+        detail: format!("log {index} of block {block}: {error}"),
+    };
+    let of = |address| log.inner.address == to_address(address);
+    let raw: &PrimitiveLog = &log.inner;
+    let event = if of(deployment.registry) {
+        registry(Registry::decode_log(raw).map_err(malformed)?.data)?
+    } else if of(deployment.pools) {
+        pools(Pools::decode_log(raw).map_err(malformed)?.data)
+    } else if of(deployment.validators) {
+        validators(Validators::decode_log(raw).map_err(malformed)?.data)?
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(LoggedEvent {
+        event,
+        block,
+        block_hash: from_word(block_hash),
+        transaction: from_word(transaction),
+        index,
+    }))
+}
+
+fn provider(address: alloy::primitives::Address) -> ProviderId {
+    ProviderId(from_address(address))
+}
+
+fn node(address: alloy::primitives::Address) -> NodeId {
+    NodeId(from_address(address))
+}
+
+fn validator(address: alloy::primitives::Address) -> ValidatorId {
+    ValidatorId(from_address(address))
+}
+
+fn time(seconds: U256) -> Timestamp {
+    timestamp_of_seconds(seconds.saturating_to())
+}
+
+fn registry(event: Registry) -> Result<ChainEvent, ChainError> {
+    Ok(match event {
+        Registry::ProviderRegistered(e) => ChainEvent::ProviderRegistered { provider: provider(e.provider) },
+        Registry::Staked(e) => ChainEvent::Staked {
+            provider: provider(e.provider),
+            amount: amount(OPERATION, e.amount)?,
+            stake: amount(OPERATION, e.stake)?,
+        },
+        Registry::UnstakeRequested(e) => ChainEvent::UnstakeRequested {
+            provider: provider(e.provider),
+            amount: amount(OPERATION, e.amount)?,
+            unbonding: amount(OPERATION, e.unbonding)?,
+            release_at: time(e.releaseAt),
+        },
+        Registry::Withdrawn(e) => {
+            ChainEvent::Withdrawn { provider: provider(e.provider), amount: amount(OPERATION, e.amount)? }
+        }
+        Registry::NodeAdded(e) => ChainEvent::NodeAdded {
+            provider: provider(e.provider),
+            node: node(e.node),
+            units: e.units,
+            registration: e.registration.to(),
+        },
+        Registry::NodeRemoved(e) => ChainEvent::NodeRemoved {
+            provider: provider(e.provider),
+            node: node(e.node),
+            registration: e.registration.to(),
+        },
+        Registry::NodeReplaced(e) => {
+            ChainEvent::NodeReplaced { provider: provider(e.provider), old: node(e.oldNode), new: node(e.newNode) }
+        }
+        Registry::NodeAddFailed(e) => ChainEvent::NodeAddFailed {
+            provider: provider(e.provider),
+            node: node(e.node),
+            reason: Refusal::of_selector(e.reason.0),
+        },
+        Registry::AuthorizationsRevoked(e) => ChainEvent::AuthorizationsRevoked {
+            provider: provider(e.provider),
+            authorization_epoch: e.authorizationEpoch.to(),
+        },
+    })
+}
+
+fn pools(event: Pools) -> ChainEvent {
+    match event {
+        Pools::PoolCreated(e) => ChainEvent::PoolCreated {
+            pool: PoolId(e.poolId),
+            owner: from_address(e.owner),
+            orchestrator: from_address(e.orchestrator),
+            reward_token: from_optional(e.rewardToken),
+            requirements: from_word(e.requirementsHash),
+            max_nodes: (e.maxNodes != 0).then_some(e.maxNodes),
+            uri: e.uri,
+            endpoints: e.endpoints,
+        },
+        Pools::PoolStarted(e) => ChainEvent::PoolStarted { pool: PoolId(e.poolId) },
+        Pools::PoolEnded(e) => ChainEvent::PoolEnded { pool: PoolId(e.poolId) },
+        Pools::OrchestratorChanged(e) => ChainEvent::OrchestratorChanged {
+            pool: PoolId(e.poolId),
+            previous: from_address(e.previous),
+            current: from_address(e.current),
+        },
+        Pools::EndpointsChanged(e) => {
+            ChainEvent::EndpointsChanged { pool: PoolId(e.poolId), endpoints: e.endpoints }
+        }
+        Pools::RequirementsChanged(e) => ChainEvent::RequirementsChanged {
+            pool: PoolId(e.poolId),
+            requirements: from_word(e.requirementsHash),
+            uri: e.uri,
+        },
+        Pools::OwnershipTransferStarted(e) => ChainEvent::OwnershipTransferStarted {
+            pool: PoolId(e.poolId),
+            owner: from_address(e.owner),
+            pending: from_optional(e.pendingOwner),
+        },
+        Pools::OwnershipTransferred(e) => ChainEvent::OwnershipTransferred {
+            pool: PoolId(e.poolId),
+            previous: from_address(e.previous),
+            current: from_address(e.current),
+        },
+        Pools::NodeJoined(e) => ChainEvent::NodeJoined {
+            pool: PoolId(e.poolId),
+            node: node(e.node),
+            provider: provider(e.provider),
+            counter: e.counter,
+            registration: e.registration.to(),
+        },
+        Pools::NodeAlreadyMember(e) => {
+            ChainEvent::NodeAlreadyMember { pool: PoolId(e.poolId), node: node(e.node) }
+        }
+        Pools::JoinFailed(e) => ChainEvent::JoinFailed {
+            pool: PoolId(e.poolId),
+            node: node(e.node),
+            reason: Refusal::of_selector(e.reason.0),
+        },
+        Pools::NodeLeft(e) => {
+            ChainEvent::NodeLeft { pool: PoolId(e.poolId), node: node(e.node), counter: e.counter }
+        }
+        Pools::NodeEjected(e) => {
+            ChainEvent::NodeEjected { pool: PoolId(e.poolId), node: node(e.node), counter: e.counter }
+        }
+        Pools::NodeBanned(e) => ChainEvent::NodeBanned { pool: PoolId(e.poolId), node: node(e.node) },
+        Pools::NodeUnbanned(e) => ChainEvent::NodeUnbanned { pool: PoolId(e.poolId), node: node(e.node) },
+        Pools::ProviderBanned(e) => {
+            ChainEvent::ProviderBanned { pool: PoolId(e.poolId), provider: provider(e.provider) }
+        }
+        Pools::ProviderUnbanned(e) => {
+            ChainEvent::ProviderUnbanned { pool: PoolId(e.poolId), provider: provider(e.provider) }
+        }
+    }
+}
+
+fn validators(event: Validators) -> Result<ChainEvent, ChainError> {
+    Ok(match event {
+        Validators::ValidatorRegistered(e) => ChainEvent::ValidatorRegistered {
+            validator: validator(e.validator),
+            stake: amount(OPERATION, e.stake)?,
+            active_from: Epoch(e.activeFrom),
+            endpoint: e.endpoint,
+        },
+        Validators::ValidatorStaked(e) => ChainEvent::ValidatorStaked {
+            validator: validator(e.validator),
+            amount: amount(OPERATION, e.amount)?,
+            stake: amount(OPERATION, e.stake)?,
+            active_from: Epoch(e.activeFrom),
+        },
+        Validators::EndpointChanged(e) => {
+            ChainEvent::ValidatorEndpointChanged { validator: validator(e.validator), endpoint: e.endpoint }
+        }
+        Validators::ExitRequested(e) => ChainEvent::ValidatorExitRequested {
+            validator: validator(e.validator),
+            active_until: Epoch(e.activeUntil),
+            exit_at: time(e.exitAt),
+        },
+        Validators::Withdrawn(e) => ChainEvent::ValidatorWithdrawn {
+            validator: validator(e.validator),
+            amount: amount(OPERATION, e.amount)?,
+        },
+        Validators::Committed(e) => ChainEvent::Committed {
+            epoch: Epoch(e.epoch),
+            validator: validator(e.validator),
+            commitment: from_word(e.commitment),
+        },
+        Validators::Revealed(e) => ChainEvent::Revealed {
+            epoch: Epoch(e.epoch),
+            validator: validator(e.validator),
+            root: from_word(e.root),
+            weight: amount(OPERATION, e.weight)?,
+        },
+        Validators::RootAccepted(e) => ChainEvent::RootAccepted {
+            epoch: Epoch(e.epoch),
+            root: from_word(e.root),
+            weight: amount(OPERATION, e.weight)?,
+            total_weight: amount(OPERATION, e.totalWeight)?,
+        },
+        Validators::NodeProven(e) => ChainEvent::NodeProven {
+            epoch: Epoch(e.epoch),
+            node: node(e.node),
+            class: ProofClassId(e.classId),
+            gpu_count: e.gpuCount,
+            vram_gib: e.vramGib,
+            expiry_epoch: Epoch(e.expiryEpoch),
+        },
+        Validators::NodeUnproven(e) => ChainEvent::NodeUnproven { epoch: Epoch(e.epoch), node: node(e.node) },
+        Validators::ProofFailed(e) => ChainEvent::ProofFailed {
+            epoch: Epoch(e.epoch),
+            node: node(e.node),
+            reason: Refusal::of_selector(e.reason.0),
+        },
+    })
+}

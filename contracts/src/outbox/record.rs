@@ -1,0 +1,77 @@
+//! What the store holds of an intent. Numbered fields: older records stay readable.
+
+use lode_protocol::hash::Digest;
+use lode_protocol::ids::{Address, ChainId};
+use minicbor::{Decode, Encode};
+
+use super::OutboxError;
+use crate::deployment::Deployment;
+use crate::intent::Intent;
+use crate::port::Fees;
+
+/// Whose intents these are. A record is never sent with another key or to other contracts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub(crate) struct Owner {
+    #[n(0)]
+    pub(crate) sender: Address,
+    #[n(1)]
+    pub(crate) chain: ChainId,
+    #[n(2)]
+    pub(crate) registry: Address,
+}
+
+impl Owner {
+    pub(crate) fn new(sender: Address, deployment: &Deployment) -> Self {
+        Owner { sender, chain: deployment.chain_id, registry: deployment.registry }
+    }
+}
+
+/// An intent and, once it was signed, its transaction.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub(crate) struct Record {
+    #[n(0)]
+    pub(crate) owner: Owner,
+    #[n(1)]
+    pub(crate) intent: Intent,
+    #[n(2)]
+    pub(crate) flight: Option<Flight>,
+}
+
+/// A signed transaction: durable before it is sent.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub(crate) struct Flight {
+    #[n(0)]
+    pub(crate) nonce: u64,
+    #[n(1)]
+    pub(crate) gas_limit: u64,
+    #[n(2)]
+    pub(crate) fees: Fees,
+    /// Hashes of all versions of the transaction, latest last: any of them may be the one that is mined.
+    #[n(3)]
+    pub(crate) attempts: Vec<Digest>,
+    /// Bytes of the latest version.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Record {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match minicbor::encode(self, &mut bytes) {
+            Ok(()) => bytes,
+            Err(error) => match error.into_write() {
+                Some(infallible) => match infallible {},
+                None => Vec::new(), // our derived encoders raise no error of their own
+            },
+        }
+    }
+
+    pub(crate) fn from_bytes(key: u64, bytes: &[u8], owner: &Owner) -> Result<Self, OutboxError> {
+        let record: Record = minicbor::decode(bytes)
+            .map_err(|error| OutboxError::Malformed { key, detail: error.to_string() })?;
+        if record.owner != *owner {
+            return Err(OutboxError::Foreign { key });
+        }
+        Ok(record)
+    }
+}

@@ -1,0 +1,166 @@
+//! Contract errors by name. All custom errors of all contracts are known from the embedded ABI files.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::OnceLock;
+
+use alloy::dyn_abi::{DynSolValue, JsonAbiExt as _};
+use alloy::json_abi::Error as ErrorAbi;
+
+use crate::artifact::Artifact;
+
+/// `Error(string)`: a plain `require` with a message.
+const PLAIN_ERROR: [u8; 4] = [0x08, 0xc3, 0x79, 0xa0];
+/// `Panic(uint256)`: a failed assertion, an overflow.
+const PANIC: [u8; 4] = [0x4e, 0x48, 0x7b, 0x71];
+
+/// Why a contract refused a call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Revert {
+    /// Name of the contract's error, like `WrongCounter`; `Error`, `Panic` or `Unknown` when it is none of ours.
+    pub name: String,
+    /// Name and arguments, for people.
+    pub detail: String,
+}
+
+impl fmt::Display for Revert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl Revert {
+    /// Reads the data that a reverted call returned.
+    pub fn decode(data: &[u8]) -> Self {
+        let Some((selector, arguments)) = data.split_first_chunk::<4>() else {
+            return Revert { name: "Unknown".to_owned(), detail: "it gave no reason".to_owned() };
+        };
+        if let Some(error) = known_errors().get(selector) {
+            let values = error.abi_decode_input(arguments).unwrap_or_default();
+            let shown: Vec<String> = error
+                .inputs
+                .iter()
+                .zip(&values)
+                .map(|(parameter, value)| format!("{}: {}", parameter.name, show(value)))
+                .collect();
+            return Revert { name: error.name.clone(), detail: format!("{}({})", error.name, shown.join(", ")) };
+        }
+        match *selector {
+            PLAIN_ERROR => {
+                let text = alloy::sol_types::decode_revert_reason(data).unwrap_or_default();
+                Revert { name: "Error".to_owned(), detail: cut(&text) }
+            }
+            PANIC => {
+                let text = alloy::sol_types::decode_revert_reason(data).unwrap_or_default();
+                Revert { name: "Panic".to_owned(), detail: cut(&text) }
+            }
+            other => Revert {
+                name: "Unknown".to_owned(),
+                detail: format!("an error that none of our contracts declares (0x{})", hex::encode(other)),
+            },
+        }
+    }
+}
+
+/// Why a contract refused one item of a batch: the error's selector, and its name where it is one of ours.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// First four bytes of the error's hash.
+    pub selector: [u8; 4],
+    /// The error's name.
+    pub name: Option<String>,
+}
+
+impl Refusal {
+    /// The refusal with this selector.
+    pub fn of_selector(selector: [u8; 4]) -> Self {
+        Refusal { selector, name: known_errors().get(&selector).map(|error| error.name.clone()) }
+    }
+
+    /// The refusal named like a contract's error; `None` when no contract declares it.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let (selector, error) = known_errors().iter().find(|(_, error)| error.name == name)?;
+        Some(Refusal { selector: *selector, name: Some(error.name.clone()) })
+    }
+
+    /// Whether it is this error.
+    pub fn is(&self, name: &str) -> bool {
+        self.name.as_deref() == Some(name)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => f.write_str(name),
+            None => write!(f, "0x{}", hex::encode(self.selector)),
+        }
+    }
+}
+
+fn known_errors() -> &'static HashMap<[u8; 4], ErrorAbi> {
+    static ERRORS: OnceLock<HashMap<[u8; 4], ErrorAbi>> = OnceLock::new();
+    ERRORS.get_or_init(|| {
+        Artifact::all()
+            .into_iter()
+            .flat_map(|artifact| artifact.abi.errors().cloned().collect::<Vec<_>>())
+            .map(|error| (error.selector().0, error))
+            .collect()
+    })
+}
+
+fn show(value: &DynSolValue) -> String {
+    match value {
+        DynSolValue::Address(address) => address.to_checksum(None),
+        DynSolValue::Uint(number, _) => number.to_string(),
+        DynSolValue::Int(number, _) => number.to_string(),
+        DynSolValue::Bool(flag) => flag.to_string(),
+        DynSolValue::String(text) => format!("{:?}", cut(text)),
+        // The contracts name parameters by short strings in a word.
+        DynSolValue::FixedBytes(word, size) => {
+            let text: Vec<u8> = word.iter().take(*size).copied().take_while(|byte| *byte != 0).collect();
+            match String::from_utf8(text) {
+                Ok(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => text,
+                _ => format!("0x{}", hex::encode(word.get(..*size).unwrap_or_default())),
+            }
+        }
+        other => cut(&format!("{other:?}")),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(200).filter(|character| !character.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contract_error_is_read_with_its_name_and_arguments() {
+        let refusal = Refusal::of_name("WrongCounter").unwrap();
+        let mut data = refusal.selector.to_vec();
+        for word in [1u8, 2, 3, 4] {
+            data.extend([0; 31]);
+            data.push(word);
+        }
+        let revert = Revert::decode(&data);
+        assert_eq!(revert.name, "WrongCounter");
+        assert_eq!(
+            revert.detail,
+            "WrongCounter(poolId: 1, node: 0x0000000000000000000000000000000000000002, expected: 3, given: 4)"
+        );
+        assert_eq!(Refusal::of_selector(refusal.selector), refusal);
+    }
+
+    #[test]
+    fn strange_revert_data_is_unknown_and_never_panics() {
+        assert_eq!(Revert::decode(&[]).name, "Unknown");
+        assert_eq!(Revert::decode(&[1, 2, 3]).name, "Unknown");
+        assert_eq!(Revert::decode(&[0xff; 40]).name, "Unknown");
+        assert_eq!(Revert::decode(&PLAIN_ERROR).name, "Error");
+        // A known selector with cut arguments still has its name.
+        let selector = Refusal::of_name("WrongCounter").unwrap().selector;
+        assert_eq!(Revert::decode(&selector).name, "WrongCounter");
+    }
+}

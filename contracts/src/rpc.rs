@@ -1,0 +1,107 @@
+//! The real chain: JSON-RPC over HTTP. Every request has a deadline; every failure is classified.
+
+mod reader;
+mod transport;
+mod writer;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lode_protocol::ids::{ChainId, ValidatorId};
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::block::ChainCursor;
+use crate::convert::to_address;
+use crate::deployment::Deployment;
+use crate::epoch::EpochTiming;
+use crate::error::ChainError;
+use crate::record::StakingTerms;
+pub(crate) use transport::{CallRequest, Transport};
+pub(crate) use writer::{sign, unsigned};
+
+/// How to talk to the chain's RPC.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RpcConfig {
+    /// HTTP(S) URL. May carry a key: it is never logged.
+    pub url: String,
+    /// Longest wait for an answer.
+    pub timeout: Duration,
+    /// Most calls in one request.
+    pub batch_size: usize,
+    /// Most blocks in one request for events.
+    pub max_range: u64,
+}
+
+impl RpcConfig {
+    /// The usual limits.
+    pub fn new(url: impl Into<String>) -> Self {
+        RpcConfig { url: url.into(), timeout: Duration::from_secs(10), batch_size: 100, max_range: 2000 }
+    }
+}
+
+impl std::fmt::Debug for RpcConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RpcConfig").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// The contracts of one deployment, behind an RPC.
+#[derive(Debug)]
+pub struct RpcChain {
+    transport: Transport,
+    deployment: Deployment,
+    max_range: u64,
+    verified: OnceCell<()>,
+    timing: OnceCell<EpochTiming>,
+    terms: OnceCell<StakingTerms>,
+    known_validators: Mutex<Option<KnownValidators>>,
+}
+
+/// Who ever registered as a validator, up to a block.
+#[derive(Debug, Clone)]
+struct KnownValidators {
+    seen: ChainCursor,
+    ids: BTreeSet<ValidatorId>,
+}
+
+impl RpcChain {
+    /// Prepares the connection; does no I/O. A rustls crypto provider must be installed.
+    pub fn new(config: RpcConfig, deployment: Deployment) -> Result<Self, ChainError> {
+        deployment.validate().map_err(|error| ChainError::Invalid { detail: error.to_string() })?;
+        Ok(RpcChain {
+            max_range: config.max_range.max(1),
+            transport: Transport::new(&config)?,
+            deployment,
+            verified: OnceCell::new(),
+            timing: OnceCell::new(),
+            terms: OnceCell::new(),
+            known_validators: Mutex::new(None),
+        })
+    }
+
+    /// The transport, once it is known to serve the right chain.
+    async fn verified(&self) -> Result<&Transport, ChainError> {
+        self.verified.get_or_try_init(|| self.check()).await?;
+        Ok(&self.transport)
+    }
+
+    /// Asks for the chain's id and for code at every address.
+    async fn check(&self) -> Result<(), ChainError> {
+        let got = self.transport.chain_id().await?;
+        let expected = self.deployment.chain_id;
+        if got != expected {
+            return Err(ChainError::WrongChain { expected, got });
+        }
+        for (contract, address) in self.deployment.contracts() {
+            if !self.transport.has_code(to_address(address)).await? {
+                return Err(ChainError::NoContract { contract, address });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The id of the chain behind an RPC, for those who have no deployment yet.
+pub async fn chain_id(config: &RpcConfig) -> Result<ChainId, ChainError> {
+    Transport::new(config)?.chain_id().await
+}

@@ -1,0 +1,349 @@
+//! The task that owns the swarm: carries out commands, matches dials to their callers, hands out incoming streams,
+//! and ends connections that stopped answering.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use libp2p::core::transport::ListenerId;
+use libp2p::swarm::dial_opts::DialOpts;
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId as SwarmId, DialError, ListenError, NetworkBehaviour, Swarm, SwarmEvent,
+};
+use libp2p::{PeerId, Stream, identify, ping};
+use lode_protocol::ids::Address;
+use lode_protocol::keys::SigningKey;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::admission::{Admission, Refused};
+use super::state::{ConnectionId, ConnectionState, Connections};
+use super::substreams::{Inbound, OpenRequest, Substreams};
+use super::transport::stack;
+use super::{Connection, EndpointConfig, IncomingStream};
+use crate::address::PeerAddress;
+use crate::error::NetworkError;
+use crate::frame::{FramedStream, Side};
+use crate::identity::{address_of, keypair};
+use crate::metrics::{ByDirection, Direction, NetworkMetrics};
+use crate::protocol::Protocol;
+
+/// What handles ask of the owner.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Dial { address: PeerAddress, expected: Address, reply: oneshot::Sender<Result<Connection, NetworkError>> },
+    Open { connection: ConnectionId, protocol: Protocol, reply: oneshot::Sender<Result<Stream, NetworkError>> },
+    Accept { protocol: Protocol, sender: mpsc::Sender<IncomingStream> },
+}
+
+#[derive(NetworkBehaviour)]
+struct Behaviour {
+    admission: Admission,
+    substreams: Substreams,
+    ping: ping::Behaviour,
+    identify: identify::Behaviour,
+}
+
+struct PendingDial {
+    address: PeerAddress,
+    expected: Address,
+    reply: oneshot::Sender<Result<Connection, NetworkError>>,
+}
+
+struct Open {
+    state: Arc<ConnectionState>,
+    peer: PeerId,
+    direction: Direction,
+}
+
+/// Owns the swarm; see [`EndpointTask::run`].
+#[must_use = "the endpoint works only while this task runs"]
+pub struct EndpointTask {
+    swarm: Swarm<Behaviour>,
+    commands: mpsc::Receiver<Command>,
+    closing: mpsc::UnboundedReceiver<ConnectionId>,
+    connections: Arc<Connections>,
+    by_id: HashMap<ConnectionId, SwarmId>,
+    open: HashMap<SwarmId, Open>,
+    dials: HashMap<SwarmId, PendingDial>,
+    acceptors: HashMap<Protocol, mpsc::Sender<IncomingStream>>,
+    metrics: NetworkMetrics,
+    addresses: Vec<PeerAddress>,
+}
+
+impl std::fmt::Debug for EndpointTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EndpointTask").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl EndpointTask {
+    pub(crate) async fn bind(
+        config: &EndpointConfig,
+        key: &SigningKey,
+        metrics: NetworkMetrics,
+        commands: mpsc::Receiver<Command>,
+        connections: Arc<Connections>,
+        closing: mpsc::UnboundedReceiver<ConnectionId>,
+    ) -> Result<Self, NetworkError> {
+        let keypair = keypair(key)?;
+        let own = keypair.public().to_peer_id();
+        let ping = ping::Config::new().with_interval(config.ping_interval).with_timeout(config.ping_timeout);
+        let identify = identify::Config::new("/lode/1".to_owned(), keypair.public())
+            .with_agent_version(config.agent.clone())
+            .with_cache_size(0)
+            .with_hide_listen_addrs(true);
+        let behaviour = Behaviour {
+            admission: Admission::new(config.limits, metrics.clone()),
+            substreams: Substreams::default(),
+            ping: ping::Behaviour::new(ping),
+            identify: identify::Behaviour::new(identify),
+        };
+        let swarm_config = libp2p::swarm::Config::with_tokio_executor()
+            .with_idle_connection_timeout(config.idle_timeout)
+            .with_max_negotiating_inbound_streams(config.limits.streams_per_connection);
+        let swarm = Swarm::new(stack(config, &keypair)?, behaviour, own, swarm_config);
+        let mut task = Self {
+            swarm,
+            commands,
+            closing,
+            connections,
+            by_id: HashMap::new(),
+            open: HashMap::new(),
+            dials: HashMap::new(),
+            acceptors: HashMap::new(),
+            metrics,
+            addresses: Vec::new(),
+        };
+        task.listen(config, own).await?;
+        Ok(task)
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<PeerAddress> {
+        self.addresses.clone()
+    }
+
+    async fn listen(&mut self, config: &EndpointConfig, own: PeerId) -> Result<(), NetworkError> {
+        let failed = |address: &PeerAddress, reason: String| NetworkError::Listen { address: address.to_string(), reason };
+        let mut waiting: HashMap<ListenerId, &PeerAddress> = HashMap::new();
+        for address in &config.listen {
+            let id = self.swarm.listen_on(address.multiaddr().clone());
+            waiting.insert(id.map_err(|error| failed(address, error.to_string()))?, address);
+        }
+        let mut bound = HashSet::new();
+        while bound.len() < waiting.len() {
+            match self.swarm.select_next_some().await {
+                SwarmEvent::NewListenAddr { listener_id, address } => {
+                    bound.insert(listener_id);
+                    self.addresses.push(PeerAddress::from_parts(address, Some(own)));
+                }
+                SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                    let reason = reason.err().map_or("it was closed".to_owned(), |error| error.to_string());
+                    if let Some(address) = waiting.get(&listener_id) {
+                        return Err(failed(address, reason));
+                    }
+                }
+                other => self.on_event(other),
+            }
+        }
+        Ok(())
+    }
+
+    /// Works until `shutdown` or until no handle is left, then closes everything.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => break,
+                },
+                Some(id) = self.closing.recv() => {
+                    if let Some(swarm_id) = self.by_id.get(&id) {
+                        self.swarm.close_connection(*swarm_id);
+                    }
+                }
+                event = self.swarm.select_next_some() => self.on_event(event),
+            }
+        }
+        self.connections.close_all(&NetworkError::closed("this program is stopping"));
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Dial { address, expected, reply } => self.dial(PendingDial { address, expected, reply }),
+            Command::Open { connection, protocol, reply } => {
+                let swarm_id = self.by_id.get(&connection);
+                // Without the connection the request is dropped, which its caller reads as "gone".
+                if let Some((swarm_id, open)) = swarm_id.and_then(|id| Some((*id, self.open.get(id)?))) {
+                    open.state.mark_used();
+                    let request = OpenRequest { protocol, reply };
+                    self.swarm.behaviour_mut().substreams.open(open.peer, swarm_id, request);
+                }
+            }
+            Command::Accept { protocol, sender } => {
+                self.acceptors.insert(protocol, sender);
+                self.swarm.behaviour_mut().substreams.accept(protocol);
+            }
+        }
+    }
+
+    fn dial(&mut self, dial: PendingDial) {
+        // A new port for each dial: reusing the listener's makes a quick reconnect collide with TIME_WAIT.
+        let place = dial.address.multiaddr().clone();
+        let options = DialOpts::unknown_peer_id().address(place).allocate_new_port().build();
+        let id = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => {
+                self.dials.insert(id, dial);
+            }
+            Err(error) => {
+                let error = dial_error(&dial, &error);
+                let _ = dial.reply.send(Err(error));
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Substreams(inbound)) => self.on_inbound(inbound),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result: Err(failure), .. })) => {
+                self.on_ping_failure(connection, &failure);
+            }
+            SwarmEvent::Behaviour(
+                BehaviourEvent::Ping(_) | BehaviourEvent::Identify(_) | BehaviourEvent::Admission(_),
+            ) => {}
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                let direction = if endpoint.is_dialer() { Direction::Outgoing } else { Direction::Incoming };
+                self.on_established(peer_id, connection_id, direction);
+            }
+            SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
+                let Some(open) = self.open.remove(&connection_id) else { return };
+                let seen = cause.map_or("the peer ended the connection".to_owned(), |cause| cause.to_string());
+                open.state.close_for(NetworkError::closed(seen));
+                self.by_id.remove(&open.state.id);
+                self.connections.remove(open.state.id);
+                self.metrics.connections.get_or_create(&ByDirection { direction: open.direction }).dec();
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                if let Some(dial) = self.dials.remove(&connection_id) {
+                    let error = dial_error(&dial, &error);
+                    let _ = dial.reply.send(Err(error));
+                }
+            }
+            SwarmEvent::IncomingConnectionError { error, .. } => {
+                // Limits count their own refusals; the rest are handshakes that failed.
+                if !matches!(error, ListenError::Denied { .. }) {
+                    self.metrics.refuse("handshake-failed");
+                }
+                tracing::debug!(%error, "an incoming connection was not established");
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener had an error and goes on"),
+            SwarmEvent::ListenerClosed { reason, addresses, .. } => {
+                tracing::error!(?reason, ?addresses, "a listener ended: peers cannot connect there until a restart");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_established(&mut self, peer: PeerId, swarm_id: SwarmId, direction: Direction) {
+        let Some(state) = self.swarm.behaviour().admission.state(swarm_id) else {
+            self.swarm.close_connection(swarm_id);
+            return;
+        };
+        self.metrics.connections.get_or_create(&ByDirection { direction }).inc();
+        self.by_id.insert(state.id, swarm_id);
+        self.connections.insert(state.clone());
+        self.open.insert(swarm_id, Open { state: state.clone(), peer, direction });
+        let Some(dial) = self.dials.remove(&swarm_id) else { return };
+        let result = if state.peer == dial.expected {
+            Ok(Connection { id: state.id, peer: state.peer })
+        } else {
+            Err(mismatch(&dial, &state.peer.to_string()))
+        };
+        let refused = result.as_ref().err().cloned();
+        if dial.reply.send(result).is_err() {
+            self.connections.close(state.id, NetworkError::closed("nobody waits for it any more"));
+        } else if let Some(error) = refused {
+            self.connections.close(state.id, error);
+        }
+    }
+
+    fn on_inbound(&mut self, inbound: Inbound) {
+        let Inbound { connection, protocol, stream } = inbound;
+        let Some(state) = self.open.get(&connection).map(|open| open.state.clone()) else { return };
+        state.mark_used();
+        let incoming = IncomingStream {
+            peer: state.peer,
+            connection: state.id,
+            stream: FramedStream::new(stream, protocol, Side::Accepter, state),
+        };
+        let sent = self.acceptors.get(&protocol).map(|acceptor| acceptor.try_send(incoming));
+        match sent {
+            Some(Ok(())) => {}
+            Some(Err(mpsc::error::TrySendError::Closed(_))) => {
+                self.acceptors.remove(&protocol);
+                self.swarm.behaviour_mut().substreams.stop_accepting(protocol);
+                self.metrics.streams_dropped.inc();
+            }
+            Some(Err(mpsc::error::TrySendError::Full(_))) | None => {
+                self.metrics.streams_dropped.inc();
+            }
+        }
+    }
+
+    fn on_ping_failure(&mut self, connection: SwarmId, failure: &ping::Failure) {
+        if matches!(failure, ping::Failure::Unsupported) {
+            return;
+        }
+        if let Some(open) = self.open.get(&connection) {
+            tracing::debug!(peer = %open.state.peer, %failure, "keep-alive failed");
+            open.state.close_for(NetworkError::KeepaliveFailed);
+            self.swarm.close_connection(connection);
+        }
+    }
+}
+
+fn mismatch(dial: &PendingDial, got: &str) -> NetworkError {
+    NetworkError::PeerMismatch {
+        address: dial.address.to_string(),
+        expected: dial.expected.to_string(),
+        got: got.to_owned(),
+    }
+}
+
+fn dial_error(dial: &PendingDial, error: &DialError) -> NetworkError {
+    let address = dial.address.to_string();
+    match error {
+        DialError::WrongPeerId { obtained, .. } => {
+            let got = address_of(obtained).map_or_else(|| obtained.to_string(), |address| address.to_string());
+            mismatch(dial, &got)
+        }
+        DialError::Denied { cause } => denied(cause),
+        DialError::Transport(errors) => {
+            let reasons: Vec<String> = errors.iter().map(|(_, error)| deepest(error)).collect();
+            NetworkError::Dial { address, reason: reasons.join("; ") }
+        }
+        DialError::LocalPeerId { .. } => NetworkError::Dial { address, reason: "this is our own address".to_owned() },
+        DialError::NoAddresses | DialError::DialPeerConditionFalse(_) | DialError::Aborted => {
+            NetworkError::Dial { address, reason: error.to_string() }
+        }
+    }
+}
+
+fn denied(cause: &ConnectionDenied) -> NetworkError {
+    match cause.downcast_ref::<Refused>() {
+        Some(Refused("unsupported-key")) => NetworkError::UnsupportedPeer,
+        Some(refused) => NetworkError::Denied { reason: refused.to_string() },
+        None => NetworkError::Denied { reason: cause.to_string() },
+    }
+}
+
+/// The innermost cause: the layers around it say only that they failed.
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

@@ -1,0 +1,30 @@
+//! What every Lode program shares, so that whoever knows one program knows all of them.
+//!
+//! Owns: configuration loading, logs, the health endpoints, supervised tasks and shutdown, exit codes,
+//! findings, listeners, files that must be private or atomic, and the clock that feeds the pure cores.
+//! Does not own: anything about pools, nodes or tasks. It depends on no other room of the house.
+
+pub mod backoff;
+pub mod clock;
+pub mod config;
+pub mod exit;
+pub mod files;
+pub mod finding;
+pub mod health;
+pub mod listen;
+pub mod problem;
+pub mod run;
+pub mod shutdown;
+pub mod tasks;
+pub mod telemetry;
+pub mod text;
+
+pub use backoff::{Backoff, BackoffPolicy};
+pub use clock::Clock;
+pub use exit::{Exit, ExitError};
+pub use finding::{Code, Finding, FindingSet, Severity};
+pub use health::{Condition, Health, Pulse};
+pub use problem::Problem;
+pub use run::{Program, install_crypto_provider, run_program};
+pub use shutdown::{Cause, Shutdown};
+pub use tasks::TaskGroup;

@@ -1,0 +1,198 @@
+//! What a heartbeat changes.
+//!
+//! All checks come first and change nothing; then the beat is applied as a whole. Order of the checks: standing,
+//! session, epoch, boot, sequence, completeness, consent.
+
+use lode_protocol::descriptor::NodeDescriptor;
+use lode_protocol::hash::Digest;
+use lode_protocol::ids::NodeId;
+use lode_protocol::session::{Consent, Heartbeat};
+
+use super::Core;
+use super::admission::ConsentVerdict;
+use super::effect::{Action, Answer};
+use super::error::Rejected;
+use super::event::Link;
+use super::node::{Node, Standing};
+use super::session::{LastBeat, ejected};
+
+/// What a beat amounts to.
+enum Verdict {
+    New(Option<Consent>),
+    /// Answered before; it is answered again and changes nothing.
+    Again,
+    /// A new beat of a session that another one has replaced.
+    SecondProcess,
+}
+
+impl Core {
+    pub(crate) fn beat(
+        &mut self,
+        id: NodeId,
+        digest: Digest,
+        beat: Heartbeat,
+        descriptor: Option<&NodeDescriptor>,
+        link: Link,
+    ) -> Result<(), Rejected> {
+        match self.judge_beat(&id, digest, &beat)? {
+            Verdict::Again => {
+                self.plan_reply(id, link.connection, beat.sequence, digest);
+                Ok(())
+            }
+            Verdict::SecondProcess => {
+                self.strike(&id);
+                let confirmed = self.nodes.get(&id).is_some_and(|node| node.conflict.is_confirmed());
+                let refusal = if confirmed { self.conflicted() } else { unknown_session() };
+                let answer = Answer::Refused(refusal);
+                self.act(Action::Reply { connection: link.connection, node: id, answer });
+                Ok(())
+            }
+            Verdict::New(consent) => {
+                self.plan_reply(id, link.connection, beat.sequence, digest);
+                self.apply_beat(&id, digest, beat, descriptor, link, consent);
+                Ok(())
+            }
+        }
+    }
+
+    fn judge_beat(&self, id: &NodeId, digest: Digest, beat: &Heartbeat) -> Result<Verdict, Rejected> {
+        let node = self.nodes.get(id).ok_or_else(unknown_session)?;
+        let Some(session) = &node.session else {
+            return match &node.standing {
+                Standing::Ejected { message, .. } => Err(ejected(message)),
+                Standing::Joining(_)
+                | Standing::Member(_)
+                | Standing::Draining { .. }
+                | Standing::Leaving { .. }
+                | Standing::Gone => Err(unknown_session()),
+            };
+        };
+        if session.id != beat.session {
+            return judge_foreign_session(node, beat);
+        }
+        if beat.epoch != self.epoch {
+            return Err(Rejected::unauthenticated(
+                "session/wrong-epoch",
+                format!("the beat names term {}, this is term {}", beat.epoch, self.epoch),
+                "open a new session",
+            )
+            .reopening());
+        }
+        if beat.boot != session.boot {
+            return Err(Rejected::unauthenticated(
+                "session/stale-boot",
+                format!("the session belongs to start {} of the worker, the beat to {}", session.boot, beat.boot),
+                "open a new session",
+            )
+            .reopening());
+        }
+        match session.last {
+            Some(last) if beat.sequence == last.sequence && digest == last.digest => return Ok(Verdict::Again),
+            Some(last) if beat.sequence == last.sequence => {
+                return Err(Rejected::unauthenticated(
+                    "session/replay",
+                    format!("beat {} has been answered with other contents", beat.sequence),
+                    "number every beat once",
+                ));
+            }
+            Some(last) if beat.sequence < last.sequence => {
+                return Err(Rejected::unauthenticated(
+                    "session/stale",
+                    format!("beat {} came after beat {}", beat.sequence, last.sequence),
+                    "number beats upwards; nothing needs to be done about a delayed one",
+                ));
+            }
+            Some(_) => {}
+            None if !beat.complete => {
+                return Err(Rejected::unauthenticated(
+                    "session/incomplete",
+                    "the first beat of a session must tell everything that runs",
+                    "send a complete beat",
+                ));
+            }
+            None => {}
+        }
+        let consent = match &beat.consent {
+            None => None,
+            Some(consent) => match self.judge_consent(node, consent)? {
+                ConsentVerdict::New => Some(consent.clone()),
+                ConsentVerdict::Known => None,
+            },
+        };
+        Ok(Verdict::New(consent))
+    }
+
+    fn apply_beat(
+        &mut self,
+        id: &NodeId,
+        digest: Digest,
+        beat: Heartbeat,
+        descriptor: Option<&NodeDescriptor>,
+        link: Link,
+        consent: Option<Consent>,
+    ) {
+        self.touch(id);
+        if let Some(descriptor) = descriptor {
+            self.describe(id, descriptor);
+        }
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        let mut first = false;
+        let mut newly_observed = false;
+        if let Some(session) = &mut node.session {
+            first = session.last.is_none();
+            newly_observed = session.last.is_none_or(|last| last.observed != beat.observed);
+            session.link = Some(link);
+            session.last = Some(LastBeat { sequence: beat.sequence, digest, observed: beat.observed });
+        }
+        node.usage = Some(beat.usage);
+        let mut findings = beat.findings;
+        findings.truncate(Heartbeat::MAX_FINDINGS);
+        if *node.findings != *findings {
+            node.findings = findings.into_boxed_slice();
+        }
+        let gpus_changed = node.hardware.observe(&beat.gpus);
+        if gpus_changed || first {
+            self.reindex(id);
+            self.wake(id);
+        }
+        if let Some(observed) = beat.observed.filter(|_| newly_observed) {
+            self.observe_generation(id, observed);
+        }
+        if beat.complete {
+            self.reconcile(id, &beat.assignments);
+        }
+        for report in beat.assignments {
+            self.report(id, report);
+        }
+        if let Some(observed) = beat.observed.filter(|_| newly_observed) {
+            self.settle_never_started(id, observed);
+        }
+        if let Some(consent) = consent {
+            self.accept_consent(id, consent);
+        }
+        if first || gpus_changed {
+            self.pass_trial(id);
+            self.evaluate_admission(id);
+        }
+    }
+}
+
+fn judge_foreign_session(node: &Node, beat: &Heartbeat) -> Result<Verdict, Rejected> {
+    let Some(old) = node.superseded.filter(|old| old.id == beat.session) else {
+        return Err(unknown_session());
+    };
+    // A beat that the old session has had is a delayed copy, not a sign of life.
+    if old.last.is_some_and(|last| beat.sequence <= last) {
+        return Err(unknown_session());
+    }
+    Ok(Verdict::SecondProcess)
+}
+
+fn unknown_session() -> Rejected {
+    Rejected::unauthenticated(
+        "session/unknown",
+        "this orchestrator does not know the session",
+        "open a new session; keep running what runs",
+    )
+    .reopening()
+}

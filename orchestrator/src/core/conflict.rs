@@ -1,0 +1,92 @@
+//! Two processes with one key.
+//!
+//! A restart looks like: silence, a hello with a higher boot counter, nothing from before. Two processes look different:
+//! both speak. Evidence is a *new* beat in a superseded session, or a hello with a lower boot counter while the session
+//! lives. One piece may be a message that was under way during a restart; a second one within a lease confirms the
+//! conflict. It heals when no evidence has come for a lease.
+//!
+//! `None → Suspected (first evidence) → Confirmed (second within a lease) → None (a lease of calm)`
+
+use lode_protocol::error_code::ErrorCode;
+use lode_protocol::finding::Finding;
+use lode_protocol::ids::NodeId;
+use lode_protocol::units::Millis;
+
+use super::Core;
+use super::effect::Action;
+use super::timers::{Timer, after};
+
+const CODE: &str = "node/conflicted";
+
+/// What is known about a second process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Conflict {
+    None,
+    Suspected { at: Millis },
+    Confirmed { last: Millis },
+}
+
+impl Conflict {
+    pub(crate) fn is_confirmed(self) -> bool {
+        match self {
+            Conflict::Confirmed { .. } => true,
+            Conflict::None | Conflict::Suspected { .. } => false,
+        }
+    }
+
+    fn with_evidence(self, now: Millis, lease: Millis) -> Conflict {
+        match self {
+            Conflict::Suspected { at } if now.0.saturating_sub(at.0) <= lease.0 => Conflict::Confirmed { last: now },
+            Conflict::None | Conflict::Suspected { .. } => Conflict::Suspected { at: now },
+            Conflict::Confirmed { .. } => Conflict::Confirmed { last: now },
+        }
+    }
+}
+
+impl Core {
+    /// Records evidence of a second process.
+    pub(crate) fn strike(&mut self, id: &NodeId) {
+        let now = self.now.monotonic;
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        let before = node.conflict;
+        let lease = node.terms.lost_after;
+        node.conflict = before.with_evidence(now, lease);
+        if node.conflict.is_confirmed() && !before.is_confirmed() {
+            self.timers.set(after(now, lease), Timer::Conflict(*id));
+            self.scratch.shown.insert(*id);
+            self.reindex(id);
+            self.act(Action::RaiseFinding(Finding::error(
+                CODE,
+                id.to_string(),
+                "Two processes use the key of this node. Nothing is placed on it.",
+                "Stop one of the two, or replace the node's key if you know of one process only.",
+            )));
+        }
+    }
+
+    pub(crate) fn conflict_due(&mut self, id: &NodeId) {
+        let now = self.now.monotonic;
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        let Conflict::Confirmed { last } = node.conflict else { return };
+        let heals_at = after(last, node.terms.lost_after);
+        if heals_at > now {
+            self.timers.set(heals_at, Timer::Conflict(*id));
+            return;
+        }
+        self.heal(id);
+    }
+
+    /// Ends a conflict.
+    pub(crate) fn heal(&mut self, id: &NodeId) {
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        if !node.conflict.is_confirmed() {
+            node.conflict = Conflict::None;
+            return;
+        }
+        node.conflict = Conflict::None;
+        self.scratch.shown.insert(*id);
+        self.reindex(id);
+        self.wake(id);
+        self.act(Action::ClearFinding { code: ErrorCode::new(CODE), subject: id.to_string() });
+    }
+}

@@ -1,0 +1,232 @@
+//! How a node gets out: drained, ejected, or by its own wish; and how it gets back in.
+//!
+//! Drain moves services one by one: the successor runs before the old one is stopped. Leaving is a drain that ends on
+//! chain. Ejecting stops everything at once; the node is refused afterwards.
+
+use lode_protocol::assignment::{AssignmentState, Reason};
+use lode_protocol::ids::{AssignmentId, NodeId};
+use lode_protocol::join::{LeaveStatement, pools_domain};
+use lode_protocol::session::Leave;
+use lode_protocol::task::TaskKind;
+use lode_protocol::units::{Millis, Timestamp};
+
+use super::Core;
+use super::admission::{Admission, Phase as AdmissionPhase};
+use super::effect::Action;
+use super::error::Rejected;
+use super::event::{BatchOnDrain, Link, MembershipState};
+use super::node::{Known, Standing, Trial};
+use super::task::{Goal, Phase};
+use super::timers::{Timer, after};
+
+/// A leave goes to the chain at the latest this long before its signature expires.
+const LEAVE_MARGIN: Millis = Millis::seconds(120);
+
+impl Core {
+    pub(crate) fn drain(&mut self, id: &NodeId, batch: BatchOnDrain) -> Result<(), Rejected> {
+        let node = self.nodes.get(id).ok_or_else(|| no_node(id))?;
+        let move_batch = match batch {
+            BatchOnDrain::Finish => false,
+            BatchOnDrain::Move => true,
+        };
+        match &node.standing {
+            Standing::Member(_) | Standing::Draining { .. } => {}
+            Standing::Leaving { .. } => return Ok(()),
+            Standing::Joining(_) | Standing::Ejected { .. } | Standing::Gone => return Err(not_member(id)),
+        }
+        self.stand(id, Standing::Draining { move_batch });
+        self.scratch.push.insert(*id);
+        self.empty_node(id, move_batch);
+        Ok(())
+    }
+
+    /// Moves away what runs on a node.
+    fn empty_node(&mut self, id: &NodeId, move_batch: bool) {
+        let active = self.nodes.get(id).map(|node| node.active.clone()).unwrap_or_default();
+        for assignment in active {
+            let Some(known) = self.assignments.get(&assignment).filter(|known| known.is_wanted()) else { continue };
+            let runs = known.state == AssignmentState::Running;
+            let Some(task) = self.tasks.get(&assignment.replica.task) else { continue };
+            match (task.spec.kind, task.goal) {
+                (TaskKind::Batch, _) if !move_batch => {}
+                (TaskKind::Service, Goal::Run) if runs => self.move_service(&assignment),
+                (TaskKind::Batch | TaskKind::Service, _) => self.withdraw(&assignment, Reason::Drained),
+            }
+        }
+    }
+
+    fn move_service(&mut self, id: &AssignmentId) {
+        let Some(replica) = self.replica_mut(&id.replica) else { return };
+        if replica.phase != (Phase::Placed { incarnation: id.incarnation }) {
+            return;
+        }
+        if replica.leaving.is_some() {
+            // Its predecessor still runs elsewhere: this one need not be waited for.
+            self.withdraw(id, Reason::Drained);
+            return;
+        }
+        replica.leaving = Some(id.incarnation);
+        self.set_replica_phase(&id.replica, Phase::Waiting);
+    }
+
+    pub(crate) fn undrain(&mut self, id: &NodeId) -> Result<(), Rejected> {
+        let node = self.nodes.get(id).ok_or_else(|| no_node(id))?;
+        match &node.standing {
+            Standing::Draining { .. } => {}
+            Standing::Member(_) => return Ok(()),
+            Standing::Joining(_) | Standing::Leaving { .. } | Standing::Ejected { .. } | Standing::Gone => {
+                return Err(Rejected::conflict(
+                    "node/not-drained",
+                    format!("node {id} is not being drained"),
+                    "only a drained node can be undrained; readmit an ejected one",
+                ));
+            }
+        }
+        let active = node.active.clone();
+        self.stand(id, Standing::Member(Trial::Passed));
+        self.scratch.push.insert(*id);
+        for assignment in active {
+            let Some(replica) = self.replica_mut(&assignment.replica) else { continue };
+            let waits = match replica.phase {
+                Phase::Waiting | Phase::BackOff { .. } => true,
+                Phase::Placed { .. } | Phase::Succeeded | Phase::Failed | Phase::Idle => false,
+            };
+            if waits && replica.leaving == Some(assignment.incarnation) {
+                replica.leaving = None;
+                self.set_replica_phase(&assignment.replica, Phase::Placed { incarnation: assignment.incarnation });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn eject(&mut self, id: &NodeId, message: String) -> Result<(), Rejected> {
+        let node = self.nodes.get(id).ok_or_else(|| no_node(id))?;
+        match &node.standing {
+            Standing::Ejected { .. } => return Ok(()),
+            Standing::Joining(_)
+            | Standing::Member(_)
+            | Standing::Draining { .. }
+            | Standing::Leaving { .. }
+            | Standing::Gone => {}
+        }
+        // A join may be under way, and unknown is not "no": then the chain is told as well.
+        let submit = match node.facts.membership {
+            Known::Unknown => true,
+            Known::Is(membership) => match membership.state {
+                MembershipState::Member { .. } => true,
+                MembershipState::Never
+                | MembershipState::Left
+                | MembershipState::Ejected
+                | MembershipState::Banned => false,
+            },
+        };
+        self.stand(id, Standing::Ejected { message, at: self.now.wall });
+        self.withdraw_all(id, Reason::Ejected);
+        self.scratch.push.insert(*id);
+        if submit {
+            self.act(Action::SubmitEject { node: *id });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn readmit(&mut self, id: &NodeId) -> Result<(), Rejected> {
+        let node = self.nodes.get(id).ok_or_else(|| no_node(id))?;
+        let banned = match node.facts.membership {
+            Known::Unknown => false,
+            Known::Is(membership) => membership.state == MembershipState::Banned,
+        };
+        if banned {
+            return Err(Rejected::conflict(
+                "node/banned",
+                format!("node {id} is banned on chain"),
+                "lift the ban on chain first",
+            ));
+        }
+        match &node.standing {
+            Standing::Ejected { .. } | Standing::Gone => {}
+            Standing::Joining(Admission { phase, .. }) => match phase {
+                AdmissionPhase::CoolingDown { .. } | AdmissionPhase::GaveUp { .. } => {}
+                AdmissionPhase::Waiting { .. }
+                | AdmissionPhase::Invited { .. }
+                | AdmissionPhase::Consented { .. } => return Ok(()),
+            },
+            Standing::Member(_) => return Ok(()),
+            Standing::Draining { .. } | Standing::Leaving { .. } => {
+                return Err(Rejected::conflict(
+                    "node/not-ejected",
+                    format!("node {id} was not ejected"),
+                    "undrain a drained node",
+                ));
+            }
+        }
+        self.resume(id);
+        Ok(())
+    }
+
+    pub(crate) fn leave(&mut self, id: &NodeId, leave: Leave, _link: Link) -> Result<(), Rejected> {
+        let node = self.nodes.get(id).ok_or_else(|| no_node(id))?;
+        match &node.standing {
+            Standing::Leaving { leave: known, .. } if *known == leave => return Ok(()),
+            Standing::Member(_) | Standing::Draining { .. } | Standing::Leaving { .. } => {}
+            Standing::Joining(_) | Standing::Ejected { .. } | Standing::Gone => return Err(not_member(id)),
+        }
+        if let Known::Is(membership) = node.facts.membership
+            && membership.join_counter != leave.counter
+        {
+            return Err(Rejected::conflict(
+                "leave/counter-mismatch",
+                format!("the leave is of membership {}, this is membership {}", leave.counter, membership.join_counter),
+                "sign a leave of the present membership",
+            ));
+        }
+        let deadline = Timestamp(leave.deadline.saturating_mul(1_000));
+        if deadline < self.now.wall {
+            return Err(Rejected::conflict("leave/expired", "the leave has expired", "sign a new one"));
+        }
+        let statement =
+            LeaveStatement { pool: self.config.pool, node: *id, counter: leave.counter, deadline: leave.deadline };
+        let domain = pools_domain(self.config.chain, self.config.pools_contract);
+        if leave.signature.recover(&statement.digest(&domain)) != Ok(id.0) {
+            return Err(Rejected::denied(
+                "leave/bad-signature",
+                "the leave is not signed by the node's key",
+                "sign it with the node's key for this chain, contract and pool",
+            ));
+        }
+        self.stand(id, Standing::Leaving { leave, submitted: false });
+        self.scratch.push.insert(*id);
+        self.arm_leave(id);
+        self.empty_node(id, true);
+        self.leave_if_empty(id);
+        Ok(())
+    }
+
+    pub(crate) fn arm_leave(&mut self, id: &NodeId) {
+        let Some(Standing::Leaving { leave, submitted: false }) = self.nodes.get(id).map(|node| &node.standing) else {
+            return;
+        };
+        let latest = Timestamp(leave.deadline.saturating_mul(1_000)).minus(LEAVE_MARGIN);
+        let wait = latest.since(self.now.wall);
+        self.timers.set(after(self.now.monotonic, wait), Timer::Leave(*id));
+    }
+
+    pub(crate) fn submit_leave(&mut self, id: &NodeId) {
+        let Some(Standing::Leaving { leave, submitted }) = self.nodes.get_mut(id).map(|node| &mut node.standing) else {
+            return;
+        };
+        if std::mem::replace(submitted, true) {
+            return;
+        }
+        let leave = leave.clone();
+        self.scratch.nodes.insert(*id);
+        self.act(Action::SubmitLeave { node: *id, leave });
+    }
+}
+
+fn no_node(id: &NodeId) -> Rejected {
+    Rejected::not_found("node/not-found", format!("there is no node {id}"), "list the nodes to see their ids")
+}
+
+fn not_member(id: &NodeId) -> Rejected {
+    Rejected::conflict("node/not-member", format!("node {id} is not a member of the pool"), "wait until it has joined")
+}

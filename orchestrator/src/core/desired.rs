@@ -1,0 +1,155 @@
+//! The desired set of a node and the messages that carry it.
+//!
+//! The set is derived: the node's wanted assignments. Its generation grows once per step in which it changed. An answer
+//! carries the whole set unless the worker said that it works towards this very generation; nothing is sent before the
+//! worker has told what it runs.
+
+use lode_protocol::assignment::{AssignmentState, Reason};
+use lode_protocol::hash::Digest;
+use lode_protocol::ids::{AssignmentId, Generation, NodeId, Sequence};
+use lode_protocol::session::{Channel, Desired, Instruction, Membership, Order};
+use lode_protocol::units::Millis;
+
+use super::Core;
+use super::admission::{Admission, Phase};
+use super::assignment::Wanted;
+use super::effect::{Action, Answer};
+use super::event::ConnectionId;
+use super::node::{Node, Standing};
+use super::timers::{Timer, after};
+
+/// An answer that is owed; it is written at the end of the step, when everything has settled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwedReply {
+    node: NodeId,
+    connection: ConnectionId,
+    sequence: Sequence,
+    request: Digest,
+}
+
+impl Core {
+    pub(crate) fn plan_reply(
+        &mut self,
+        node: NodeId,
+        connection: ConnectionId,
+        sequence: Sequence,
+        request: Digest,
+    ) {
+        self.scratch.reply = Some(OwedReply { node, connection, sequence, request });
+    }
+
+    /// Takes an assignment out of the desired set.
+    pub(crate) fn withdraw(&mut self, id: &AssignmentId, reason: Reason) {
+        let Some(assignment) = self.assignments.get_mut(id).filter(|assignment| assignment.is_wanted()) else { return };
+        let node_id = assignment.node;
+        let Some(node) = self.nodes.get(&node_id) else { return };
+        assignment.wanted = Wanted::No { reason, generation: node.generation.next() };
+        let grace = self.tasks.get(&id.replica.task).map_or(Millis(0), |task| task.spec.stop_grace);
+        let due = after(after(self.now.monotonic, grace), self.config.terms.start_deadline);
+        self.timers.set(due, Timer::Stop(*id));
+        self.scratch.desired.insert(node_id);
+        self.scratch.assignments.insert(*id);
+        self.decide(id, AssignmentState::Stopping, reason, "");
+    }
+
+    /// Takes everything of a node out of its desired set.
+    pub(crate) fn withdraw_all(&mut self, id: &NodeId, reason: Reason) {
+        let active = self.nodes.get(id).map(|node| node.active.clone()).unwrap_or_default();
+        for assignment in active {
+            self.withdraw(&assignment, reason);
+        }
+    }
+
+    /// Counts up the generations of all sets that changed in this step.
+    pub(crate) fn bump_generations(&mut self) {
+        let changed = std::mem::take(&mut self.scratch.desired);
+        for id in changed {
+            let Some(node) = self.nodes.get_mut(&id) else { continue };
+            node.generation = node.generation.next();
+            self.scratch.progress.insert(id);
+            self.scratch.push.insert(id);
+        }
+    }
+
+    /// Writes the answer that is owed and the pushes that are due.
+    pub(crate) fn write_messages(&mut self) {
+        if let Some(owed) = self.scratch.reply.take() {
+            self.scratch.push.remove(&owed.node);
+            let observed = self.observed(&owed.node);
+            let channel = Channel::Reply { sequence: owed.sequence, request: owed.request };
+            if let Some(answer) = self.instruction(&owed.node, channel, observed) {
+                self.act(Action::Reply { connection: owed.connection, node: owed.node, answer });
+            }
+        }
+        let pushes = std::mem::take(&mut self.scratch.push);
+        for id in pushes {
+            let observed = self.observed(&id);
+            let Some(session) = self.nodes.get_mut(&id).and_then(|node| node.session.as_mut()) else { continue };
+            let Some(connection) = session.pushable().filter(|_| session.has_reported()) else { continue };
+            session.pushes = session.pushes.next();
+            let channel = Channel::Push { sequence: session.pushes };
+            if let Some(answer) = self.instruction(&id, channel, observed) {
+                self.act(Action::Push { connection, node: id, answer });
+            }
+        }
+    }
+
+    fn observed(&self, id: &NodeId) -> Option<Generation> {
+        self.nodes.get(id)?.session.as_ref()?.last?.observed
+    }
+
+    fn instruction(&mut self, id: &NodeId, channel: Channel, observed: Option<Generation>) -> Option<Answer> {
+        let terms = self.beat_terms();
+        let membership = self.membership(id);
+        let desired = self.desired(id, observed);
+        let epoch = self.epoch;
+        let fresh = self.chain_is_fresh();
+        let node = self.nodes.get_mut(id)?;
+        let invite = match &node.standing {
+            Standing::Joining(Admission { phase: Phase::Invited { invite }, .. }) if fresh => Some(*invite),
+            Standing::Joining(_)
+            | Standing::Member(_)
+            | Standing::Draining { .. }
+            | Standing::Leaving { .. }
+            | Standing::Ejected { .. }
+            | Standing::Gone => None,
+        };
+        node.terms = terms;
+        let session = node.session.as_mut()?;
+        session.told_member |= membership == Membership::Member;
+        let instruction = Instruction {
+            session: session.id,
+            epoch,
+            channel,
+            terms,
+            desired,
+            membership,
+            invite: None,
+            log_requests: Vec::new(),
+        };
+        Some(Answer::Instruction { instruction: Box::new(instruction), invite })
+    }
+
+    fn desired(&self, id: &NodeId, observed: Option<Generation>) -> Desired {
+        match self.nodes.get(id) {
+            Some(node) if node.has_reported() && observed != Some(node.generation) => {
+                Desired::Full { generation: node.generation, orders: self.orders(node) }
+            }
+            Some(_) | None => Desired::Unchanged,
+        }
+    }
+
+    fn orders(&self, node: &Node) -> Vec<Order> {
+        let wanted = node.active.iter().filter_map(|id| {
+            let assignment = self.assignments.get(id).filter(|assignment| assignment.is_wanted())?;
+            let task = self.tasks.get(&id.replica.task)?;
+            Some(Order {
+                id: *id,
+                spec: task.spec.clone(),
+                gpus: assignment.gpus.clone(),
+                pinned_image: task.pinned_image.clone(),
+            })
+        });
+        wanted.collect()
+    }
+}

@@ -1,0 +1,233 @@
+//! What the core wants done.
+//!
+//! Persist before you send, by construction: the driver commits `changes` and `occurrences` in one transaction and only
+//! then releases `actions`, in order. If the commit fails, nothing is released and the program stops (the core is ahead
+//! of the store; a restart recovers).
+
+use lode_protocol::assignment::{AssignmentState, Reason};
+use lode_protocol::error_code::ErrorCode;
+use lode_protocol::finding::Finding;
+use lode_protocol::ids::{AssignmentId, NodeId, TaskId};
+use lode_protocol::join::Invite;
+use lode_protocol::keys::EthereumSignature;
+use lode_protocol::session::{Granted, Instruction, Leave};
+use lode_protocol::units::Timestamp;
+use serde::Serialize;
+
+use super::error::Rejected;
+use super::event::ConnectionId;
+use super::view::{NodeState, TaskState};
+
+/// Everything that follows from one event.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Effects {
+    /// To be durable before anything else happens.
+    pub changes: Vec<Change>,
+    /// Entries of the event log, to be durable with the changes.
+    pub occurrences: Vec<Occurrence>,
+    /// To be done afterwards, in order.
+    pub actions: Vec<Action>,
+}
+
+impl Effects {
+    /// Whether nothing follows.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.occurrences.is_empty() && self.actions.is_empty()
+    }
+}
+
+/// Tables of the core's durable state.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Table {
+    /// One row: the epoch.
+    Meta,
+    /// Identity and standing, by node id.
+    Nodes,
+    /// Boot counter and generation, by node id: small, because they change more often.
+    Progress,
+    /// Tasks, by task id.
+    Tasks,
+    /// Replicas that are not as a new one is, by task id ‖ replica.
+    Replicas,
+    /// Assignments, by task id ‖ replica ‖ incarnation.
+    Assignments,
+}
+
+impl Table {
+    /// All tables.
+    pub const ALL: [Table; 6] =
+        [Table::Meta, Table::Nodes, Table::Progress, Table::Tasks, Table::Replicas, Table::Assignments];
+
+    /// The table's name in the store; never changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Table::Meta => "core_meta",
+            Table::Nodes => "core_nodes",
+            Table::Progress => "core_progress",
+            Table::Tasks => "core_tasks",
+            Table::Replicas => "core_replicas",
+            Table::Assignments => "core_assignments",
+        }
+    }
+}
+
+/// One row to write or delete.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Where.
+    pub table: Table,
+    /// Which row.
+    pub key: Vec<u8>,
+    /// Its new value; `None` deletes it.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Body of an answer; the shell signs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// To a hello.
+    Granted(Granted),
+    /// To a beat, or unasked. `invite` is to be signed and put into `instruction.invite`, which the core leaves empty;
+    /// so are the log requests.
+    Instruction {
+        /// The body.
+        instruction: Box<Instruction>,
+        /// An invite to sign for it.
+        invite: Option<Invite>,
+    },
+    /// A refusal that nevertheless changed something (the core noticed a second process with the node's key).
+    Refused(Rejected),
+}
+
+/// Something to do once the changes are durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Answer a message over the connection it came from.
+    Reply {
+        /// Over which.
+        connection: ConnectionId,
+        /// To whom.
+        node: NodeId,
+        /// What.
+        answer: Answer,
+    },
+    /// Send unasked, over a connection that can. If it is gone, drop it: the next beat's answer says the same.
+    Push {
+        /// Over which.
+        connection: ConnectionId,
+        /// To whom.
+        node: NodeId,
+        /// What.
+        answer: Answer,
+    },
+    /// Tell the core everything the chain knows about this node ([`super::event::Event::ChainNode`],
+    /// `ChainMembership`, `ChainProven`) and every later change of it. May come twice.
+    FollowNode(NodeId),
+    /// Stop following; the node is forgotten.
+    UnfollowNode(NodeId),
+    /// Put a join into the outbox (idempotent by node and counter). The shell signs the invite again.
+    SubmitJoin {
+        /// The invite that was consented to.
+        invite: Invite,
+        /// The node's consent, verified.
+        consent: EthereumSignature,
+    },
+    /// Put an ejection into the outbox (idempotent by node while it is a member).
+    SubmitEject {
+        /// Whom.
+        node: NodeId,
+    },
+    /// Put a leave by signature into the outbox (idempotent by node and counter).
+    SubmitLeave {
+        /// Who leaves.
+        node: NodeId,
+        /// The node's statement, verified.
+        leave: Leave,
+    },
+    /// Answer to `TaskSubmitted`: the task's id, which is an older one where the idempotency key was known.
+    TaskAccepted {
+        /// The task.
+        task: TaskId,
+        /// Whether it was made by this event.
+        created: bool,
+    },
+    /// A condition holds from now on; one per code and subject.
+    RaiseFinding(Finding),
+    /// A condition does not hold any longer.
+    ClearFinding {
+        /// Its code.
+        code: ErrorCode,
+        /// Its subject.
+        subject: String,
+    },
+}
+
+/// One entry of the event log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Occurrence {
+    /// When, by the orchestrator's clock.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub kind: OccurrenceKind,
+}
+
+/// What happened, for people and their programs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum OccurrenceKind {
+    /// The orchestrator took office.
+    Started {
+        /// Its term.
+        epoch: u64,
+    },
+    /// A node's lifecycle moved.
+    Node {
+        /// Which.
+        node: NodeId,
+        /// Before.
+        from: Option<NodeState>,
+        /// Now.
+        to: NodeState,
+        /// Why, in words.
+        message: String,
+    },
+    /// A task's state moved.
+    Task {
+        /// Which.
+        task: TaskId,
+        /// Before.
+        from: Option<TaskState>,
+        /// Now.
+        to: TaskState,
+    },
+    /// A task is gone.
+    TaskDeleted {
+        /// Which.
+        task: TaskId,
+    },
+    /// An assignment's state moved.
+    Assignment {
+        /// Which.
+        assignment: AssignmentId,
+        /// On which node.
+        node: NodeId,
+        /// Before.
+        from: Option<AssignmentState>,
+        /// Now.
+        to: AssignmentState,
+        /// Why.
+        reason: Option<Reason>,
+        /// The worker's words.
+        detail: String,
+    },
+    /// A report about an assignment that has ended or never was; it changed nothing.
+    ReportRefused {
+        /// Which.
+        assignment: AssignmentId,
+        /// From which node.
+        node: NodeId,
+        /// What it claimed.
+        claimed: AssignmentState,
+    },
+}

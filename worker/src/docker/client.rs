@@ -1,0 +1,371 @@
+//! The engine calls, each with a deadline.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::errors::Error;
+use bollard::exec::{CreateExecOptions, StartExecOptions};
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, NetworkCreateRequest};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
+    ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder, WaitContainerOptions,
+};
+use bollard::{API_DEFAULT_VERSION, Docker};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use lode_protocol::envelope::Realm;
+use lode_protocol::ids::AssignmentId;
+use lode_protocol::logs::LogLine;
+use lode_protocol::task::PullPolicy;
+use lode_protocol::units::Millis;
+use tokio::sync::OnceCell;
+
+use super::failure::{During, classify, is_missing, is_unchanged};
+use super::labels::Ownership;
+use super::logs::LineCutter;
+use super::plan::{Blueprint, GpuAccess, Hardening, container_name};
+use super::image;
+use crate::core::effect::ContainerPlan;
+use crate::core::event::{ContainerId, EngineFailure, Exit, Observed, ObservedState};
+use crate::engine::{Engine, LogQuery};
+
+/// Time an ordinary call may take.
+const CALL: Duration = Duration::from_secs(60);
+/// Time a ping may take.
+const PING: Duration = Duration::from_secs(10);
+/// Time a pull may go without any progress.
+const PULL_SILENCE: Duration = Duration::from_secs(300);
+
+/// How to reach the engine and what containers are like.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Its socket.
+    pub socket: PathBuf,
+    /// Whose containers.
+    pub ownership: Ownership,
+    /// In which pool.
+    pub realm: Realm,
+    /// Limits for every task.
+    pub hardening: Hardening,
+    /// How GPUs are passed through.
+    pub access: GpuAccess,
+}
+
+/// A Docker engine behind a unix socket. Connects at the first call; after a restart of the engine the next call works.
+#[derive(Debug)]
+pub struct DockerEngine {
+    config: EngineConfig,
+    client: OnceCell<Docker>,
+}
+
+impl DockerEngine {
+    /// Touches nothing yet.
+    pub fn new(config: EngineConfig) -> Self {
+        Self { config, client: OnceCell::new() }
+    }
+
+    /// The client, once the engine's API version is known (bollard would otherwise send none).
+    async fn docker(&self) -> Result<&Docker, EngineFailure> {
+        let connect = async {
+            let path = self.config.socket.to_string_lossy();
+            let docker = Docker::connect_with_unix(&path, CALL.as_secs(), API_DEFAULT_VERSION)?;
+            within(PING, docker.negotiate_version()).await
+        };
+        self.client.get_or_try_init(|| connect).await.map_err(|error| classify(&error, During::Other))
+    }
+
+    async fn inspect(&self, container: &ContainerId) -> Result<ContainerInspectResponse, Error> {
+        let docker = self.docker_or_timeout().await?;
+        within(CALL, docker.inspect_container(&container.0, None::<InspectContainerOptions>)).await
+    }
+
+    async fn docker_or_timeout(&self) -> Result<&Docker, Error> {
+        self.docker().await.map_err(|_| Error::RequestTimeoutError)
+    }
+
+    async fn find_image(&self, reference: &str) -> Result<Option<String>, EngineFailure> {
+        let docker = self.docker().await?;
+        match within(CALL, docker.inspect_image(reference)).await {
+            Ok(found) => {
+                let digest = image::repository_digest(reference, &found.repo_digests.unwrap_or_default());
+                Ok(digest.or(found.id))
+            }
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(classify(&error, During::Other)),
+        }
+    }
+
+    async fn fetch(&self, reference: &str) -> Result<(), EngineFailure> {
+        let docker = self.docker().await?;
+        let (name, tag) = image::split(reference);
+        let options = CreateImageOptionsBuilder::default().from_image(&name).tag(&tag).build();
+        let mut progress = Box::pin(docker.create_image(Some(options), None, None));
+        loop {
+            match tokio::time::timeout(PULL_SILENCE, progress.next()).await {
+                Err(_) => return Err(EngineFailure::PullFailed(format!("no progress for {PULL_SILENCE:?}"))),
+                Ok(None) => return Ok(()),
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(error))) => return Err(classify(&error, During::Pull)),
+            }
+        }
+    }
+
+    async fn containers(
+        &self,
+        filter: &HashMap<String, Vec<String>>,
+    ) -> Result<Vec<ContainerSummary>, EngineFailure> {
+        let docker = self.docker().await?;
+        let options = ListContainersOptionsBuilder::default().all(true).filters(filter).build();
+        within(CALL, docker.list_containers(Some(options))).await.map_err(|error| classify(&error, During::Other))
+    }
+
+    async fn observe(&self, summary: ContainerSummary) -> Result<Option<Observed>, EngineFailure> {
+        let Some(id) = summary.id else { return Ok(None) };
+        let container = ContainerId(id);
+        let assignment = Ownership::assignment(&summary.labels.unwrap_or_default());
+        match self.inspect(&container).await {
+            Ok(inspected) => Ok(Some(Observed { container, assignment, state: observed_state(&inspected) })),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(classify(&error, During::Other)),
+        }
+    }
+
+    async fn create_network(&self, plan: &ContainerPlan) -> Result<(), EngineFailure> {
+        let docker = self.docker().await?;
+        let request = NetworkCreateRequest {
+            name: self.config.ownership.name(&plan.id),
+            driver: Some("bridge".to_owned()),
+            labels: Some(self.config.ownership.labels(&plan.id, plan.attempt)),
+            ..Default::default()
+        };
+        within(CALL, docker.create_network(request)).await.map_err(|error| classify(&error, During::Create))?;
+        Ok(())
+    }
+
+    async fn image_environment(&self, reference: &str) -> Result<Vec<String>, EngineFailure> {
+        let docker = self.docker().await?;
+        match within(CALL, docker.inspect_image(reference)).await {
+            Ok(found) => Ok(found.config.and_then(|config| config.env).unwrap_or_default()),
+            Err(error) if is_missing(&error) => Err(EngineFailure::ImageNotFound(error.to_string())),
+            Err(error) => Err(classify(&error, During::Create)),
+        }
+    }
+}
+
+/// Runs a call with a deadline; a passed deadline is a silent engine.
+async fn within<T>(deadline: Duration, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(deadline, call).await.unwrap_or(Err(Error::RequestTimeoutError))
+}
+
+fn observed_state(inspected: &ContainerInspectResponse) -> ObservedState {
+    let Some(state) = &inspected.state else { return ObservedState::Created };
+    match state.status {
+        Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD) => ObservedState::Exited(exit_of(inspected)),
+        Some(ContainerStateStatusEnum::CREATED) => ObservedState::Created,
+        _ if state.running == Some(true) => ObservedState::Running,
+        _ => ObservedState::Created,
+    }
+}
+
+fn exit_of(inspected: &ContainerInspectResponse) -> Exit {
+    let state = inspected.state.as_ref();
+    Exit {
+        code: state.and_then(|state| state.exit_code).unwrap_or(-1),
+        out_of_memory: state.and_then(|state| state.oom_killed).unwrap_or(false),
+    }
+}
+
+#[async_trait]
+impl Engine for DockerEngine {
+    async fn ping(&self) -> Result<String, EngineFailure> {
+        let docker = self.docker().await?;
+        let version =
+            within(PING, docker.version()).await.map_err(|error| classify(&error, During::Other))?;
+        Ok(version.version.unwrap_or_default())
+    }
+
+    async fn list(&self) -> Result<Vec<Observed>, EngineFailure> {
+        let summaries = self.containers(&self.config.ownership.filter()).await?;
+        let mut observed = Vec::with_capacity(summaries.len());
+        for summary in summaries {
+            observed.extend(self.observe(summary).await?);
+        }
+        Ok(observed)
+    }
+
+    async fn pull(&self, reference: &str, policy: PullPolicy) -> Result<String, EngineFailure> {
+        let missing = |why: &str| EngineFailure::ImageNotFound(format!("{reference}: {why}"));
+        match policy {
+            PullPolicy::Never => {
+                let found = self.find_image(reference).await?;
+                found.ok_or_else(|| missing("the node does not have this image, and the task says pull = \"never\""))
+            }
+            PullPolicy::Missing => match self.find_image(reference).await? {
+                Some(found) => Ok(found),
+                None => {
+                    self.fetch(reference).await?;
+                    self.find_image(reference).await?.ok_or_else(|| missing("not there after the pull"))
+                }
+            },
+            PullPolicy::Always => {
+                self.fetch(reference).await?;
+                self.find_image(reference).await?.ok_or_else(|| missing("not there after the pull"))
+            }
+        }
+    }
+
+    async fn create(&self, plan: &ContainerPlan) -> Result<ContainerId, EngineFailure> {
+        self.remove(&plan.id).await?;
+        let image_env = self.image_environment(&plan.image).await?;
+        let blueprint = Blueprint {
+            plan,
+            ownership: &self.config.ownership,
+            pool: self.config.realm.pool,
+            hardening: &self.config.hardening,
+            access: &self.config.access,
+            image_env: &image_env,
+        };
+        let body = blueprint.body()?;
+        self.create_network(plan).await?;
+        let docker = self.docker().await?;
+        let name = container_name(&self.config.ownership, &plan.id, plan.attempt.0);
+        let options = CreateContainerOptionsBuilder::default().name(&name).build();
+        match within(CALL, docker.create_container(Some(options), body)).await {
+            Ok(created) => Ok(ContainerId(created.id)),
+            Err(error) => {
+                let failure = classify(&error, During::Create);
+                // Nothing half-made stays behind; what cannot be removed now is removed with the assignment.
+                if let Err(left) = self.remove(&plan.id).await {
+                    tracing::warn!(assignment = %plan.id, failure = ?left, "leftovers of a failed create stay for now");
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn start(&self, container: &ContainerId) -> Result<(), EngineFailure> {
+        let docker = self.docker().await?;
+        match within(CALL, docker.start_container(&container.0, None::<StartContainerOptions>)).await {
+            Ok(()) => Ok(()),
+            Err(error) if matches!(error, Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
+            Err(error) => Err(classify(&error, During::Start)),
+        }
+    }
+
+    async fn wait(&self, container: &ContainerId) -> Result<Exit, EngineFailure> {
+        let docker = self.docker().await?;
+        let mut ends = Box::pin(docker.wait_container(&container.0, None::<WaitContainerOptions>));
+        let ended = match ends.next().await {
+            // A code other than 0 comes as an error; the inspection below tells it again, with the reason.
+            None | Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => self.inspect(container).await,
+            Some(Err(error)) => Err(error),
+        };
+        match ended {
+            Ok(inspected) if matches!(observed_state(&inspected), ObservedState::Exited(_)) => Ok(exit_of(&inspected)),
+            Ok(_) => Err(EngineFailure::Unavailable("the engine ended a wait although the container runs".to_owned())),
+            Err(error) => Err(classify(&error, During::Other)),
+        }
+    }
+
+    async fn stop(&self, container: &ContainerId, grace: Millis) -> Result<(), EngineFailure> {
+        let docker = self.docker().await?;
+        let seconds = i32::try_from(grace.0.div_ceil(1_000)).unwrap_or(i32::MAX);
+        let deadline = grace.to_duration() + CALL;
+        let patient = docker.clone().with_timeout(deadline);
+        let options = StopContainerOptionsBuilder::default().t(seconds).build();
+        match within(deadline, patient.stop_container(&container.0, Some(options))).await {
+            Ok(()) => Ok(()),
+            Err(error) if is_missing(&error) || is_unchanged(&error) => Ok(()),
+            Err(error) => Err(classify(&error, During::Other)),
+        }
+    }
+
+    async fn remove(&self, id: &AssignmentId) -> Result<(), EngineFailure> {
+        let filter = self.config.ownership.filter_of(id);
+        for summary in self.containers(&filter).await? {
+            if let Some(container) = summary.id {
+                self.remove_container(&ContainerId(container)).await?;
+            }
+        }
+        let docker = self.docker().await?;
+        let options = ListNetworksOptionsBuilder::default().filters(&filter).build();
+        let networks = within(CALL, docker.list_networks(Some(options)));
+        for network in networks.await.map_err(|error| classify(&error, During::Other))? {
+            let Some(network) = network.id else { continue };
+            match within(CALL, docker.remove_network(&network)).await {
+                Ok(()) => {}
+                Err(error) if is_missing(&error) => {}
+                Err(error) => return Err(classify(&error, During::Other)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_container(&self, container: &ContainerId) -> Result<(), EngineFailure> {
+        let docker = self.docker().await?;
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match within(CALL, docker.remove_container(&container.0, Some(options))).await {
+            Ok(()) => Ok(()),
+            Err(error) if is_missing(&error) || is_unchanged(&error) => Ok(()),
+            Err(error) => Err(classify(&error, During::Other)),
+        }
+    }
+
+    async fn execute(&self, container: &ContainerId, command: &[String]) -> Result<i64, EngineFailure> {
+        let docker = self.docker().await?;
+        let run = async {
+            let options = CreateExecOptions { cmd: Some(command.to_vec()), ..Default::default() };
+            let created = docker.create_exec(&container.0, options).await?;
+            let start = StartExecOptions { detach: false, ..Default::default() };
+            if let bollard::exec::StartExecResults::Attached { output, .. } =
+                docker.start_exec(&created.id, Some(start)).await?
+            {
+                output.try_for_each(|_| std::future::ready(Ok(()))).await?;
+            }
+            docker.inspect_exec(&created.id).await
+        };
+        let inspected = within(CALL, run).await.map_err(|error| classify(&error, During::Other))?;
+        Ok(inspected.exit_code.unwrap_or(-1))
+    }
+
+    fn logs(&self, container: &ContainerId, query: LogQuery) -> BoxStream<'static, Result<LogLine, EngineFailure>> {
+        let Some(docker) = self.client.get().cloned() else {
+            let failure = EngineFailure::Unavailable("the Docker engine has not answered yet".to_owned());
+            return futures::stream::once(async { Err(failure) }).boxed();
+        };
+        let mut options =
+            LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(true).follow(query.follow);
+        options = options.tail(&query.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()));
+        if let Some(since) = query.since {
+            options = options.since(i32::try_from(since.0 / 1_000).unwrap_or(i32::MAX));
+        }
+        let chunks = docker.logs(&container.0, Some(options.build()));
+        let since = query.since.unwrap_or_default();
+        let cut = lines_of(chunks.boxed());
+        cut.try_filter(move |line| std::future::ready(line.at >= since)).boxed()
+    }
+}
+
+/// Chunks to lines, with what is left at the end.
+fn lines_of(
+    chunks: BoxStream<'static, Result<bollard::container::LogOutput, Error>>,
+) -> BoxStream<'static, Result<LogLine, EngineFailure>> {
+    let state = (chunks, Some(LineCutter::default()));
+    futures::stream::unfold(state, |(mut chunks, cutter)| async move {
+        let mut cutter = cutter?;
+        let (lines, rest) = match chunks.next().await {
+            Some(Ok(chunk)) => {
+                let lines: Vec<Result<LogLine, EngineFailure>> = cutter.take(chunk).into_iter().map(Ok).collect();
+                (lines, Some(cutter))
+            }
+            Some(Err(error)) => (vec![Err(classify(&error, During::Other))], None),
+            None => (cutter.finish().into_iter().map(Ok).collect(), None),
+        };
+        Some((futures::stream::iter(lines), (chunks, rest)))
+    })
+    .flatten()
+    .boxed()
+}
