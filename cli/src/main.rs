@@ -1,1 +1,7 @@
-fn main() {}
+//! `lode`: what a person types.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lode_cli::main()
+}

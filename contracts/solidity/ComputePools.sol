@@ -134,10 +134,7 @@ contract ComputePools is IComputePools, EIP712 {
     }
 
     /// @inheritdoc IComputePools
-    function setRequirements(uint64 poolId, bytes32 requirementsHash, string calldata uri)
-        external
-        onlyOwner(poolId)
-    {
+    function setRequirements(uint64 poolId, bytes32 requirementsHash, string calldata uri) external onlyOwner(poolId) {
         _requireLength("uri", uri, MAX_URI_BYTES);
         _pools[poolId].requirementsHash = requirementsHash;
         emit RequirementsChanged(poolId, requirementsHash, uri);
@@ -180,13 +177,9 @@ contract ComputePools is IComputePools, EIP712 {
     }
 
     /// @inheritdoc IComputePools
-    function leaveBySignature(
-        uint64 poolId,
-        address node,
-        uint64 counter,
-        uint64 deadline,
-        bytes calldata signature
-    ) external {
+    function leaveBySignature(uint64 poolId, address node, uint64 counter, uint64 deadline, bytes calldata signature)
+        external
+    {
         if (block.timestamp > deadline) revert SignatureExpired(deadline);
         MembershipSlot membership = _requireMember(poolId, node);
         uint64 expected = membership.joinCounter();
@@ -223,9 +216,8 @@ contract ComputePools is IComputePools, EIP712 {
     function unbanNode(uint64 poolId, address node) external onlyOwner(poolId) {
         MembershipSlot membership = _memberships[poolId][node];
         if (membership.state() != MembershipState.Banned) revert NotBanned(poolId, node);
-        _memberships[poolId][node] = membership.withState(
-            membership.joinCounter() == 0 ? MembershipState.None : MembershipState.Ejected
-        );
+        _memberships[poolId][node] =
+            membership.withState(membership.joinCounter() == 0 ? MembershipState.None : MembershipState.Ejected);
         emit NodeUnbanned(poolId, node);
     }
 
@@ -354,7 +346,9 @@ contract ComputePools is IComputePools, EIP712 {
         view
         returns (bytes memory refusal)
     {
-        if (block.timestamp > item.deadline) return abi.encodeWithSelector(SignatureExpired.selector, item.deadline);
+        if (block.timestamp > item.deadline) {
+            return abi.encodeWithSelector(SignatureExpired.selector, item.deadline);
+        }
         if (!Signature.isBy(orchestrator, _joinDigest(_INVITE_TYPEHASH, item, provider), item.inviteSignature)) {
             return abi.encodeWithSelector(InvalidInviteSignature.selector, item.poolId, item.node);
         }
@@ -366,9 +360,7 @@ contract ComputePools is IComputePools, EIP712 {
     function _joinDigest(bytes32 typeHash, Join calldata item, address provider) private view returns (bytes32) {
         return _hashTypedDataV4(
             keccak256(
-                abi.encode(
-                    typeHash, item.poolId, item.node, provider, item.counter, item.termsHash, item.deadline
-                )
+                abi.encode(typeHash, item.poolId, item.node, provider, item.counter, item.termsHash, item.deadline)
             )
         );
     }

@@ -200,11 +200,7 @@ contract ComputeRegistry is IComputeRegistry, StakeVault, EIP712 {
     }
 
     /// @inheritdoc IComputeRegistry
-    function standingOf(address node)
-        public
-        view
-        returns (address provider, uint48 registration, bool eligible)
-    {
+    function standingOf(address node) public view returns (address provider, uint48 registration, bool eligible) {
         NodeSlot slot = _nodes[node];
         provider = slot.provider();
         if (provider == address(0)) return (address(0), 0, false);
@@ -267,9 +263,8 @@ contract ComputeRegistry is IComputeRegistry, StakeVault, EIP712 {
         if (nonce != expected) {
             return abi.encodeWithSelector(WrongAuthorizationNonce.selector, provider, expected, nonce);
         }
-        bytes32 digest = _hashTypedDataV4(
-            keccak256(abi.encode(_AUTHORIZATION_TYPEHASH, provider, node, units, nonce, deadline))
-        );
+        bytes32 digest =
+            _hashTypedDataV4(keccak256(abi.encode(_AUTHORIZATION_TYPEHASH, provider, node, units, nonce, deadline)));
         if (!Signature.isBy(provider, digest, item.authorizationSignature)) {
             return abi.encodeWithSelector(InvalidAuthorizationSignature.selector, provider);
         }
@@ -298,15 +293,16 @@ contract ComputeRegistry is IComputeRegistry, StakeVault, EIP712 {
         uint256 deadline,
         bytes calldata signature
     ) private view returns (bytes memory refusal) {
-        if (block.timestamp > deadline) return abi.encodeWithSelector(SignatureExpired.selector, deadline);
+        if (block.timestamp > deadline) {
+            return abi.encodeWithSelector(SignatureExpired.selector, deadline);
+        }
         if (slot.provider() != address(0)) {
             return abi.encodeWithSelector(NodeAlreadyRegistered.selector, node, slot.provider());
         }
         if (nonce != slot.registration()) {
             return abi.encodeWithSelector(WrongConsentNonce.selector, node, slot.registration(), nonce);
         }
-        bytes32 digest =
-            _hashTypedDataV4(keccak256(abi.encode(_CONSENT_TYPEHASH, node, provider, nonce, deadline)));
+        bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(_CONSENT_TYPEHASH, node, provider, nonce, deadline)));
         if (!Signature.isBy(node, digest, signature)) {
             return abi.encodeWithSelector(InvalidConsentSignature.selector, node);
         }

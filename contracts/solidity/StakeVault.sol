@@ -26,9 +26,7 @@ abstract contract StakeVault is IStakeVault {
 
     /// @dev Pulls `amount` from `owner` after its permit. A permit is public once it is in the mempool: whoever submits
     /// it first makes ours fail, but leaves the allowance that we need, so only the allowance counts.
-    function _pullWithPermit(address owner, uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
-        internal
-    {
+    function _pullWithPermit(address owner, uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) internal {
         try IERC20Permit(address(_token)).permit(owner, address(this), amount, deadline, v, r, s) {}
         catch {
             uint256 allowance = _token.allowance(owner, address(this));

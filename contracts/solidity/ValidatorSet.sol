@@ -296,9 +296,10 @@ contract ValidatorSet is IValidatorSet, StakeVault {
                 return abi.encodeWithSelector(ProofExpired.selector, leaf.node, leaf.expiryEpoch, current);
             }
             if (leaf.expiryEpoch > epoch + _maxValidityEpochs) {
-                return abi.encodeWithSelector(
-                    ExpiryTooFar.selector, leaf.node, leaf.expiryEpoch, epoch + _maxValidityEpochs
-                );
+                return
+                    abi.encodeWithSelector(
+                        ExpiryTooFar.selector, leaf.node, leaf.expiryEpoch, epoch + _maxValidityEpochs
+                    );
             }
         }
         uint48 registration = _registry.registrationOf(leaf.node);

@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn amounts_survive_text_and_cbor() {
-        for (text, value) in [("0", 0), ("1", ONE), ("12.5", 12 * ONE + ONE / 2), ("0.000000000000000001", 1)] {
+        for (text, value) in [("0", 0), ("1", ONE), ("12.5", 12 * ONE + ONE / 2), ("0.000000000000000001", 1)]
+        {
             let amount: Amount = text.parse().unwrap();
             assert_eq!(amount, Amount(value));
             assert_eq!(amount.to_string(), text);
@@ -139,7 +140,18 @@ mod tests {
 
     #[test]
     fn what_is_not_a_plain_decimal_number_is_refused() {
-        for bad in ["", ".", "1.", ".5", "-1", "1e3", "0x10", "1,5", "1.0000000000000000001", "340282366920938463464"] {
+        for bad in [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "-1",
+            "1e3",
+            "0x10",
+            "1,5",
+            "1.0000000000000000001",
+            "340282366920938463464",
+        ] {
             assert!(bad.parse::<Amount>().is_err(), "{bad}");
         }
     }

@@ -77,11 +77,8 @@ pub async fn deploy(
     let chain_id = transport.chain_id().await?;
     let mut deployer = Deployer { transport: &transport, chain_id, key, first_block: None };
     let token = deployer.create(Artifact::token(), to_address(key.address()).abi_encode()).await?;
-    let registry_arguments = (
-        to_address(token),
-        to_u256(parameters.min_stake_per_unit),
-        U256::from(parameters.unbonding_seconds),
-    );
+    let registry_arguments =
+        (to_address(token), to_u256(parameters.min_stake_per_unit), U256::from(parameters.unbonding_seconds));
     let registry = deployer.create(Artifact::registry(), registry_arguments.abi_encode()).await?;
     let pools = deployer.create(Artifact::pools(), to_address(registry).abi_encode()).await?;
     let validators_arguments = (

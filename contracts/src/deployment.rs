@@ -84,7 +84,8 @@ impl Deployment {
             return Err(malformed(format!("it is larger than {MAX_BYTES} bytes")));
         }
         let text = std::fs::read_to_string(path).map_err(file)?;
-        let deployment: Deployment = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        let deployment: Deployment =
+            serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         deployment.validate()?;
         Ok(deployment)
     }

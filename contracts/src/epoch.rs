@@ -68,7 +68,9 @@ impl EpochTiming {
 
     /// First second that takes reveals, and none of commits.
     pub fn reveal_from(&self, epoch: Epoch) -> Timestamp {
-        timestamp_of_seconds(epoch.0.saturating_mul(self.epoch_seconds).saturating_add(self.epoch_seconds / 2))
+        timestamp_of_seconds(
+            epoch.0.saturating_mul(self.epoch_seconds).saturating_add(self.epoch_seconds / 2),
+        )
     }
 
     /// First second after an epoch.

@@ -24,7 +24,9 @@ pub enum ErrorClass {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
     /// No answer: connection refused, broken, or an HTTP error.
-    #[error("{operation}: the chain's RPC does not answer ({detail}); check that it runs and that its URL is right")]
+    #[error(
+        "{operation}: the chain's RPC does not answer ({detail}); check that it runs and that its URL is right"
+    )]
     Unreachable {
         /// What was tried.
         operation: &'static str,
@@ -50,7 +52,9 @@ pub enum ChainError {
         message: String,
     },
     /// The RPC serves another chain.
-    #[error("the RPC serves chain {got}, the deployment file says {expected}: one of them is not what you mean")]
+    #[error(
+        "the RPC serves chain {got}, the deployment file says {expected}: one of them is not what you mean"
+    )]
     WrongChain {
         /// Chain id of the deployment.
         expected: ChainId,

@@ -443,7 +443,9 @@ impl Intent {
     /// Whether a refusal says that what is wanted is already so.
     pub fn is_fulfilled_by(&self, refusal: &Revert) -> bool {
         match self {
-            Intent::Leave { .. } | Intent::LeaveBySignature { .. } | Intent::Eject { .. } => refusal.name == "NotMember",
+            Intent::Leave { .. } | Intent::LeaveBySignature { .. } | Intent::Eject { .. } => {
+                refusal.name == "NotMember"
+            }
             Intent::BanNode { .. } => refusal.name == "NodeIsBanned",
             Intent::BanProvider { .. } => refusal.name == "ProviderIsBanned",
             Intent::UnbanNode { .. } | Intent::UnbanProvider { .. } => refusal.name == "NotBanned",

@@ -44,8 +44,8 @@ pub use intent::{AuthorizedNode, Intent, Permit, PoolParameters, ProofItem};
 pub use leaf::{Leaf, commitment};
 pub use operator::{Chain, Operator};
 pub use outbox::{
-    Blocked, FileOutboxStore, IntentId, MemoryOutboxStore, Outbox, OutboxConfig, OutboxError, OutboxEvent, OutboxRunner,
-    OutboxStatus, OutboxStore, Outcome, StoreFailure,
+    Blocked, FileOutboxStore, IntentId, MemoryOutboxStore, Outbox, OutboxConfig, OutboxError, OutboxEvent,
+    OutboxRunner, OutboxStatus, OutboxStore, Outcome, StoreFailure,
 };
 pub use permit::{permit_digest, sign_permit};
 pub use port::{Fees, Quote, Receipt, SendError, SignedTransaction, TransactionPort};

@@ -66,7 +66,8 @@ impl Operator {
             Ok(()) => {}
             Err(SendError::Chain(error)) => return Err(error),
             Err(error @ (SendError::NonceUsed | SendError::Underpriced)) => {
-                let detail = format!("{error}: another program sends with this key at the same time; try again");
+                let detail =
+                    format!("{error}: another program sends with this key at the same time; try again");
                 return Err(ChainError::Invalid { detail });
             }
         }

@@ -38,7 +38,9 @@ pub use self::store::{FileOutboxStore, MemoryOutboxStore, OutboxStore, StoreFail
 const COMMANDS: usize = 64;
 
 /// Names an intent in its outbox.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode, Serialize, Deserialize,
+)]
 #[cbor(transparent)]
 #[serde(transparent)]
 pub struct IntentId(#[n(0)] pub u64);
@@ -171,7 +173,9 @@ pub enum OutboxError {
         detail: String,
     },
     /// Its store holds intents of another key or other contracts.
-    #[error("entry {key} of the outbox belongs to another key or deployment: use the key it was written with")]
+    #[error(
+        "entry {key} of the outbox belongs to another key or deployment: use the key it was written with"
+    )]
     Foreign {
         /// Key in the store.
         key: u64,

@@ -46,6 +46,8 @@ pub struct Quote {
 /// A transaction that can be sent again and again, and counts once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedTransaction {
+    /// Who signed and pays.
+    pub sender: Address,
     /// Its hash.
     pub hash: Digest,
     /// Its bytes.

@@ -96,7 +96,8 @@ pub trait ChainReader: Send + Sync + std::fmt::Debug {
     async fn root_of(&self, epoch: Epoch) -> Result<Option<Digest>, ChainError>;
 
     /// A commitment that awaits its reveal.
-    async fn commitment_of(&self, epoch: Epoch, validator: ValidatorId) -> Result<Option<Digest>, ChainError>;
+    async fn commitment_of(&self, epoch: Epoch, validator: ValidatorId)
+    -> Result<Option<Digest>, ChainError>;
 
     /// The root that a validator revealed.
     async fn reveal_of(&self, epoch: Epoch, validator: ValidatorId) -> Result<Option<Digest>, ChainError>;
@@ -121,5 +122,8 @@ pub trait ChainReader: Send + Sync + std::fmt::Debug {
 }
 
 fn single<T>(operation: &'static str, answers: Vec<T>) -> Result<T, ChainError> {
-    answers.into_iter().next().ok_or(ChainError::Malformed { operation, detail: "one answer is missing".to_owned() })
+    answers
+        .into_iter()
+        .next()
+        .ok_or(ChainError::Malformed { operation, detail: "one answer is missing".to_owned() })
 }

@@ -43,7 +43,10 @@ impl Revert {
                 .zip(&values)
                 .map(|(parameter, value)| format!("{}: {}", parameter.name, show(value)))
                 .collect();
-            return Revert { name: error.name.clone(), detail: format!("{}({})", error.name, shown.join(", ")) };
+            return Revert {
+                name: error.name.clone(),
+                detail: format!("{}({})", error.name, shown.join(", ")),
+            };
         }
         match *selector {
             PLAIN_ERROR => {
@@ -63,13 +66,26 @@ impl Revert {
 }
 
 /// Why a contract refused one item of a batch: the error's selector, and its name where it is one of ours.
-#[derive(Clone, PartialEq, Eq, Debug)]
+///
+/// Refusals of one name are equal: two contracts may declare an error of one name with other argument types.
+#[derive(Clone, Debug)]
 pub struct Refusal {
     /// First four bytes of the error's hash.
     pub selector: [u8; 4],
     /// The error's name.
     pub name: Option<String>,
 }
+
+impl PartialEq for Refusal {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.name, &other.name) {
+            (Some(ours), Some(theirs)) => ours == theirs,
+            _ => self.selector == other.selector,
+        }
+    }
+}
+
+impl Eq for Refusal {}
 
 impl Refusal {
     /// The refusal with this selector.
@@ -83,7 +99,7 @@ impl Refusal {
         Some(Refusal { selector: *selector, name: Some(error.name.clone()) })
     }
 
-    /// Whether it is this error.
+    /// Whether it is the error of this name.
     pub fn is(&self, name: &str) -> bool {
         self.name.as_deref() == Some(name)
     }

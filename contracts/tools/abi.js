@@ -6,6 +6,8 @@ const fs = require("node:fs");
 const path = require("node:path");
 
 const CONTRACTS = ["ComputePools", "ComputeRegistry", "LodeToken", "ValidatorSet"];
+/** Largest runtime code that a chain accepts, bytes (EIP-170). */
+const MAX_RUNTIME_BYTES = 24_576;
 const OUT = path.join(__dirname, "..", "out", "abi");
 const ABI = path.join(__dirname, "..", "..", "abi");
 
@@ -14,6 +16,10 @@ function render(name) {
   const artifact = JSON.parse(fs.readFileSync(path.join(OUT, `${name}.sol`, `${name}.json`), "utf8"));
   if (Object.keys(artifact.bytecode.linkReferences ?? {}).length !== 0) {
     throw new Error(`${name} needs a linked library; abi/ holds self-contained bytecode only`);
+  }
+  const runtimeBytes = artifact.deployedBytecode.object.length / 2 - 1;
+  if (runtimeBytes > MAX_RUNTIME_BYTES) {
+    throw new Error(`${name} has ${runtimeBytes} bytes of runtime code; no chain deploys more than ${MAX_RUNTIME_BYTES}`);
   }
   const record = {
     contractName: name,

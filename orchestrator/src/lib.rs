@@ -1,3 +1,20 @@
 //! The program a pool's owner runs: admits nodes, places tasks, keeps them running.
+//!
+//! [`core`] decides; everything else carries events to it and its effects away. [`driver`] owns it, [`wire`] speaks to
+//! workers, [`chain`] to the contracts, [`discovery`] to directories, [`api`] to people; [`app`] wires them up.
 
+pub mod api;
+pub mod app;
+pub mod chain;
+pub mod config;
 pub mod core;
+pub mod discovery;
+pub mod driver;
+pub mod event_log;
+pub mod hold;
+pub mod logs;
+pub mod metrics;
+pub mod outbox_store;
+pub mod recovery;
+pub mod token;
+pub mod wire;

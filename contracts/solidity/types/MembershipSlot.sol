@@ -10,12 +10,11 @@ type MembershipSlot is uint256;
 using MembershipSlots for MembershipSlot global;
 
 library MembershipSlots {
-    function pack(
-        IComputePools.MembershipState state_,
-        uint64 joinCounter_,
-        uint64 joinedAt_,
-        uint48 registration_
-    ) internal pure returns (MembershipSlot) {
+    function pack(IComputePools.MembershipState state_, uint64 joinCounter_, uint64 joinedAt_, uint48 registration_)
+        internal
+        pure
+        returns (MembershipSlot)
+    {
         return MembershipSlot.wrap(
             uint256(state_) | uint256(joinCounter_) << 8 | uint256(joinedAt_) << 72 | uint256(registration_) << 136
         );

@@ -17,9 +17,9 @@ library ProvenSlots {
         returns (ProvenSlot)
     {
         return ProvenSlot.wrap(
-            uint256(leaf.classId) | uint256(leaf.gpuCount) << 32 | uint256(leaf.vramGib) << 48
-                | uint256(leaf.walkScore) << 80 | uint256(leaf.gemmScore) << 96 | uint256(epoch) << 112
-                | uint256(leaf.expiryEpoch) << 160 | uint256(registration_) << 208
+            uint256(leaf.classId) | uint256(leaf.gpuCount) << 32 | uint256(leaf.vramGib) << 48 | uint256(leaf.walkScore)
+                << 80 | uint256(leaf.gemmScore) << 96 | uint256(epoch) << 112 | uint256(leaf.expiryEpoch) << 160
+                | uint256(registration_) << 208
         );
     }
 

@@ -96,9 +96,11 @@ fn registry(event: Registry) -> Result<ChainEvent, ChainError> {
             node: node(e.node),
             registration: e.registration.to(),
         },
-        Registry::NodeReplaced(e) => {
-            ChainEvent::NodeReplaced { provider: provider(e.provider), old: node(e.oldNode), new: node(e.newNode) }
-        }
+        Registry::NodeReplaced(e) => ChainEvent::NodeReplaced {
+            provider: provider(e.provider),
+            old: node(e.oldNode),
+            new: node(e.newNode),
+        },
         Registry::NodeAddFailed(e) => ChainEvent::NodeAddFailed {
             provider: provider(e.provider),
             node: node(e.node),

@@ -81,18 +81,21 @@ impl Core {
     }
 
     pub(super) fn plan(&mut self, head: BlockRef) -> Plan {
-        let Some(target) = head.number.checked_sub(self.confirmations) else { return Plan::Nothing };
+        let target = head.number.checked_sub(self.confirmations);
         let Some(cursor) = self.cursor else {
-            if target < self.origin {
-                return Plan::Nothing;
-            }
-            return Plan::Read { from: self.origin, to: self.bounded(self.origin, target) };
+            return match target {
+                Some(target) if target >= self.origin => {
+                    Plan::Read { from: self.origin, to: self.bounded(self.origin, target) }
+                }
+                _ => Plan::Nothing,
+            };
         };
         if head.number < cursor.number {
             return Plan::Resync(
                 self.forget(ResyncReason::HeadBehindCursor { head: head.number, cursor: cursor.number }),
             );
         }
+        let target = target.unwrap_or_default();
         if target <= cursor.number {
             return Plan::Confirm(cursor);
         }

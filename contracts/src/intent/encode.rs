@@ -5,7 +5,9 @@ use alloy::sol_types::SolCall;
 use lode_protocol::join::{Join, NodeConsent};
 
 use super::{AuthorizedNode, Intent, Permit, PoolParameters};
-use crate::abi::{ComputePools as Pools, ComputeRegistry as Registry, LodeToken as Token, ValidatorSet as Validators};
+use crate::abi::{
+    ComputePools as Pools, ComputeRegistry as Registry, LodeToken as Token, ValidatorSet as Validators,
+};
 use crate::convert::{to_address, to_bytes, to_optional, to_u256, to_word};
 use crate::deployment::Deployment;
 use crate::leaf::Leaf;
@@ -61,9 +63,10 @@ impl Intent {
             Intent::Mint { to, amount } => {
                 (deployment.token, encode(Token::mintCall { to: to_address(*to), amount: to_u256(*amount) }))
             }
-            Intent::TransferToken { to, amount } => {
-                (deployment.token, encode(Token::transferCall { to: to_address(*to), value: to_u256(*amount) }))
-            }
+            Intent::TransferToken { to, amount } => (
+                deployment.token,
+                encode(Token::transferCall { to: to_address(*to), value: to_u256(*amount) }),
+            ),
             Intent::TransferNative { to, .. } => (*to, Bytes::new()),
         };
         let value = match self {
@@ -80,7 +83,9 @@ impl Intent {
                 encode(Registry::registerProviderCall { amount: to_u256(*amount), deadline, v, r, s })
             }
             Intent::Stake { amount } => encode(Registry::stakeCall { amount: to_u256(*amount) }),
-            Intent::RequestUnstake { amount } => encode(Registry::requestUnstakeCall { amount: to_u256(*amount) }),
+            Intent::RequestUnstake { amount } => {
+                encode(Registry::requestUnstakeCall { amount: to_u256(*amount) })
+            }
             Intent::Withdraw => encode(Registry::withdrawCall {}),
             Intent::AddNode { consent: statement, units, signature } => encode(Registry::addNodeCall {
                 consent: consent(statement),
@@ -103,7 +108,9 @@ impl Intent {
 
     fn pools_call(&self) -> Bytes {
         match self {
-            Intent::CreatePool(parameters) => encode(Pools::createPoolCall { parameters: pool_parameters(parameters) }),
+            Intent::CreatePool(parameters) => {
+                encode(Pools::createPoolCall { parameters: pool_parameters(parameters) })
+            }
             Intent::StartPool(pool) => encode(Pools::startPoolCall { poolId: pool.0 }),
             Intent::EndPool(pool) => encode(Pools::endPoolCall { poolId: pool.0 }),
             Intent::SetOrchestrator { pool, orchestrator } => {
@@ -121,7 +128,9 @@ impl Intent {
                 encode(Pools::transferPoolCall { poolId: pool.0, newOwner: to_optional(*to) })
             }
             Intent::AcceptPool(pool) => encode(Pools::acceptPoolCall { poolId: pool.0 }),
-            Intent::JoinBatch(joins) => encode(Pools::joinBatchCall { joins: joins.iter().map(join).collect() }),
+            Intent::JoinBatch(joins) => {
+                encode(Pools::joinBatchCall { joins: joins.iter().map(join).collect() })
+            }
             Intent::Leave { pool, node } => {
                 encode(Pools::leaveCall { poolId: pool.0, node: to_address(node.0) })
             }

@@ -75,3 +75,45 @@ impl Record {
         Ok(record)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lode_protocol::ids::PoolId;
+
+    use super::*;
+
+    fn record(intent: Intent) -> Record {
+        let owner = Owner { sender: Address([1; 20]), chain: ChainId(5), registry: Address([2; 20]) };
+        Record { owner, intent, flight: None }
+    }
+
+    #[test]
+    fn the_form_of_records_is_fixed_because_older_outboxes_must_be_read() {
+        let owner = format!("835 4{} 05 54{}", "01".repeat(20), "02".repeat(20)).replace(' ', "");
+        for (intent, form) in [(Intent::Withdraw, "820380"), (Intent::StartPool(PoolId(7)), "820a8107")] {
+            let written = record(intent).to_bytes();
+            // minicbor leaves a trailing `None` out.
+            assert_eq!(hex::encode(&written), format!("82{owner}{form}"));
+        }
+    }
+
+    #[test]
+    fn a_record_survives_its_bytes_and_none_is_read_for_another_owner() {
+        let flight = Flight {
+            nonce: 7,
+            gas_limit: 21_000,
+            fees: Fees { max_fee: 3, max_priority_fee: 1 },
+            attempts: vec![Digest([3; 32]), Digest([4; 32])],
+            bytes: vec![1, 2, 3],
+        };
+        let record = Record { flight: Some(flight), ..record(Intent::RevokeAuthorizations) };
+        let bytes = record.to_bytes();
+        assert_eq!(Record::from_bytes(1, &bytes, &record.owner).unwrap(), record);
+        let other = Owner { chain: ChainId(6), ..record.owner };
+        assert!(matches!(Record::from_bytes(1, &bytes, &other), Err(OutboxError::Foreign { key: 1 })));
+        for length in 0..bytes.len() {
+            let cut = bytes.get(..length).unwrap_or_default();
+            assert!(matches!(Record::from_bytes(1, cut, &record.owner), Err(OutboxError::Malformed { .. })));
+        }
+    }
+}

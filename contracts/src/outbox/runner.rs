@@ -13,7 +13,7 @@ use super::record::{Flight, Record};
 use super::{Blocked, IntentId, OutboxConfig, OutboxEvent, OutboxStatus, Outcome};
 use crate::error::ChainError;
 use crate::intent::Intent;
-use crate::port::{Fees, Quote, Receipt, SendError, TransactionPort};
+use crate::port::{Fees, Quote, Receipt, SendError, SignedTransaction, TransactionPort};
 
 /// Runs an outbox. Dropping the future stops it; nothing is lost by that.
 #[derive(Debug)]
@@ -274,7 +274,8 @@ impl Sender {
     async fn send(&self, record: &Record, clock: &mut Clock) -> Result<(), Trouble> {
         let Some(flight) = &record.flight else { return Ok(()) };
         let Some(hash) = flight.attempts.last() else { return Ok(()) };
-        let signed = crate::port::SignedTransaction { hash: *hash, bytes: flight.bytes.clone() };
+        let sender = self.key.address();
+        let signed = SignedTransaction { sender, hash: *hash, bytes: flight.bytes.clone() };
         let sent = self.port.send(&signed).await;
         clock.sent = Instant::now();
         match sent {
@@ -328,7 +329,11 @@ impl Sender {
     }
 }
 
-fn refused(intent: &Intent, error: crate::revert::Revert, transaction: Option<lode_protocol::hash::Digest>) -> Outcome {
+fn refused(
+    intent: &Intent,
+    error: crate::revert::Revert,
+    transaction: Option<lode_protocol::hash::Digest>,
+) -> Outcome {
     if intent.is_fulfilled_by(&error) {
         Outcome::AlreadyDone(error)
     } else {

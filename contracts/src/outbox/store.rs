@@ -104,7 +104,8 @@ impl OutboxStore for FileOutboxStore {
                 let entry = entry?;
                 let name = entry.file_name();
                 // What is not named like an intent was left by a write that never finished.
-                let key = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|key| key.parse().ok());
+                let key =
+                    name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|key| key.parse().ok());
                 if let Some(key) = key {
                     entries.push((key, std::fs::read(entry.path())?));
                 }

@@ -11,7 +11,9 @@ use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId, ValidatorId};
 use lode_protocol::proof::ProofClassId;
 
 use super::{KnownValidators, RpcChain};
-use crate::abi::{ComputePools as Pools, ComputeRegistry as Registry, LodeToken as Token, ValidatorSet as Validators};
+use crate::abi::{
+    ComputePools as Pools, ComputeRegistry as Registry, LodeToken as Token, ValidatorSet as Validators,
+};
 use crate::amount::Amount;
 use crate::block::{BlockRef, timestamp_of_seconds};
 use crate::convert::{
@@ -117,7 +119,8 @@ impl ChainReader for RpcChain {
     async fn head(&self) -> Result<BlockRef, ChainError> {
         let operation = "read the latest block";
         let found = self.verified().await?.block(operation, None).await?;
-        let missing = || ChainError::Malformed { operation, detail: "the chain has no latest block".to_owned() };
+        let missing =
+            || ChainError::Malformed { operation, detail: "the chain has no latest block".to_owned() };
         found.map(|(block, _)| block).ok_or_else(missing)
     }
 
@@ -175,10 +178,8 @@ impl ChainReader for RpcChain {
 
     async fn authorization_nonce(&self, provider: ProviderId, node: NodeId) -> Result<u64, ChainError> {
         let operation = "read an authorisation nonce";
-        let call = Registry::authorizationNonceCall {
-            provider: to_address(provider.0),
-            node: to_address(node.0),
-        };
+        let call =
+            Registry::authorizationNonceCall { provider: to_address(provider.0), node: to_address(node.0) };
         number(operation, self.verified().await?.call(operation, self.registry(), call).await?)
     }
 
@@ -303,7 +304,11 @@ impl ChainReader for RpcChain {
         Ok(some_digest(root))
     }
 
-    async fn commitment_of(&self, epoch: Epoch, validator: ValidatorId) -> Result<Option<Digest>, ChainError> {
+    async fn commitment_of(
+        &self,
+        epoch: Epoch,
+        validator: ValidatorId,
+    ) -> Result<Option<Digest>, ChainError> {
         let call = Validators::commitmentOfCall { epoch: epoch.0, validator: to_address(validator.0) };
         let word = self.verified().await?.call("read a commitment", self.validator_set(), call).await?;
         Ok(some_digest(word))
@@ -342,7 +347,8 @@ impl ChainReader for RpcChain {
 
     async fn balance(&self, account: Address) -> Result<Amount, ChainError> {
         let params = (to_address(account), "latest");
-        let balance: U256 = self.verified().await?.request("read a balance", "eth_getBalance", params).await?;
+        let balance: U256 =
+            self.verified().await?.request("read a balance", "eth_getBalance", params).await?;
         Ok(amount_saturating(balance))
     }
 

@@ -43,14 +43,18 @@ impl Transport {
     pub(crate) fn new(config: &RpcConfig) -> Result<Self, ChainError> {
         let invalid = |detail: String| ChainError::Invalid { detail };
         if rustls::crypto::CryptoProvider::get_default().is_none() {
-            return Err(invalid("no TLS provider is installed: install rustls' ring provider at start".to_owned()));
+            return Err(invalid(
+                "no TLS provider is installed: install rustls' ring provider at start".to_owned(),
+            ));
         }
-        let url: reqwest::Url = config
-            .url
-            .parse()
-            .map_err(|error| invalid(format!("the RPC's URL cannot be read ({error}); write http://HOST:PORT")))?;
+        let url: reqwest::Url = config.url.parse().map_err(|error| {
+            invalid(format!("the RPC's URL cannot be read ({error}); write http://HOST:PORT"))
+        })?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(invalid(format!("the RPC's URL starts with {}:; only http and https work", url.scheme())));
+            return Err(invalid(format!(
+                "the RPC's URL starts with {}:; only http and https work",
+                url.scheme()
+            )));
         }
         let client = reqwest::Client::builder()
             .timeout(config.timeout)
@@ -138,7 +142,8 @@ impl Transport {
         number: Option<u64>,
     ) -> Result<Option<(BlockRef, u64)>, ChainError> {
         let tag = number.map_or_else(|| "latest".to_owned(), |number| format!("{number:#x}"));
-        let block: Option<Block<B256>> = self.request(operation, "eth_getBlockByNumber", (tag, false)).await?;
+        let block: Option<Block<B256>> =
+            self.request(operation, "eth_getBlockByNumber", (tag, false)).await?;
         Ok(block.map(|block| {
             let header = &block.header;
             let found = BlockRef {
@@ -165,7 +170,8 @@ impl Transport {
                 let mut cause: &dyn std::error::Error = &kind;
                 let mut timed_out = false;
                 while let Some(source) = cause.source() {
-                    timed_out |= source.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout);
+                    timed_out |=
+                        source.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout);
                     cause = source;
                 }
                 if timed_out {
@@ -177,7 +183,9 @@ impl Transport {
                 };
                 ChainError::Unreachable { operation, detail }
             }
-            RpcError::DeserError { err, .. } => ChainError::Malformed { operation, detail: cut(&err.to_string()) },
+            RpcError::DeserError { err, .. } => {
+                ChainError::Malformed { operation, detail: cut(&err.to_string()) }
+            }
             other => ChainError::Malformed { operation, detail: cut(&other.to_string()) },
         }
     }

@@ -84,8 +84,9 @@ impl TransactionPort for RpcChain {
             Err(ChainError::Reverted(refusal)) => Ok(refusal),
             Ok(_) => Ok(Revert {
                 name: "Unknown".to_owned(),
-                detail: "it failed when it was mined and would succeed now: out of gas, or the state has changed"
-                    .to_owned(),
+                detail:
+                    "it failed when it was mined and would succeed now: out of gas, or the state has changed"
+                        .to_owned(),
             }),
             Err(error) => Err(error),
         }
@@ -150,6 +151,9 @@ impl Transport {
         if message.contains("already known") || message.contains("already imported") {
             return Ok(());
         }
+        if message.contains("insufficient funds") {
+            return Err(funds(transaction.sender, error).into());
+        }
         if message.contains("nonce too low") {
             return Err(SendError::NonceUsed);
         }
@@ -159,7 +163,10 @@ impl Transport {
         Err(error.into())
     }
 
-    pub(crate) async fn receipt(&self, transaction: Digest) -> Result<Option<TransactionReceipt>, ChainError> {
+    pub(crate) async fn receipt(
+        &self,
+        transaction: Digest,
+    ) -> Result<Option<TransactionReceipt>, ChainError> {
         self.request("look for the receipt", "eth_getTransactionReceipt", (to_word(transaction),)).await
     }
 }
@@ -197,8 +204,13 @@ pub(crate) fn unsigned(
 
 pub(crate) fn sign(key: &SigningKey, transaction: TxEip1559) -> Result<SignedTransaction, ChainError> {
     let signature = key.sign_recoverable(&from_word(transaction.signature_hash()));
-    let signature = Signature::from_raw(&signature.0)
-        .map_err(|error| ChainError::Invalid { detail: format!("the transaction cannot be signed: {error}") })?;
+    let signature = Signature::from_raw(&signature.0).map_err(|error| ChainError::Invalid {
+        detail: format!("the transaction cannot be signed: {error}"),
+    })?;
     let envelope = TxEnvelope::from(transaction.into_signed(signature));
-    Ok(SignedTransaction { hash: from_word(*envelope.tx_hash()), bytes: envelope.encoded_2718() })
+    Ok(SignedTransaction {
+        sender: key.address(),
+        hash: from_word(*envelope.tx_hash()),
+        bytes: envelope.encoded_2718(),
+    })
 }

@@ -24,7 +24,9 @@ library Merkle {
             index /= 2;
         }
         siblings = new bytes32[](count);
-        for (uint256 i = 0; i < count; ++i) siblings[i] = found[i];
+        for (uint256 i = 0; i < count; ++i) {
+            siblings[i] = found[i];
+        }
     }
 
     function above(bytes32[] memory level) internal pure returns (bytes32[] memory next) {

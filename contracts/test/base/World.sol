@@ -237,8 +237,7 @@ abstract contract World is Test {
     function resign(IComputeRegistry.AuthorizedNode memory item, uint256 ownerKey, uint256 key) internal view {
         item.authorizationSignature = signAuthorization(ownerKey, item);
         (item.consentSignature) = signNodeConsent(
-            key,
-            IComputeRegistry.NodeConsent(item.node, item.provider, item.consentNonce, item.consentDeadline)
+            key, IComputeRegistry.NodeConsent(item.node, item.provider, item.consentNonce, item.consentDeadline)
         );
     }
 
@@ -253,9 +252,8 @@ abstract contract World is Test {
                 "(uint64 poolId,address node,address provider,uint64 counter,bytes32 termsHash,uint64 deadline)"
             )
         );
-        bytes32 structHash = keccak256(
-            abi.encode(typeHash, item.poolId, item.node, owner, item.counter, item.termsHash, item.deadline)
-        );
+        bytes32 structHash =
+            keccak256(abi.encode(typeHash, item.poolId, item.node, owner, item.counter, item.termsHash, item.deadline));
         return signTyped(key, separator("Lode ComputePools", address(pools)), structHash);
     }
 

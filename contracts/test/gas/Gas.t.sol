@@ -58,7 +58,9 @@ contract GasTest is Assembly {
         registry.addNodes(first);
         measured("add_node_by_authorization", 75_000);
         IComputeRegistry.AuthorizedNode[] memory items = new IComputeRegistry.AuthorizedNode[](BATCH);
-        for (uint256 i = 0; i < BATCH; ++i) items[i] = authorizedNode(providerKey, keyOf(vm.toString(i)), 8);
+        for (uint256 i = 0; i < BATCH; ++i) {
+            items[i] = authorizedNode(providerKey, keyOf(vm.toString(i)), 8);
+        }
         vm.prank(stranger);
         registry.addNodes(items);
         measured("add_node_in_batch_of_50", 40_000, BATCH);

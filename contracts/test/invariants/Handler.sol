@@ -39,8 +39,12 @@ contract Handler is Assembly {
             pools.startPool(pools.createPool(parameters));
         }
         vm.stopPrank();
-        for (uint256 i = 0; i < PROVIDERS; ++i) registerProvider(providerKeyOf(i), MIN_STAKE_PER_UNIT * 20);
-        for (uint256 i = 0; i < NODES; ++i) addNode(providerKeyOf(i % PROVIDERS), nodeKeyOf(i), 1);
+        for (uint256 i = 0; i < PROVIDERS; ++i) {
+            registerProvider(providerKeyOf(i), MIN_STAKE_PER_UNIT * 20);
+        }
+        for (uint256 i = 0; i < NODES; ++i) {
+            addNode(providerKeyOf(i % PROVIDERS), nodeKeyOf(i), 1);
+        }
         shadow.follow(vm.getRecordedLogs());
     }
 
@@ -56,17 +60,23 @@ contract Handler is Assembly {
 
     function providers() external pure returns (address[] memory all) {
         all = new address[](PROVIDERS);
-        for (uint256 i = 0; i < PROVIDERS; ++i) all[i] = vm.addr(providerKeyOf(i));
+        for (uint256 i = 0; i < PROVIDERS; ++i) {
+            all[i] = vm.addr(providerKeyOf(i));
+        }
     }
 
     function nodes() external pure returns (address[] memory all) {
         all = new address[](NODES);
-        for (uint256 i = 0; i < NODES; ++i) all[i] = vm.addr(nodeKeyOf(i));
+        for (uint256 i = 0; i < NODES; ++i) {
+            all[i] = vm.addr(nodeKeyOf(i));
+        }
     }
 
     function validatorsCast() external pure returns (address[] memory all) {
         all = new address[](VALIDATORS);
-        for (uint256 i = 0; i < VALIDATORS; ++i) all[i] = validator(i);
+        for (uint256 i = 0; i < VALIDATORS; ++i) {
+            all[i] = validator(i);
+        }
     }
 
     function contracts() external view returns (address, address, address, address) {
@@ -77,7 +87,10 @@ contract Handler is Assembly {
         return uint64(seed % POOLS) + 1;
     }
 
-    function attempt(string memory action, address sender, address target, bytes memory call) internal returns (bool done) {
+    function attempt(string memory action, address sender, address target, bytes memory call)
+        internal
+        returns (bool done)
+    {
         vm.prank(sender);
         (done,) = target.call(call);
         if (done) ++successes[action];
@@ -112,10 +125,8 @@ contract Handler is Assembly {
 
     function addNode(uint256 who, uint256 which, uint256 units) external followed {
         address owner = vm.addr(providerKeyOf(who));
-        (IComputeRegistry.NodeConsent memory consent, bytes memory signature) =
-            consentTo(nodeKeyOf(which), owner, time);
-        bytes memory call =
-            abi.encodeCall(registry.addNode, (consent, uint32(bound(units, 0, 30)), signature));
+        (IComputeRegistry.NodeConsent memory consent, bytes memory signature) = consentTo(nodeKeyOf(which), owner, time);
+        bytes memory call = abi.encodeCall(registry.addNode, (consent, uint32(bound(units, 0, 30)), signature));
         attempt("addNode", owner, address(registry), call);
     }
 
@@ -136,8 +147,7 @@ contract Handler is Assembly {
     function replaceNode(uint256 which, uint256 next) external followed {
         address old = vm.addr(nodeKeyOf(which));
         address owner = registry.nodeOf(old).provider;
-        (IComputeRegistry.NodeConsent memory consent, bytes memory signature) =
-            consentTo(nodeKeyOf(next), owner, time);
+        (IComputeRegistry.NodeConsent memory consent, bytes memory signature) = consentTo(nodeKeyOf(next), owner, time);
         bytes memory call = abi.encodeCall(registry.replaceNode, (old, consent, signature));
         attempt("replaceNode", owner, address(registry), call);
     }
@@ -158,9 +168,9 @@ contract Handler is Assembly {
         attempt("joinWithOldSignatures", stranger, address(pools), abi.encodeCall(pools.joinBatch, (items)));
     }
 
-    function leave(uint256 pool, uint256 which, bool byProvider) external followed {
+    function leave(uint256 pool, uint256 which, uint256 byProvider) external followed {
         address subject = vm.addr(nodeKeyOf(which));
-        address sender = byProvider ? registry.nodeOf(subject).provider : subject;
+        address sender = byProvider % 2 == 1 ? registry.nodeOf(subject).provider : subject;
         attempt("leave", sender, address(pools), abi.encodeCall(pools.leave, (poolOf(pool), subject)));
     }
 
@@ -169,8 +179,7 @@ contract Handler is Assembly {
         address subject = vm.addr(nodeKeyOf(which));
         uint64 counter = pools.membershipOf(poolId, subject).joinCounter;
         bytes memory signature = signLeave(nodeKeyOf(which), poolId, subject, counter, uint64(time));
-        bytes memory call =
-            abi.encodeCall(pools.leaveBySignature, (poolId, subject, counter, uint64(time), signature));
+        bytes memory call = abi.encodeCall(pools.leaveBySignature, (poolId, subject, counter, uint64(time), signature));
         attempt("leaveBySignature", stranger, address(pools), call);
     }
 
@@ -179,20 +188,20 @@ contract Handler is Assembly {
         attempt("eject", orchestrator, address(pools), call);
     }
 
-    function banNode(uint256 pool, uint256 which, bool lift) external followed {
+    function banNode(uint256 pool, uint256 which, uint256 lift) external followed {
         address subject = vm.addr(nodeKeyOf(which));
-        bytes memory call = lift
+        bytes memory call = lift % 2 == 1
             ? abi.encodeCall(pools.unbanNode, (poolOf(pool), subject))
             : abi.encodeCall(pools.banNode, (poolOf(pool), subject));
-        attempt(lift ? "unbanNode" : "banNode", poolOwner, address(pools), call);
+        attempt(lift % 2 == 1 ? "unbanNode" : "banNode", poolOwner, address(pools), call);
     }
 
-    function banProvider(uint256 pool, uint256 who, bool lift) external followed {
+    function banProvider(uint256 pool, uint256 who, uint256 lift) external followed {
         address subject = vm.addr(providerKeyOf(who));
-        bytes memory call = lift
+        bytes memory call = lift % 2 == 1
             ? abi.encodeCall(pools.unbanProvider, (poolOf(pool), subject))
             : abi.encodeCall(pools.banProvider, (poolOf(pool), subject));
-        attempt(lift ? "unbanProvider" : "banProvider", poolOwner, address(pools), call);
+        attempt(lift % 2 == 1 ? "unbanProvider" : "banProvider", poolOwner, address(pools), call);
     }
 
     /// @dev Only the last pool ends, and not at once, so that the others stay busy.

@@ -128,9 +128,7 @@ contract Shadow {
         } else if (name == IComputePools.NodeUnbanned.selector) {
             bool everJoined = _memberships[poolId][subject].joinCounter != 0;
             _enter(
-                poolId,
-                subject,
-                everJoined ? IComputePools.MembershipState.Ejected : IComputePools.MembershipState.None
+                poolId, subject, everJoined ? IComputePools.MembershipState.Ejected : IComputePools.MembershipState.None
             );
         } else {
             revert UnknownEvent(name);

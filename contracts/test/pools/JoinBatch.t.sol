@@ -4,6 +4,13 @@ pragma solidity 0.8.37;
 import {IComputePools} from "../../solidity/interfaces/IComputePools.sol";
 import {World} from "../base/World.sol";
 
+/// @dev A registry that knows every node, with a stake that does not suffice (as after a slash).
+contract PoorRegistry {
+    function standingOf(address node) external pure returns (address, uint48, bool) {
+        return (node, 1, false);
+    }
+}
+
 contract JoinBatchTest is World {
     uint64 internal poolId;
 
@@ -181,6 +188,12 @@ contract JoinBatchTest is World {
         uint256 key = keyOf("unknown");
         IComputePools.Join memory item = joinOf(poolId, key);
         refused(item, IComputePools.NodeNotEligible.selector);
+    }
+
+    function test_ANodeWhoseStakeFellBelowTheMinimumCannotJoin() public {
+        pools = newPools(address(new PoorRegistry()));
+        poolId = startedPool();
+        refused(joinOf(poolId, nodeKey), IComputePools.NodeNotEligible.selector);
     }
 
     function test_APoolHoldsAtMostItsLimit() public {

@@ -11,14 +11,7 @@ contract CreatePoolTest is World {
         parameters.requirementsHash = hash;
         vm.expectEmit(true, true, true, true, address(pools));
         emit IComputePools.PoolCreated(
-            1,
-            creator,
-            orchestrator,
-            address(token),
-            hash,
-            maxNodes,
-            parameters.uri,
-            parameters.endpoints
+            1, creator, orchestrator, address(token), hash, maxNodes, parameters.uri, parameters.endpoints
         );
         vm.prank(creator);
         uint64 poolId = pools.createPool(parameters);
@@ -55,6 +48,11 @@ contract CreatePoolTest is World {
         parameters.endpoints = string(new bytes(1025));
         vm.expectRevert(abi.encodeWithSelector(IComputePools.TextTooLong.selector, bytes32("endpoints"), 1025, 1024));
         pools.createPool(parameters);
+    }
+
+    function test_ThereIsNoPoolWithoutARegistry() public {
+        vm.expectRevert(abi.encodeWithSelector(IComputePools.ZeroAddress.selector, bytes32("registry")));
+        newPools(address(0));
     }
 
     function test_PoolsAreApart() public {
@@ -158,8 +156,7 @@ contract PoolSettingsTest is World {
         resign(item, nextKey, nodeKey);
         pools.joinBatch(one(item));
         assertTrue(pools.isMember(poolId, node), "the new key invites");
-        bytes memory refusal =
-            abi.encodeWithSelector(IComputePools.NotPoolAuthority.selector, poolId, orchestrator);
+        bytes memory refusal = abi.encodeWithSelector(IComputePools.NotPoolAuthority.selector, poolId, orchestrator);
         vm.startPrank(orchestrator);
         vm.expectRevert(refusal);
         pools.eject(poolId, node);
@@ -172,9 +169,7 @@ contract PoolSettingsTest is World {
         uint64 poolId = startedPool();
         vm.startPrank(poolOwner);
         pools.setOrchestrator(poolId, stranger);
-        vm.expectRevert(
-            abi.encodeWithSelector(IComputePools.OrchestratorRetired.selector, poolId, orchestrator)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IComputePools.OrchestratorRetired.selector, poolId, orchestrator));
         pools.setOrchestrator(poolId, orchestrator);
         vm.expectRevert(abi.encodeWithSelector(IComputePools.OrchestratorRetired.selector, poolId, stranger));
         pools.setOrchestrator(poolId, stranger);

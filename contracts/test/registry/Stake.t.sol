@@ -19,9 +19,7 @@ contract ConstructorTest is World {
         newRegistry(address(token), 2 ** 128, 1);
         vm.expectRevert(abi.encodeWithSelector(IComputeRegistry.InvalidUnbondingDelay.selector, 0, 365 days));
         newRegistry(address(token), 1, 0);
-        vm.expectRevert(
-            abi.encodeWithSelector(IComputeRegistry.InvalidUnbondingDelay.selector, 365 days + 1, 365 days)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IComputeRegistry.InvalidUnbondingDelay.selector, 365 days + 1, 365 days));
         newRegistry(address(token), 1, 365 days + 1);
     }
 }

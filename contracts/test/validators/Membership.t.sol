@@ -43,14 +43,10 @@ contract RegisterTest is Assembly {
 
     function testFuzz_RefusesLittleStakeLongEndpointsAndASecondTime(uint256 amount) public {
         amount = bound(amount, 0, MIN_VALIDATOR_STAKE - 1);
-        vm.expectRevert(
-            abi.encodeWithSelector(IValidatorSet.InsufficientStake.selector, amount, MIN_VALIDATOR_STAKE)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IValidatorSet.InsufficientStake.selector, amount, MIN_VALIDATOR_STAKE));
         validators.register(amount, 0, 0, 0, 0, "");
         string memory long = string(new bytes(513));
-        vm.expectRevert(
-            abi.encodeWithSelector(IValidatorSet.TextTooLong.selector, bytes32("endpoint"), 513, 512)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IValidatorSet.TextTooLong.selector, bytes32("endpoint"), 513, 512));
         validators.register(MIN_VALIDATOR_STAKE, 0, 0, 0, 0, long);
         register(0, MIN_VALIDATOR_STAKE);
         vm.expectRevert(abi.encodeWithSelector(IValidatorSet.ValidatorAlreadyRegistered.selector, validator(0)));

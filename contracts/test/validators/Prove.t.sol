@@ -30,7 +30,9 @@ contract ProveTest is Proven {
         leaf.pass = true;
         leaf.expiryEpoch = uint64(bound(leaf.expiryEpoch, epoch, epoch + MAX_VALIDITY_EPOCHS));
         bytes32[] memory leaves = new bytes32[](size);
-        for (uint256 i = 0; i < size; ++i) leaves[i] = keccak256(abi.encode("another leaf", i));
+        for (uint256 i = 0; i < size; ++i) {
+            leaves[i] = keccak256(abi.encode("another leaf", i));
+        }
         leaves[index] = Merkle.hash(leaf);
         assertEq(validators.leafHash(leaf), leaves[index], "the leaf's hash");
         bytes32[] memory path = Merkle.path(leaves, index);
@@ -81,7 +83,9 @@ contract ProveTest is Proven {
     function testFuzz_AnyChangeOfThePathIsRefused(uint256 at, bytes32 noise) public {
         IValidatorSet.Leaf memory leaf = leafOf(node, epoch);
         bytes32[] memory leaves = new bytes32[](8);
-        for (uint256 i = 1; i < 8; ++i) leaves[i] = bytes32(i);
+        for (uint256 i = 1; i < 8; ++i) {
+            leaves[i] = bytes32(i);
+        }
         leaves[0] = Merkle.hash(leaf);
         bytes32[] memory path = Merkle.path(leaves, 0);
         at = bound(at, 0, path.length - 1);
@@ -121,13 +125,9 @@ contract ProveTest is Proven {
         failing.pass = false;
         accept(epoch + 1, Merkle.hash(failing));
         validators.prove(epoch + 1, failing, none);
-        vm.expectRevert(
-            abi.encodeWithSelector(IValidatorSet.StaleProof.selector, node, epoch + 1, epoch)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IValidatorSet.StaleProof.selector, node, epoch + 1, epoch));
         validators.prove(epoch, passing, none);
-        vm.expectRevert(
-            abi.encodeWithSelector(IValidatorSet.StaleProof.selector, node, epoch + 1, epoch + 1)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IValidatorSet.StaleProof.selector, node, epoch + 1, epoch + 1));
         validators.prove(epoch + 1, failing, none);
         assertFalse(validators.isProven(node), "still not proven");
     }
@@ -138,9 +138,7 @@ contract ProveTest is Proven {
         leaf.expiryEpoch = expiry;
         accept(epoch, Merkle.hash(leaf));
         vm.expectRevert(
-            abi.encodeWithSelector(
-                IValidatorSet.ExpiryTooFar.selector, node, expiry, epoch + MAX_VALIDITY_EPOCHS
-            )
+            abi.encodeWithSelector(IValidatorSet.ExpiryTooFar.selector, node, expiry, epoch + MAX_VALIDITY_EPOCHS)
         );
         validators.prove(epoch, leaf, none);
     }
@@ -151,9 +149,7 @@ contract ProveTest is Proven {
         accept(epoch, Merkle.hash(leaf));
         uint64 current = leaf.expiryEpoch + later;
         warpToCommit(current);
-        vm.expectRevert(
-            abi.encodeWithSelector(IValidatorSet.ProofExpired.selector, node, leaf.expiryEpoch, current)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IValidatorSet.ProofExpired.selector, node, leaf.expiryEpoch, current));
         validators.prove(epoch, leaf, none);
     }
 
@@ -202,7 +198,9 @@ contract ProveBatchTest is Proven {
             hashes[i] = Merkle.hash(leaves[i]);
         }
         bytes32[][] memory paths = new bytes32[][](4);
-        for (uint256 i = 0; i < 4; ++i) paths[i] = Merkle.path(hashes, i);
+        for (uint256 i = 0; i < 4; ++i) {
+            paths[i] = Merkle.path(hashes, i);
+        }
         accept(epoch, Merkle.root(hashes));
         leaves[bad].gpuCount += 1;
         vm.expectEmit(true, true, true, true, address(validators));

@@ -90,9 +90,13 @@ contract RevealTest is Assembly {
             if (agree >> i & 1 == 1) agreeing += stakes[i];
         }
         warpToCommit(epoch);
-        for (uint256 i = 0; i < 4; ++i) commit(i, epoch, agree >> i & 1 == 1 ? bytes32("root") : bytes32(i + 1));
+        for (uint256 i = 0; i < 4; ++i) {
+            commit(i, epoch, agree >> i & 1 == 1 ? bytes32("root") : bytes32(i + 1));
+        }
         warpToReveal(epoch);
-        for (uint256 i = 0; i < 4; ++i) reveal(i, epoch, agree >> i & 1 == 1 ? bytes32("root") : bytes32(i + 1));
+        for (uint256 i = 0; i < 4; ++i) {
+            reveal(i, epoch, agree >> i & 1 == 1 ? bytes32("root") : bytes32(i + 1));
+        }
         assertEq(validators.votesFor(epoch, "root"), agreeing, "votes");
         bool accepted = agreeing * 3 > total * 2;
         for (uint256 i = 0; i < 4; ++i) {
@@ -105,9 +109,13 @@ contract RevealTest is Assembly {
     }
 
     function test_TwoOfThreeIsNotMoreThanTwoThirds() public {
-        for (uint256 i = 0; i < 3; ++i) register(i, MIN_VALIDATOR_STAKE);
+        for (uint256 i = 0; i < 3; ++i) {
+            register(i, MIN_VALIDATOR_STAKE);
+        }
         warpToCommit(epoch);
-        for (uint256 i = 0; i < 3; ++i) commit(i, epoch, "root");
+        for (uint256 i = 0; i < 3; ++i) {
+            commit(i, epoch, "root");
+        }
         warpToReveal(epoch);
         reveal(0, epoch, "root");
         reveal(1, epoch, "root");
@@ -117,11 +125,17 @@ contract RevealTest is Assembly {
     }
 
     function test_AVoteThatIsNeverRevealedIsVoidAndStaysOnRecord() public {
-        for (uint256 i = 0; i < 4; ++i) register(i, MIN_VALIDATOR_STAKE);
+        for (uint256 i = 0; i < 4; ++i) {
+            register(i, MIN_VALIDATOR_STAKE);
+        }
         warpToCommit(epoch);
-        for (uint256 i = 0; i < 4; ++i) commit(i, epoch, "root");
+        for (uint256 i = 0; i < 4; ++i) {
+            commit(i, epoch, "root");
+        }
         warpToReveal(epoch);
-        for (uint256 i = 0; i < 3; ++i) reveal(i, epoch, "root");
+        for (uint256 i = 0; i < 3; ++i) {
+            reveal(i, epoch, "root");
+        }
         assertEq(validators.rootOf(epoch), "root", "three of four suffice");
         warpToReveal(epoch + 1);
         vm.expectRevert(abi.encodeWithSelector(IValidatorSet.WrongEpoch.selector, epoch, epoch + 1));

@@ -8,7 +8,9 @@ use lode_protocol::error_code::ErrorCode;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
     /// Not a multiaddress that can be dialled or listened on.
-    #[error("{text:?} is not a usable address: {reason}; write it like /ip4/203.0.113.7/tcp/7000/p2p/16Uiu2HA…")]
+    #[error(
+        "{text:?} is not a usable address: {reason}; write it like /ip4/203.0.113.7/tcp/7000/p2p/16Uiu2HA…"
+    )]
     BadAddress {
         /// The text (cut to 200 characters).
         text: String,
@@ -69,7 +71,9 @@ pub enum NetworkError {
         reason: String,
     },
     /// Somebody else answered.
-    #[error("{address} is answered by {got}, expected {expected}: refused; check the address, or somebody is in between")]
+    #[error(
+        "{address} is answered by {got}, expected {expected}: refused; check the address, or somebody is in between"
+    )]
     PeerMismatch {
         /// The address.
         address: String,
@@ -159,7 +163,9 @@ pub enum NetworkError {
     #[error("the connection was closed for a new one")]
     Reconnecting,
     /// The certificate is not the pinned one.
-    #[error("{url} shows another certificate than the pinned one: refused; fetch the pool's current fingerprint")]
+    #[error(
+        "{url} shows another certificate than the pinned one: refused; fetch the pool's current fingerprint"
+    )]
     PinMismatch {
         /// The URL.
         url: String,

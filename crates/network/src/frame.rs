@@ -43,7 +43,12 @@ pub struct FramedStream {
 }
 
 impl FramedStream {
-    pub(crate) fn new(stream: Stream, protocol: Protocol, side: Side, connection: Arc<ConnectionState>) -> Self {
+    pub(crate) fn new(
+        stream: Stream,
+        protocol: Protocol,
+        side: Side,
+        connection: Arc<ConnectionState>,
+    ) -> Self {
         let (incoming, outgoing) = match side {
             Side::Opener => (protocol.accepter_limit(), protocol.opener_limit()),
             Side::Accepter => (protocol.opener_limit(), protocol.accepter_limit()),

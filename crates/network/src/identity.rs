@@ -14,8 +14,8 @@ use crate::error::NetworkError;
 const IDENTITY_MULTIHASH: u64 = 0;
 
 pub(crate) fn keypair(key: &SigningKey) -> Result<Keypair, NetworkError> {
-    let secret = secp256k1::SecretKey::try_from_bytes(*key.to_bytes())
-        .map_err(|_| NetworkError::UnsupportedPeer)?;
+    let secret =
+        secp256k1::SecretKey::try_from_bytes(*key.to_bytes()).map_err(|_| NetworkError::UnsupportedPeer)?;
     Ok(Keypair::from(secp256k1::Keypair::from(secret)))
 }
 
@@ -31,7 +31,8 @@ pub(crate) fn address_of(peer: &PeerId) -> Option<Address> {
 }
 
 pub(crate) fn peer_id_of(key: &PublicKey) -> Result<PeerId, NetworkError> {
-    let key = secp256k1::PublicKey::try_from_bytes(key.as_bytes()).map_err(|_| NetworkError::UnsupportedPeer)?;
+    let key =
+        secp256k1::PublicKey::try_from_bytes(key.as_bytes()).map_err(|_| NetworkError::UnsupportedPeer)?;
     Ok(PeerId::from_public_key(&identity::PublicKey::from(key)))
 }
 

@@ -11,6 +11,7 @@
 
 mod address;
 mod client;
+mod directory_client;
 mod endpoint;
 mod error;
 mod frame;
@@ -23,6 +24,7 @@ mod url;
 
 pub use address::PeerAddress;
 pub use client::{ClientConfig, ClientEvent, LogPost, PeerClient, PeerClientTask};
+pub use directory_client::{DirectoryClient, DirectoryError};
 pub use endpoint::{
     Connection, ConnectionId, ConnectionLimits, Endpoint, EndpointConfig, EndpointTask, IncomingStream,
     IncomingStreams, Transport,

@@ -52,8 +52,16 @@ impl NetworkMetrics {
         );
         registry.register("frames", "Frames carried by peer links, both transports", self.frames.clone());
         registry.register("frame_bytes", "Bytes in those frames", self.bytes.clone());
-        registry.register("slow_readers", "Peers dropped because they did not read", self.slow_readers.clone());
-        registry.register("http_refused", "Requests of the HTTPS fallback refused", self.http_refused.clone());
+        registry.register(
+            "slow_readers",
+            "Peers dropped because they did not read",
+            self.slow_readers.clone(),
+        );
+        registry.register(
+            "http_refused",
+            "Requests of the HTTPS fallback refused",
+            self.http_refused.clone(),
+        );
     }
 
     pub(crate) fn frame(&self, direction: Direction, bytes: usize) {

@@ -37,9 +37,7 @@ impl Protocol {
     /// Largest frame, in bytes, that whoever opened the stream may send.
     pub const fn opener_limit(self) -> usize {
         let body = match self {
-            Protocol::Session => {
-                largest(&[Hello::MAX_BYTES, Heartbeat::MAX_BYTES, Leave::MAX_BYTES])
-            }
+            Protocol::Session => largest(&[Hello::MAX_BYTES, Heartbeat::MAX_BYTES, Leave::MAX_BYTES]),
             Protocol::Logs => LogRequest::MAX_BYTES,
             Protocol::Proof => Answer::MAX_BYTES,
         };
@@ -49,9 +47,7 @@ impl Protocol {
     /// Largest frame, in bytes, that whoever accepted the stream may send.
     pub const fn accepter_limit(self) -> usize {
         let body = match self {
-            Protocol::Session => {
-                largest(&[Granted::MAX_BYTES, Instruction::MAX_BYTES, Refusal::MAX_BYTES])
-            }
+            Protocol::Session => largest(&[Granted::MAX_BYTES, Instruction::MAX_BYTES, Refusal::MAX_BYTES]),
             Protocol::Logs => LogBatch::MAX_BYTES,
             Protocol::Proof => Challenge::MAX_BYTES,
         };

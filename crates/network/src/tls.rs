@@ -81,7 +81,8 @@ impl ServerIdentity {
             .map_err(|error| bad(format!("the chain is not PEM: {error}")))?;
         let first = chain.first().ok_or_else(|| bad("the chain holds no certificate".to_owned()))?;
         let fingerprint = Fingerprint::of(first);
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| bad(format!("the key is not PEM: {error}")))?;
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|error| bad(format!("the key is not PEM: {error}")))?;
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| bad(error.to_string()))?
@@ -96,7 +97,8 @@ impl ServerIdentity {
     pub fn self_signed(names: &[String]) -> Result<(Self, SelfSignedPem), NetworkError> {
         let made = rcgen::generate_simple_self_signed(names)
             .map_err(|error| NetworkError::BadCertificate { reason: error.to_string() })?;
-        let pem = SelfSignedPem { certificate: made.cert.pem(), private_key: made.signing_key.serialize_pem() };
+        let pem =
+            SelfSignedPem { certificate: made.cert.pem(), private_key: made.signing_key.serialize_pem() };
         let identity = Self::from_pem(pem.certificate.as_bytes(), pem.private_key.as_bytes())?;
         Ok((identity, pem))
     }
@@ -109,6 +111,15 @@ impl ServerIdentity {
     /// For the listener.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         self.config.clone()
+    }
+}
+
+/// The HTTP client panics when no provider is the process's default. Every main installs one; tools and tests that
+/// forgot get the same one here.
+pub(crate) fn ensure_provider() {
+    if CryptoProvider::get_default().is_none() {
+        // Fails only when somebody else was faster, which is as good.
+        let _ = ring::default_provider().install_default();
     }
 }
 
@@ -157,7 +168,12 @@ impl ServerCertVerifier for PinnedCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -166,7 +182,12 @@ impl ServerCertVerifier for PinnedCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -178,14 +199,16 @@ impl ServerCertVerifier for PinnedCertificate {
 pub(crate) fn is_pin_mismatch(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        let tls = error.downcast_ref::<rustls::Error>().or_else(|| {
-            let io = error.downcast_ref::<std::io::Error>()?;
-            io.get_ref()?.downcast_ref::<rustls::Error>()
-        });
-        if let Some(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)) = tls {
+        if let Some(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)) =
+            error.downcast_ref::<rustls::Error>()
+        {
             return true;
         }
-        next = error.source();
+        // The source of an I/O error that wraps another error is that error's source, not the error itself.
+        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
     false
 }
@@ -199,7 +222,10 @@ mod tests {
         let (identity, pem) = ServerIdentity::self_signed(&["127.0.0.1".to_owned()]).unwrap();
         let again = ServerIdentity::from_pem(pem.certificate.as_bytes(), pem.private_key.as_bytes()).unwrap();
         assert_eq!(again.fingerprint(), identity.fingerprint());
-        assert_eq!(identity.fingerprint().to_string().parse::<Fingerprint>().unwrap(), identity.fingerprint());
+        assert_eq!(
+            identity.fingerprint().to_string().parse::<Fingerprint>().unwrap(),
+            identity.fingerprint()
+        );
         assert!(!format!("{pem:?}").contains("PRIVATE"));
     }
 
@@ -207,7 +233,8 @@ mod tests {
     fn a_chain_without_its_key_is_refused() {
         let (_, one) = ServerIdentity::self_signed(&["a".to_owned()]).unwrap();
         let (_, two) = ServerIdentity::self_signed(&["a".to_owned()]).unwrap();
-        let error = ServerIdentity::from_pem(one.certificate.as_bytes(), two.private_key.as_bytes()).unwrap_err();
+        let error =
+            ServerIdentity::from_pem(one.certificate.as_bytes(), two.private_key.as_bytes()).unwrap_err();
         assert_eq!(error.code(), "network/bad-certificate");
         assert!(ServerIdentity::from_pem(b"", one.private_key.as_bytes()).is_err());
     }

@@ -12,7 +12,7 @@ use reqwest::Url;
 
 use crate::address::PeerAddress;
 use crate::error::{NetworkError, cut};
-use crate::tls::{Fingerprint, pinned_client_config};
+use crate::tls::{Fingerprint, ensure_provider, pinned_client_config};
 
 /// Longest URL accepted, in bytes.
 const MAX_LENGTH: usize = 2048;
@@ -96,6 +96,7 @@ impl HttpsAddress {
     /// A client that judges this server as the address says, follows no redirects, and gives up on a request after
     /// `timeout`. It is for this address only.
     pub fn client(&self, timeout: Duration) -> Result<reqwest::Client, NetworkError> {
+        ensure_provider();
         let builder = reqwest::Client::builder()
             .timeout(timeout)
             .connect_timeout(timeout)
@@ -147,8 +148,13 @@ impl FromStr for HttpsAddress {
             None => None,
             Some(fragment) => {
                 let digits = fragment.strip_prefix(PIN_PREFIX);
-                let digits = digits.ok_or_else(|| bad("after # expected sha256= and the certificate's fingerprint"))?;
-                Some(digits.parse::<Fingerprint>().map_err(|_| bad("the fingerprint must have 64 hexadecimal digits"))?)
+                let digits = digits
+                    .ok_or_else(|| bad("after # expected sha256= and the certificate's fingerprint"))?;
+                Some(
+                    digits
+                        .parse::<Fingerprint>()
+                        .map_err(|_| bad("the fingerprint must have 64 hexadecimal digits"))?,
+                )
             }
         };
         url.set_fragment(None);
@@ -194,14 +200,24 @@ mod tests {
         for text in ["http://127.0.0.1:1", "http://[::1]:1", "http://127.8.0.1"] {
             assert!(text.parse::<EndpointUrl>().is_ok(), "{text}");
         }
-        for text in ["http://10.0.0.1", "http://pool.example", "http://localhost:80", "http://127.0.0.1.evil.example"] {
+        for text in
+            ["http://10.0.0.1", "http://pool.example", "http://localhost:80", "http://127.0.0.1.evil.example"]
+        {
             assert_eq!(text.parse::<EndpointUrl>().unwrap_err().code(), "network/plain-http", "{text}");
         }
     }
 
     #[test]
     fn an_url_that_hides_something_is_refused() {
-        for text in ["https://a:b@host", "https://host?x=1", "ftp://host", "https://host#sha1=00", "https://host#sha256=00", "http://127.0.0.1#sha256=00", "host"] {
+        for text in [
+            "https://a:b@host",
+            "https://host?x=1",
+            "ftp://host",
+            "https://host#sha1=00",
+            "https://host#sha256=00",
+            "http://127.0.0.1#sha256=00",
+            "host",
+        ] {
             assert_eq!(text.parse::<EndpointUrl>().unwrap_err().code(), "network/bad-url", "{text}");
         }
     }

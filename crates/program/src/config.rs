@@ -11,6 +11,7 @@
 mod error;
 mod layers;
 mod node;
+mod reader;
 mod units;
 
 use std::ffi::OsString;
@@ -56,7 +57,7 @@ pub fn load_from<T: DeserializeOwned>(
     root.merge(layers::from_environment(env_prefix, environment)?)?;
     root.merge(layers::from_flags(overrides))?;
     root.set_paths("");
-    node::deserialize(&root).map_err(|error| match &text {
+    reader::deserialize(&root).map_err(|error| match &text {
         Some((_, text)) => error.with_lines_of(text),
         None => error,
     })
@@ -166,6 +167,13 @@ mod tests {
         let text = "data_dir = \"x\"\n[[pools]]\nid = 1\n[[pools]]\nid = -1\n";
         let error = load_text(text, &[], "").expect_err("invalid").to_string();
         assert!(error.contains("`pools[1].id`") && error.contains("worker.toml:5"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_a_function_of_ours_refuses_is_named_as_well() {
+        let text = "data_dir = \"x\"\n[beat]\nevery = \"soon\"\n";
+        let error = load_text(text, &[], "").expect_err("invalid").to_string();
+        assert!(error.contains("`beat.every`") && error.contains("worker.toml:3"), "{error}");
     }
 
     #[test]

@@ -224,6 +224,13 @@ impl Generation {
     }
 }
 
+impl BootCounter {
+    /// The next boot.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 impl Sequence {
     /// The next sequence number.
     pub fn next(self) -> Self {

@@ -8,6 +8,7 @@
 pub mod assignment;
 pub mod cursor;
 pub mod descriptor;
+pub mod directory;
 pub mod eip712;
 pub mod envelope;
 pub mod error_code;

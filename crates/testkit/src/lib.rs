@@ -1,4 +1,7 @@
 //! Fakes, builders and real parts for tests. Never imports a program.
 
+pub mod anvil;
+pub mod chain;
+pub mod fuzz;
 pub mod nvml;
 pub mod proxy;

@@ -118,7 +118,12 @@ impl Drop for Counted {
     }
 }
 
-async fn forward(client: TcpStream, target: SocketAddr, mut faults: watch::Receiver<Fault>, _counted: Counted) {
+async fn forward(
+    client: TcpStream,
+    target: SocketAddr,
+    mut faults: watch::Receiver<Fault>,
+    _counted: Counted,
+) {
     let mut own = faults.clone();
     let both = async {
         // A black hole answers the handshake of TCP and nothing else: the target is not even asked.
@@ -152,7 +157,8 @@ async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, faults: watch:
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            let Ok(fault) = at_source.wait_for(|fault| *fault != Fault::BlackHole).await.map(|fault| *fault) else {
+            let Ok(fault) = at_source.wait_for(|fault| *fault != Fault::BlackHole).await.map(|fault| *fault)
+            else {
                 return;
             };
             let delay = match fault {

@@ -10,22 +10,21 @@
 //!
 //! The chain alone decides who is a member; unknown facts are waited for and never read as "no".
 
+use lode_protocol::assignment::Reason;
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::finding::Finding;
 use lode_protocol::ids::NodeId;
-use lode_protocol::join::{Invite, pools_domain};
+use lode_protocol::join::Invite;
 use lode_protocol::keys::EthereumSignature;
-use lode_protocol::session::{Consent, Membership};
 use lode_protocol::units::{Millis, Timestamp};
 use minicbor::{Decode, Encode};
 
 use super::Core;
 use super::effect::Action;
-use super::error::Rejected;
 use super::node::{Known, Node, Standing, Trial};
 use super::timers::{Timer, after};
 
-const GAVE_UP: &str = "node/gave-up";
+pub(crate) const GAVE_UP: &str = "node/gave-up";
 const NEVER_PROVEN: &str = "node/never-proven";
 
 /// How far a node has come.
@@ -84,13 +83,6 @@ impl Admission {
     }
 }
 
-/// What a consent amounts to.
-pub(crate) enum ConsentVerdict {
-    New,
-    /// Heard before and still under way, or the worker has not been told yet that it joined.
-    Known,
-}
-
 impl Core {
     /// Takes every step that the node's admission can take now.
     pub(crate) fn evaluate_admission(&mut self, id: &NodeId) {
@@ -102,7 +94,10 @@ impl Core {
         match &admission.phase {
             Phase::CoolingDown { until, .. } if wall < *until => self.wake_admission(id, until.since(wall)),
             Phase::GaveUp { .. } => {}
-            Phase::Waiting { .. } | Phase::Invited { .. } | Phase::Consented { .. } | Phase::CoolingDown { .. }
+            Phase::Waiting { .. }
+            | Phase::Invited { .. }
+            | Phase::Consented { .. }
+            | Phase::CoolingDown { .. }
                 if member =>
             {
                 self.become_member(id, attempts);
@@ -118,8 +113,14 @@ impl Core {
             Phase::Invited { invite } => {
                 let invite = *invite;
                 if wall.0 > invite.deadline.saturating_mul(1_000) {
-                    self.put_aside(id, "node/never-consented", "the node did not consent to its invite in time");
-                } else if self.voids_invite(node) || self.invite_for(node).is_none_or(|new| differs(&new, &invite)) {
+                    self.put_aside(
+                        id,
+                        "node/never-consented",
+                        "the node did not consent to its invite in time",
+                    );
+                } else if self.voids_invite(node)
+                    || self.invite_for(node).is_none_or(|new| differs(&new, &invite))
+                {
                     self.set_phase(id, Phase::Waiting { since: wall });
                     self.evaluate_admission(id);
                 } else {
@@ -161,85 +162,6 @@ impl Core {
         }
     }
 
-    /// What keeps a node from being invited.
-    pub(crate) fn shortfall(&self, node: &Node) -> Option<(ErrorCode, String)> {
-        let missing = |code: &'static str, message: &str| Some((ErrorCode::new(code), message.to_owned()));
-        let requirements = &self.config.requirements;
-        let Some(pool) = self.chain_pool.filter(|_| self.chain_is_fresh()) else {
-            return missing("pool/view-stale", "the orchestrator cannot read the chain now; nothing needs to be done");
-        };
-        match node.facts.registration {
-            Known::Unknown => return missing("node/chain-unknown", "the chain has not been asked about this node yet"),
-            Known::Is(None) => {
-                return missing("node/not-registered", "no provider has registered this node; let its provider authorise it");
-            }
-            Known::Is(Some(registration)) if !registration.eligible => {
-                return missing("node/not-eligible", "the provider's stake does not cover this node; add stake");
-            }
-            Known::Is(Some(_)) => {}
-        }
-        if node.facts.membership == Known::Unknown {
-            return missing("node/chain-unknown", "the chain has not been asked about this node yet");
-        }
-        if !pool.running {
-            return missing("pool/not-running", "the pool has not been started, or has ended");
-        }
-        let gpus = node.hardware.described().count();
-        if gpus == 0 && !requirements.allow_cpu_only {
-            return missing("node/no-gpu", "this pool takes only nodes with GPUs, and the worker has found none");
-        }
-        if gpus > 0 && u32::try_from(gpus).unwrap_or(u32::MAX) < requirements.gpus {
-            return Some((
-                ErrorCode::new("node/too-few-gpus"),
-                format!("this pool takes nodes with at least {} GPUs, this one has {gpus}", requirements.gpus),
-            ));
-        }
-        let least = requirements.gpu_memory;
-        if let Some(small) = node.hardware.described().find(|slot| slot.memory.unwrap_or_default() < least) {
-            return Some((
-                ErrorCode::new("node/gpu-too-small"),
-                format!("this pool takes GPUs with at least {least}; {} has less", small.uuid),
-            ));
-        }
-        if let Some(engine) = requirements.engine
-            && node.hardware.engine.is_none_or(|found| found < engine)
-        {
-            return Some((
-                ErrorCode::new("node/engine-too-old"),
-                format!("this pool asks for container engine {}.{} or newer", engine.0, engine.1),
-            ));
-        }
-        if let Some(shortfall) = self.proof_shortfall(node) {
-            return Some(shortfall);
-        }
-        if pool.max_nodes > 0 && pool.member_count >= pool.max_nodes {
-            return missing("pool/full", "the pool has as many members as it takes");
-        }
-        if !node.is_alive() {
-            return missing("node/silent", "the worker is not heard");
-        }
-        None
-    }
-
-    /// What is missing of the proof that the pool asks for.
-    pub(crate) fn proof_shortfall(&self, node: &Node) -> Option<(ErrorCode, String)> {
-        let least = self.config.requirements.proof?;
-        if node.hardware.described().next().is_none() {
-            return None;
-        }
-        match node.facts.proven_class() {
-            Some(class) if class >= least => None,
-            Some(class) => Some((
-                ErrorCode::new("node/class-too-low"),
-                format!("the node's proof is of class {class}, this pool asks for class {least}"),
-            )),
-            None => Some((
-                ErrorCode::new("node/not-proven"),
-                "no proof of the node's hardware counts now; validators prove it by themselves".to_owned(),
-            )),
-        }
-    }
-
     /// Whether something is missing that was there when the node was invited. Silence and an unreadable chain pass.
     fn voids_invite(&self, node: &Node) -> bool {
         self.shortfall(node).is_some_and(|(code, _)| code != "pool/view-stale" && code != "node/silent")
@@ -262,6 +184,7 @@ impl Core {
         let Some(node) = self.nodes.get_mut(id) else { return };
         node.standing = Standing::Member(Trial::Awaited { since: wall, attempts });
         self.scratch.nodes.insert(*id);
+        self.scratch.progress.insert(*id);
         self.scratch.shown.insert(*id);
         self.scratch.push.insert(*id);
         self.wake_admission(id, self.config.terms.first_beat_deadline);
@@ -291,7 +214,7 @@ impl Core {
                 self.wake_admission(id, due.since(wall));
                 return;
             }
-            self.withdraw_all(id, lode_protocol::assignment::Reason::Ejected);
+            self.withdraw_all(id, Reason::Ejected);
             self.stand(id, Standing::Joining(Admission { attempts, phase: Phase::Waiting { since: wall } }));
             self.put_aside(id, "node/never-healthy", "the node joined and never beat");
             self.act(Action::SubmitEject { node: *id });
@@ -303,7 +226,9 @@ impl Core {
     pub(crate) fn put_aside(&mut self, id: &NodeId, code: &'static str, message: &str) {
         let until = self.now.wall.plus(self.config.terms.cooldown);
         let most = self.config.terms.most_attempts;
-        let Some(Standing::Joining(admission)) = self.nodes.get_mut(id).map(|node| &mut node.standing) else { return };
+        let Some(Standing::Joining(admission)) = self.nodes.get_mut(id).map(|node| &mut node.standing) else {
+            return;
+        };
         admission.attempts = admission.attempts.saturating_add(1);
         let (code, message) = (ErrorCode::new(code), message.to_owned());
         if admission.attempts > most {
@@ -341,8 +266,10 @@ impl Core {
         self.evaluate_admission(id);
     }
 
-    fn set_phase(&mut self, id: &NodeId, phase: Phase) {
-        let Some(Standing::Joining(admission)) = self.nodes.get_mut(id).map(|node| &mut node.standing) else { return };
+    pub(crate) fn set_phase(&mut self, id: &NodeId, phase: Phase) {
+        let Some(Standing::Joining(admission)) = self.nodes.get_mut(id).map(|node| &mut node.standing) else {
+            return;
+        };
         admission.phase = phase;
         self.scratch.nodes.insert(*id);
     }
@@ -357,120 +284,33 @@ impl Core {
         }
     }
 
-    fn wake_admission(&mut self, id: &NodeId, wait: Millis) {
+    /// Asks to be woken. An earlier timer does as well: it looks again and sets the next one.
+    pub(crate) fn wake_admission(&mut self, id: &NodeId, wait: Millis) {
         // One more millisecond, so that the deadline has passed when the timer fires.
-        self.timers.set(after(self.now.monotonic, Millis(wait.0.saturating_add(1))), Timer::Admission(*id));
+        let due = after(self.now.monotonic, Millis(wait.0.saturating_add(1)));
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        if node.admission_due.is_none_or(|set| set > due) {
+            node.admission_due = Some(due);
+            self.timers.set(due, Timer::Admission(*id));
+        }
     }
 
-    /// Checks a consent without acting on it.
-    pub(crate) fn judge_consent(&self, node: &Node, consent: &Consent) -> Result<ConsentVerdict, Rejected> {
-        let invite = &consent.invite;
-        let expired = self.now.wall.0 > invite.deadline.saturating_mul(1_000);
-        let wrong = invite.node != node.id || invite.pool != self.config.pool || invite.terms != self.config.terms_hash;
-        if wrong {
-            return Err(mismatch("the consent names another node, pool or terms"));
-        }
-        let open = match &node.standing {
-            Standing::Joining(Admission { phase: Phase::Consented { invite: known, consent: signature, .. }, .. })
-                if known == invite && *signature == consent.signature =>
-            {
-                return Ok(ConsentVerdict::Known);
-            }
-            Standing::Joining(Admission { phase: Phase::Invited { invite }, .. }) => Some(invite),
-            Standing::Joining(_)
-            | Standing::Member(_)
-            | Standing::Draining { .. }
-            | Standing::Leaving { .. }
-            | Standing::Ejected { .. }
-            | Standing::Gone => None,
+    /// The admission timer fired, if it is the one that counts.
+    pub(crate) fn admission_timer_due(&mut self, id: &NodeId, due: Millis) {
+        let Some(node) = self.nodes.get_mut(id).filter(|node| node.admission_due == Some(due)) else {
+            return;
         };
-        if let Known::Is(membership) = node.facts.membership
-            && invite.counter < membership.join_counter
-        {
-            let untold = node.session.as_ref().is_some_and(|session| !session.told_member);
-            let latest = invite.counter.saturating_add(1) == membership.join_counter;
-            if latest && untold && node.facts.is_member() {
-                return Ok(ConsentVerdict::Known);
-            }
-            return Err(Rejected::conflict(
-                "join/already-used",
-                "the invite of this consent has been used for an earlier join",
-                "drop it; consent to the next invite",
-            ));
-        }
-        if expired {
-            return Err(Rejected::conflict(
-                "join/invite-expired",
-                "the invite of this consent has expired",
-                "drop it; a new invite comes by itself",
-            ));
-        }
-        match open {
-            Some(known) if known == invite => {}
-            Some(_) => return Err(mismatch("the consent is not to the invite that is open")),
-            None => {
-                return Err(Rejected::conflict(
-                    "join/not-invited",
-                    "no invite of this node is open",
-                    "drop the consent; wait for an invite",
-                ));
-            }
-        }
-        let domain = pools_domain(self.config.chain, self.config.pools_contract);
-        match consent.signature.recover(&invite.consent_digest(&domain)) {
-            Ok(signer) if signer == node.id.0 => Ok(ConsentVerdict::New),
-            Ok(_) | Err(_) => Err(Rejected::denied(
-                "join/bad-signature",
-                "the consent is not signed by the node's key",
-                "sign the consent with the node's key for this chain and contract",
-            )),
-        }
-    }
-
-    pub(crate) fn accept_consent(&mut self, id: &NodeId, consent: Consent) {
-        let since = self.now.wall;
-        let Consent { invite, signature } = consent;
-        self.set_phase(id, Phase::Consented { invite, consent: signature, since });
-        self.wake_admission(id, self.config.terms.join_deadline);
-        self.act(Action::SubmitJoin { invite, consent: signature });
+        node.admission_due = None;
+        self.admission_due(id);
     }
 
     /// The outbox gave a join up.
     pub(crate) fn join_failed(&mut self, id: &NodeId, counter: u64, code: &ErrorCode, message: &str) {
-        let Some(Standing::Joining(admission)) = self.nodes.get(id).map(|node| &node.standing) else { return };
+        let Some(Standing::Joining(admission)) = self.nodes.get(id).map(|node| &node.standing) else {
+            return;
+        };
         if matches!(&admission.phase, Phase::Consented { invite, .. } if invite.counter == counter) {
             self.put_aside(id, "node/join-failed", &format!("the join failed: {message} ({code})"));
-        }
-    }
-
-    /// Where the node stands, in the words of the protocol.
-    pub(crate) fn membership(&self, id: &NodeId) -> Membership {
-        self.nodes.get(id).map_or_else(
-            || waiting("node/not-found", "the orchestrator does not know this node".to_owned()),
-            |node| self.membership_of(node),
-        )
-    }
-
-    pub(crate) fn membership_of(&self, node: &Node) -> Membership {
-        match &node.standing {
-            Standing::Member(_) => Membership::Member,
-            Standing::Draining { .. } | Standing::Leaving { .. } => Membership::Draining,
-            Standing::Ejected { message, .. } => Membership::Ejected { message: message.clone() },
-            Standing::Gone => Membership::Ejected { message: "the node has left the pool".to_owned() },
-            Standing::Joining(admission) => match &admission.phase {
-                Phase::Waiting { .. } => self.shortfall(node).map_or_else(
-                    || waiting("node/joining", "nothing is missing; an invite follows".to_owned()),
-                    |(code, message)| Membership::Waiting { code, message },
-                ),
-                Phase::Invited { .. } => Membership::Invited,
-                Phase::Consented { .. } => waiting("node/joining", "the join is on its way to the chain".to_owned()),
-                Phase::CoolingDown { until, message, .. } => {
-                    waiting("node/cooling-down", format!("{message}; it is tried again at {until}"))
-                }
-                Phase::GaveUp { message, .. } => {
-                    waiting(GAVE_UP, format!("{message}; the pool's owner must readmit the node"))
-                }
-            },
         }
     }
 }
@@ -478,12 +318,4 @@ impl Core {
 /// Whether two invites differ in more than their deadline.
 fn differs(new: &Invite, old: &Invite) -> bool {
     Invite { deadline: old.deadline, ..*new } != *old
-}
-
-fn mismatch(message: &str) -> Rejected {
-    Rejected::conflict("join/consent-mismatch", message, "drop it; consent to the invite in the latest answer")
-}
-
-fn waiting(code: &'static str, message: String) -> Membership {
-    Membership::Waiting { code: ErrorCode::new(code), message }
 }

@@ -4,17 +4,22 @@
 //! session, epoch, boot, sequence, completeness, consent.
 
 use lode_protocol::descriptor::NodeDescriptor;
+use lode_protocol::finding::Finding;
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::NodeId;
 use lode_protocol::session::{Consent, Heartbeat};
 
 use super::Core;
-use super::admission::ConsentVerdict;
+use super::consent::ConsentVerdict;
 use super::effect::{Action, Answer};
 use super::error::Rejected;
 use super::event::Link;
+use super::hardware::cut;
 use super::node::{Node, Standing};
 use super::session::{LastBeat, ejected};
+
+/// Longest text of a finding kept, in bytes.
+const MOST_FINDING_TEXT: usize = 512;
 
 /// What a beat amounts to.
 enum Verdict {
@@ -57,16 +62,13 @@ impl Core {
 
     fn judge_beat(&self, id: &NodeId, digest: Digest, beat: &Heartbeat) -> Result<Verdict, Rejected> {
         let node = self.nodes.get(id).ok_or_else(unknown_session)?;
-        let Some(session) = &node.session else {
-            return match &node.standing {
-                Standing::Ejected { message, .. } => Err(ejected(message)),
-                Standing::Joining(_)
-                | Standing::Member(_)
-                | Standing::Draining { .. }
-                | Standing::Leaving { .. }
-                | Standing::Gone => Err(unknown_session()),
-            };
-        };
+        // While it still stops what it ran, it is served: how else would it hear that it must?
+        if let Standing::Ejected { message, .. } = &node.standing
+            && (node.session.is_none() || node.active.is_empty())
+        {
+            return Err(ejected(message));
+        }
+        let session = node.session.as_ref().ok_or_else(unknown_session)?;
         if session.id != beat.session {
             return judge_foreign_session(node, beat);
         }
@@ -81,13 +83,18 @@ impl Core {
         if beat.boot != session.boot {
             return Err(Rejected::unauthenticated(
                 "session/stale-boot",
-                format!("the session belongs to start {} of the worker, the beat to {}", session.boot, beat.boot),
+                format!(
+                    "the session belongs to start {} of the worker, the beat to {}",
+                    session.boot, beat.boot
+                ),
                 "open a new session",
             )
             .reopening());
         }
         match session.last {
-            Some(last) if beat.sequence == last.sequence && digest == last.digest => return Ok(Verdict::Again),
+            Some(last) if beat.sequence == last.sequence && digest == last.digest => {
+                return Ok(Verdict::Again);
+            }
             Some(last) if beat.sequence == last.sequence => {
                 return Err(Rejected::unauthenticated(
                     "session/replay",
@@ -145,10 +152,8 @@ impl Core {
             session.last = Some(LastBeat { sequence: beat.sequence, digest, observed: beat.observed });
         }
         node.usage = Some(beat.usage);
-        let mut findings = beat.findings;
-        findings.truncate(Heartbeat::MAX_FINDINGS);
-        if *node.findings != *findings {
-            node.findings = findings.into_boxed_slice();
+        if !(beat.findings.is_empty() && node.findings.is_empty()) {
+            node.findings = bounded(beat.findings);
         }
         let gpus_changed = node.hardware.observe(&beat.gpus);
         if gpus_changed || first {
@@ -175,6 +180,18 @@ impl Core {
             self.evaluate_admission(id);
         }
     }
+}
+
+/// The worst findings, with texts cut: a host may say much, and there are many hosts.
+fn bounded(mut findings: Vec<Finding>) -> Box<[Finding]> {
+    findings.truncate(Heartbeat::MAX_FINDINGS);
+    for finding in &mut findings {
+        for text in [&mut finding.subject, &mut finding.message, &mut finding.remedy] {
+            text.truncate(cut(text, MOST_FINDING_TEXT).len());
+            text.shrink_to_fit();
+        }
+    }
+    findings.into_boxed_slice()
 }
 
 fn judge_foreign_session(node: &Node, beat: &Heartbeat) -> Result<Verdict, Rejected> {

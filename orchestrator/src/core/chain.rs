@@ -36,6 +36,11 @@ impl Core {
         }
     }
 
+    /// Future invites name these terms; consents to older ones are refused and asked for anew.
+    pub fn adopt_terms(&mut self, terms: lode_protocol::hash::Digest) {
+        self.config.terms_hash = terms;
+    }
+
     pub(crate) fn chain_pool_seen(&mut self, pool: ChainPool) {
         if self.chain_pool.replace(pool) != Some(pool) {
             self.evaluate_all_admissions();
@@ -91,7 +96,9 @@ impl Core {
         match membership.state {
             MembershipState::Member { .. } => self.became_member_on_chain(id, membership),
             MembershipState::Never | MembershipState::Left => self.left_on_chain(id),
-            MembershipState::Ejected => self.ejected_on_chain(id, "the pool's owner ejected the node on chain"),
+            MembershipState::Ejected => {
+                self.ejected_on_chain(id, "the pool's owner ejected the node on chain")
+            }
             MembershipState::Banned => self.banned_on_chain(id),
         }
         self.reindex(id);

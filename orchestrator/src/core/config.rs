@@ -132,6 +132,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { strangers: 10_000, tasks: 1_000_000, ended_assignments: 5, history: 32 }
+        Limits { strangers: 2_000, tasks: 1_000_000, ended_assignments: 5, history: 32 }
     }
 }

@@ -36,7 +36,9 @@ impl Conflict {
 
     fn with_evidence(self, now: Millis, lease: Millis) -> Conflict {
         match self {
-            Conflict::Suspected { at } if now.0.saturating_sub(at.0) <= lease.0 => Conflict::Confirmed { last: now },
+            Conflict::Suspected { at } if now.0.saturating_sub(at.0) <= lease.0 => {
+                Conflict::Confirmed { last: now }
+            }
             Conflict::None | Conflict::Suspected { .. } => Conflict::Suspected { at: now },
             Conflict::Confirmed { .. } => Conflict::Confirmed { last: now },
         }

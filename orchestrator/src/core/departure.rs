@@ -44,7 +44,9 @@ impl Core {
     fn empty_node(&mut self, id: &NodeId, move_batch: bool) {
         let active = self.nodes.get(id).map(|node| node.active.clone()).unwrap_or_default();
         for assignment in active {
-            let Some(known) = self.assignments.get(&assignment).filter(|known| known.is_wanted()) else { continue };
+            let Some(known) = self.assignments.get(&assignment).filter(|known| known.is_wanted()) else {
+                continue;
+            };
             let runs = known.state == AssignmentState::Running;
             let Some(task) = self.tasks.get(&assignment.replica.task) else { continue };
             match (task.spec.kind, task.goal) {
@@ -93,7 +95,10 @@ impl Core {
             };
             if waits && replica.leaving == Some(assignment.incarnation) {
                 replica.leaving = None;
-                self.set_replica_phase(&assignment.replica, Phase::Placed { incarnation: assignment.incarnation });
+                self.set_replica_phase(
+                    &assignment.replica,
+                    Phase::Placed { incarnation: assignment.incarnation },
+                );
             }
         }
         Ok(())
@@ -175,7 +180,10 @@ impl Core {
         {
             return Err(Rejected::conflict(
                 "leave/counter-mismatch",
-                format!("the leave is of membership {}, this is membership {}", leave.counter, membership.join_counter),
+                format!(
+                    "the leave is of membership {}, this is membership {}",
+                    leave.counter, membership.join_counter
+                ),
                 "sign a leave of the present membership",
             ));
         }
@@ -183,8 +191,12 @@ impl Core {
         if deadline < self.now.wall {
             return Err(Rejected::conflict("leave/expired", "the leave has expired", "sign a new one"));
         }
-        let statement =
-            LeaveStatement { pool: self.config.pool, node: *id, counter: leave.counter, deadline: leave.deadline };
+        let statement = LeaveStatement {
+            pool: self.config.pool,
+            node: *id,
+            counter: leave.counter,
+            deadline: leave.deadline,
+        };
         let domain = pools_domain(self.config.chain, self.config.pools_contract);
         if leave.signature.recover(&statement.digest(&domain)) != Ok(id.0) {
             return Err(Rejected::denied(
@@ -202,16 +214,30 @@ impl Core {
     }
 
     pub(crate) fn arm_leave(&mut self, id: &NodeId) {
-        let Some(Standing::Leaving { leave, submitted: false }) = self.nodes.get(id).map(|node| &node.standing) else {
+        let Some(Standing::Leaving { leave, submitted: false }) =
+            self.nodes.get(id).map(|node| &node.standing)
+        else {
             return;
         };
-        let latest = Timestamp(leave.deadline.saturating_mul(1_000)).minus(LEAVE_MARGIN);
-        let wait = latest.since(self.now.wall);
+        let wait = time_to_leave(leave).since(self.now.wall);
         self.timers.set(after(self.now.monotonic, wait), Timer::Leave(*id));
     }
 
+    /// The leave may not wait any longer for the node to become empty.
+    pub(crate) fn leave_due(&mut self, id: &NodeId) {
+        let Some(Standing::Leaving { leave, submitted: false }) =
+            self.nodes.get(id).map(|node| &node.standing)
+        else {
+            return;
+        };
+        // A leave that replaced the one this timer was for may have more time.
+        if time_to_leave(leave) > self.now.wall { self.arm_leave(id) } else { self.submit_leave(id) }
+    }
+
     pub(crate) fn submit_leave(&mut self, id: &NodeId) {
-        let Some(Standing::Leaving { leave, submitted }) = self.nodes.get_mut(id).map(|node| &mut node.standing) else {
+        let Some(Standing::Leaving { leave, submitted }) =
+            self.nodes.get_mut(id).map(|node| &mut node.standing)
+        else {
             return;
         };
         if std::mem::replace(submitted, true) {
@@ -223,10 +249,19 @@ impl Core {
     }
 }
 
+/// When a leave must go to the chain.
+fn time_to_leave(leave: &Leave) -> Timestamp {
+    Timestamp(leave.deadline.saturating_mul(1_000)).minus(LEAVE_MARGIN)
+}
+
 fn no_node(id: &NodeId) -> Rejected {
     Rejected::not_found("node/not-found", format!("there is no node {id}"), "list the nodes to see their ids")
 }
 
 fn not_member(id: &NodeId) -> Rejected {
-    Rejected::conflict("node/not-member", format!("node {id} is not a member of the pool"), "wait until it has joined")
+    Rejected::conflict(
+        "node/not-member",
+        format!("node {id} is not a member of the pool"),
+        "wait until it has joined",
+    )
 }

@@ -15,7 +15,7 @@ use super::admission::{Admission, Phase};
 use super::assignment::Wanted;
 use super::effect::{Action, Answer};
 use super::event::ConnectionId;
-use super::node::{Node, Standing};
+use super::node::{Known, Node, Standing};
 use super::timers::{Timer, after};
 
 /// An answer that is owed; it is written at the end of the step, when everything has settled.
@@ -40,7 +40,10 @@ impl Core {
 
     /// Takes an assignment out of the desired set.
     pub(crate) fn withdraw(&mut self, id: &AssignmentId, reason: Reason) {
-        let Some(assignment) = self.assignments.get_mut(id).filter(|assignment| assignment.is_wanted()) else { return };
+        let Some(assignment) = self.assignments.get_mut(id).filter(|assignment| assignment.is_wanted())
+        else {
+            return;
+        };
         let node_id = assignment.node;
         let Some(node) = self.nodes.get(&node_id) else { return };
         assignment.wanted = Wanted::No { reason, generation: node.generation.next() };
@@ -84,7 +87,9 @@ impl Core {
         let pushes = std::mem::take(&mut self.scratch.push);
         for id in pushes {
             let observed = self.observed(&id);
-            let Some(session) = self.nodes.get_mut(&id).and_then(|node| node.session.as_mut()) else { continue };
+            let Some(session) = self.nodes.get_mut(&id).and_then(|node| node.session.as_mut()) else {
+                continue;
+            };
             let Some(connection) = session.pushable().filter(|_| session.has_reported()) else { continue };
             session.pushes = session.pushes.next();
             let channel = Channel::Push { sequence: session.pushes };
@@ -132,7 +137,7 @@ impl Core {
 
     fn desired(&self, id: &NodeId, observed: Option<Generation>) -> Desired {
         match self.nodes.get(id) {
-            Some(node) if node.has_reported() && observed != Some(node.generation) => {
+            Some(node) if node.has_reported() && observed != Some(node.generation) && may_be_told(node) => {
                 Desired::Full { generation: node.generation, orders: self.orders(node) }
             }
             Some(_) | None => Desired::Unchanged,
@@ -151,5 +156,20 @@ impl Core {
             })
         });
         wanted.collect()
+    }
+}
+
+/// Whether a node gets a set at all. A node that is not a member yet gets one only to stop what must not run there, and
+/// not before the chain has said that it is no member: unknown is not "nothing".
+fn may_be_told(node: &Node) -> bool {
+    match node.standing {
+        Standing::Joining(_) => {
+            node.facts.membership != Known::Unknown && !(node.active.is_empty() && node.ghosts.is_empty())
+        }
+        Standing::Member(_)
+        | Standing::Draining { .. }
+        | Standing::Leaving { .. }
+        | Standing::Ejected { .. }
+        | Standing::Gone => true,
     }
 }

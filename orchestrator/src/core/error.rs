@@ -66,7 +66,11 @@ impl Rejected {
         Self::new(Class::NotFound, code, message, remedy)
     }
 
-    pub(crate) fn unauthenticated(code: &'static str, message: impl Into<String>, remedy: &'static str) -> Self {
+    pub(crate) fn unauthenticated(
+        code: &'static str,
+        message: impl Into<String>,
+        remedy: &'static str,
+    ) -> Self {
         Self::new(Class::Unauthenticated, code, message, remedy)
     }
 

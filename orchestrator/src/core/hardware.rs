@@ -15,6 +15,9 @@ use lode_protocol::units::{Bytes, MilliCpus};
 /// Longest reason kept for a GPU, in bytes.
 const MOST_REASON: usize = 200;
 
+/// Distinct kinds of GPU on a node: (memory, model in lower case), sorted. Placement groups nodes by it.
+pub(crate) type Profile = Vec<(Option<Bytes>, Option<Box<str>>)>;
+
 /// The last sample of a GPU.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct GpuSample {
@@ -63,6 +66,7 @@ pub(crate) struct Hardware {
     pub(crate) disk: Bytes,
     /// Sorted by UUID.
     pub(crate) gpus: Vec<GpuSlot>,
+    pub(crate) profile: Profile,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) architecture: Box<str>,
     pub(crate) os: Box<str>,
@@ -94,7 +98,8 @@ impl Hardware {
     fn replace_gpus(&mut self, specs: &[GpuSpec]) {
         let mut before = std::mem::take(&mut self.gpus);
         for spec in specs {
-            let known = before.iter().position(|slot| slot.uuid == spec.uuid).map(|at| before.swap_remove(at));
+            let known =
+                before.iter().position(|slot| slot.uuid == spec.uuid).map(|at| before.swap_remove(at));
             let slot = known.unwrap_or_else(|| GpuSlot {
                 uuid: spec.uuid.clone(),
                 model: None,
@@ -118,6 +123,10 @@ impl Hardware {
         let vanished = before.into_iter().filter(|slot| slot.holder.is_some());
         self.gpus.extend(vanished.map(|slot| GpuSlot { described: false, ..slot }));
         self.gpus.sort_unstable_by(|left, right| left.uuid.cmp(&right.uuid));
+        let mut profile: Profile = self.described().map(|slot| (slot.memory, slot.model.clone())).collect();
+        profile.sort_unstable();
+        profile.dedup();
+        self.profile = profile;
     }
 
     /// The descriptor, decoded.
@@ -129,8 +138,10 @@ impl Hardware {
     /// Returns whether anything that placement looks at has changed.
     pub(crate) fn observe(&mut self, statuses: &[GpuStatus]) -> bool {
         let mut changed = false;
-        for slot in &mut self.gpus {
-            let status = statuses.iter().find(|status| status.uuid == slot.uuid);
+        for (number, slot) in self.gpus.iter_mut().enumerate() {
+            // Workers report in the order of UUIDs, as slots are kept.
+            let same_place = statuses.get(number).filter(|status| status.uuid == slot.uuid);
+            let status = same_place.or_else(|| statuses.iter().find(|status| status.uuid == slot.uuid));
             let state = status.map(|status| status.state);
             if slot.state != state {
                 slot.state = state;

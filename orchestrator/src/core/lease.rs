@@ -87,14 +87,18 @@ impl Core {
         node.lease_due = None;
         let terms = node.terms;
         match node.liveness {
-            Liveness::Alive { heard } if now >= after(heard.max(floor), terms.lost_after) => self.lose_node(id),
+            Liveness::Alive { heard } if now >= after(heard.max(floor), terms.lost_after) => {
+                self.lose_node(id)
+            }
             Liveness::Alive { heard } if now >= after(heard.max(floor), terms.suspect_after) => {
                 node.liveness = Liveness::Suspect { heard };
                 self.scratch.shown.insert(*id);
                 self.reindex(id);
                 self.arm_lease(id);
             }
-            Liveness::Suspect { heard } if now >= after(heard.max(floor), terms.lost_after) => self.lose_node(id),
+            Liveness::Suspect { heard } if now >= after(heard.max(floor), terms.lost_after) => {
+                self.lose_node(id)
+            }
             Liveness::Alive { .. } | Liveness::Suspect { .. } => self.arm_lease(id),
             Liveness::Lost => {}
         }
@@ -141,9 +145,10 @@ impl Core {
                 node.liveness = Liveness::Alive { heard: now };
                 node.terms = terms;
                 self.heard_nodes = self.heard_nodes.saturating_add(1);
+                // Not news: the log does not tell of a state that no one was seen to leave.
+                node.shown = Some(node.state());
                 self.arm_lease(&id);
             }
-            self.scratch.shown.insert(id);
         }
     }
 

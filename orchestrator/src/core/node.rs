@@ -162,6 +162,8 @@ pub(crate) struct Node {
     pub(crate) liveness: Liveness,
     /// Due time of the one lease timer that counts.
     pub(crate) lease_due: Option<Millis>,
+    /// Due time of the one admission timer that counts.
+    pub(crate) admission_due: Option<Millis>,
     /// What the node was last told; its lease is measured by it.
     pub(crate) terms: BeatTerms,
     pub(crate) facts: ChainFacts,
@@ -197,6 +199,7 @@ impl Node {
             standing,
             liveness: Liveness::Lost,
             lease_due: None,
+            admission_due: None,
             terms,
             facts: ChainFacts::UNKNOWN,
             boot: BootCounter(0),
@@ -224,7 +227,10 @@ impl Node {
         match &self.standing {
             Standing::Ejected { .. } | Standing::Gone => NodeState::Ejected,
             Standing::Joining(_) if !self.conflict.is_confirmed() => NodeState::Joining,
-            Standing::Joining(_) | Standing::Member(_) | Standing::Draining { .. } | Standing::Leaving { .. }
+            Standing::Joining(_)
+            | Standing::Member(_)
+            | Standing::Draining { .. }
+            | Standing::Leaving { .. }
                 if self.conflict.is_confirmed() =>
             {
                 NodeState::Conflicted
@@ -258,7 +264,9 @@ impl Node {
     /// Whether a row of it belongs into the store: strangers without registration do not.
     pub(crate) fn is_durable(&self) -> bool {
         match self.standing {
-            Standing::Joining(_) => self.stored || self.facts.registration().is_some() || !self.active.is_empty(),
+            Standing::Joining(_) => {
+                self.stored || self.facts.registration().is_some() || !self.active.is_empty()
+            }
             Standing::Member(_)
             | Standing::Draining { .. }
             | Standing::Leaving { .. }

@@ -9,15 +9,14 @@
 //! | failed by the task's fault | failed for good, unless its policy restarts for ever: back-off, then anywhere |
 
 use lode_protocol::assignment::{AssignmentState, Fault, Reason};
-use lode_protocol::ids::{AssignmentId, Incarnation, NodeId, ReplicaId};
+use lode_protocol::ids::{AssignmentId, Incarnation, NodeId, ReplicaId, TaskId};
 use lode_protocol::task::{RestartPolicy, TaskKind};
 use lode_protocol::units::{Millis, Timestamp};
 
 use super::Core;
 use super::assignment::Wanted;
 use super::node::Standing;
-use super::placement::Requirement;
-use super::task::{Goal, Phase};
+use super::task::{Goal, Phase, Replica};
 use super::timers::{Timer, after};
 
 /// What an end means for its replica.
@@ -26,7 +25,9 @@ enum Next {
     Failed,
     AtOnce,
     /// After a back-off; the node is avoided if it was at fault.
-    Later { avoid: bool },
+    Later {
+        avoid: bool,
+    },
 }
 
 impl Core {
@@ -50,6 +51,32 @@ impl Core {
             (true, true) | (false, false) => return,
         }
         self.scratch.task_states.insert(id.replica.task);
+    }
+
+    /// Counts the replicas whose predecessor runs while they do not. Walks the task only while something of it moves.
+    pub(crate) fn recount_covered(&mut self, id: &TaskId) {
+        let Some(task) = self.tasks.get(id) else { return };
+        let moving = task.live > task.counts.starting.saturating_add(task.counts.running);
+        let runs = |replica: u32, incarnation: Incarnation| {
+            let known = AssignmentId { replica: ReplicaId { task: *id, replica }, incarnation };
+            self.assignments.get(&known).is_some_and(|known| known.state == AssignmentState::Running)
+        };
+        let is_covered = |number: u32, replica: &Replica| {
+            let current = match replica.phase {
+                Phase::Waiting | Phase::BackOff { .. } => false,
+                Phase::Placed { incarnation } => runs(number, incarnation),
+                Phase::Succeeded | Phase::Failed | Phase::Idle => true,
+            };
+            !current && replica.leaving.is_some_and(|incarnation| runs(number, incarnation))
+        };
+        let covered = if moving {
+            (0u32..).zip(&task.replicas).filter(|(number, replica)| is_covered(*number, replica)).count()
+        } else {
+            0
+        };
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.covered = u32::try_from(covered).unwrap_or(u32::MAX);
+        }
     }
 
     /// An assignment runs: a predecessor on a node that is being emptied may go.
@@ -86,6 +113,7 @@ impl Core {
 
     /// Gives back what an assignment held.
     fn release(&mut self, id: &AssignmentId, node_id: &NodeId) {
+        self.live_assignments = self.live_assignments.saturating_sub(1);
         let Some(task) = self.tasks.get(&id.replica.task) else { return };
         let resources = &task.spec.resources;
         let Some(node) = self.nodes.get_mut(node_id) else { return };
@@ -94,7 +122,6 @@ impl Core {
         node.allocated.disk = node.allocated.disk.saturating_sub(resources.disk.0);
         node.remove_active(id);
         node.hardware.release(id);
-        self.live_assignments = self.live_assignments.saturating_sub(1);
         self.reindex(node_id);
         self.wake(node_id);
     }
@@ -116,7 +143,8 @@ impl Core {
                 self.go_on(id, next);
             }
             Goal::Stop | Goal::Delete => {
-                let done = self.assignments.get(id).is_some_and(|end| end.state == AssignmentState::Succeeded);
+                let done =
+                    self.assignments.get(id).is_some_and(|end| end.state == AssignmentState::Succeeded);
                 self.set_replica_phase(&id.replica, if done { Phase::Succeeded } else { Phase::Idle });
             }
         }
@@ -138,16 +166,19 @@ impl Core {
             },
             (_, Some(Reason::NeverStarted)) => Next::Later { avoid: true },
             (_, Some(_)) | (AssignmentState::Lost, None) => Next::AtOnce,
-            (AssignmentState::Failed, None) => match end.reason().and_then(Reason::fault).unwrap_or(Fault::Task) {
-                Fault::Node => Next::Later { avoid: true },
-                Fault::Operator => Next::Later { avoid: false },
-                Fault::Task => {
-                    let restart = task.spec.effective_restart();
-                    let moving = self.replica(&id.replica).is_some_and(|replica| replica.leaving.is_some());
-                    let for_ever = restart.policy == RestartPolicy::Always && restart.max_restarts == 0;
-                    if for_ever || moving { Next::Later { avoid: false } } else { Next::Failed }
+            (AssignmentState::Failed, None) => {
+                match end.reason().and_then(Reason::fault).unwrap_or(Fault::Task) {
+                    Fault::Node => Next::Later { avoid: true },
+                    Fault::Operator => Next::Later { avoid: false },
+                    Fault::Task => {
+                        let restart = task.spec.effective_restart();
+                        let moving =
+                            self.replica(&id.replica).is_some_and(|replica| replica.leaving.is_some());
+                        let for_ever = restart.policy == RestartPolicy::Always && restart.max_restarts == 0;
+                        if for_ever || moving { Next::Later { avoid: false } } else { Next::Failed }
+                    }
                 }
-            },
+            }
             // Stopped although it was wanted: somebody else stopped it.
             (AssignmentState::Stopped, None) => Next::Later { avoid: false },
             (
@@ -238,16 +269,23 @@ impl Core {
     pub(crate) fn lose_assignments(&mut self, id: &NodeId) {
         let active = self.nodes.get(id).map(|node| node.active.clone()).unwrap_or_default();
         for assignment in active {
-            self.decide(&assignment, AssignmentState::Lost, Reason::NodeLost, "no news of its node for a lease");
+            self.decide(
+                &assignment,
+                AssignmentState::Lost,
+                Reason::NodeLost,
+                "no news of its node for a lease",
+            );
         }
     }
 
     /// An assignment should have been reported on by now.
     pub(crate) fn start_due(&mut self, id: &AssignmentId) {
-        let Some(assignment) = self.assignments.get(id).filter(|known| known.is_wanted() && !known.heard) else {
+        let Some(assignment) = self.assignments.get(id).filter(|known| known.is_wanted() && !known.heard)
+        else {
             return;
         };
-        let working = self.nodes.get(&assignment.node).is_some_and(|node| node.is_alive() && node.has_reported());
+        let working =
+            self.nodes.get(&assignment.node).is_some_and(|node| node.is_alive() && node.has_reported());
         if working {
             self.withdraw(id, Reason::NeverStarted);
         } else {
@@ -258,7 +296,8 @@ impl Core {
     /// An assignment should have stopped by now. If its worker lives and does not say so, it is given up; whatever still
     /// runs there is a ghost that keeps its GPUs until the worker says that it is gone.
     pub(crate) fn stop_due(&mut self, id: &AssignmentId) {
-        let Some(assignment) = self.assignments.get(id).filter(|known| known.is_live() && !known.is_wanted()) else {
+        let Some(assignment) = self.assignments.get(id).filter(|known| known.is_live() && !known.is_wanted())
+        else {
             return;
         };
         let (node_id, gpus) = (assignment.node, assignment.gpus.clone().into_boxed_slice());
@@ -284,11 +323,6 @@ impl Core {
             self.submit_leave(id);
         }
     }
-
-    /// What a replica needs.
-    pub(crate) fn requirement(&self, id: &ReplicaId) -> Option<&Requirement> {
-        self.queue.requirement(self.tasks.get(&id.task)?.shape)
-    }
 }
 
 /// `first · 2^failures`, at most `most`.
@@ -308,8 +342,9 @@ mod tests {
 
     #[test]
     fn back_off_doubles_up_to_its_most() {
-        let waits: Vec<u64> =
-            (0..5).map(|failures| back_off(Millis::seconds(2), Millis::seconds(10), failures).0 / 1_000).collect();
+        let waits: Vec<u64> = (0..5)
+            .map(|failures| back_off(Millis::seconds(2), Millis::seconds(10), failures).0 / 1_000)
+            .collect();
         assert_eq!(waits, [2, 4, 8, 10, 10]);
         assert_eq!(back_off(Millis::seconds(2), Millis::seconds(300), u32::MAX), Millis::seconds(300));
     }

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use lode_protocol::assignment::{AssignmentReport, AssignmentState, Reason};
+use lode_protocol::assignment::{AssignmentReport, AssignmentState, PublishedPort, Reason};
 use lode_protocol::ids::{AssignmentId, Generation, NodeId};
+use lode_protocol::task::limits;
 
 use super::Core;
 use super::assignment::{Assignment, Step, Wanted};
@@ -59,7 +60,11 @@ impl Core {
         if claimable && from.may_become(report.state) {
             assignment.enter(step(), most);
             self.moved(&id, *node, from);
-        } else if claimable && from == report.state && assignment.reason() != report.reason && report.reason.is_some() {
+        } else if claimable
+            && from == report.state
+            && assignment.reason() != report.reason
+            && report.reason.is_some()
+        {
             assignment.enter(step(), most);
             self.scratch.assignments.insert(id);
         } else if changed || first {
@@ -106,7 +111,9 @@ impl Core {
             (true, None) | (false, Some(_)) => {}
             (false, None) => {
                 if node.ghosts.len() < MOST_GHOSTS {
-                    node.ghosts.push(Ghost { id: report.id, gpus: report.gpus.clone().into_boxed_slice() });
+                    let slots = node.hardware.gpus.iter().map(|slot| &slot.uuid);
+                    let gpus = slots.filter(|uuid| report.gpus.contains(uuid)).cloned().collect();
+                    node.ghosts.push(Ghost { id: report.id, gpus });
                 }
                 self.reindex(node_id);
                 self.scratch.desired.insert(*node_id);
@@ -137,7 +144,8 @@ impl Core {
         let before = node.ghosts.len();
         node.ghosts.retain(|ghost| told.contains(&ghost.id));
         let laid = node.ghosts.len() != before;
-        let missing: Vec<AssignmentId> = node.active.iter().filter(|id| !told.contains(id)).copied().collect();
+        let missing: Vec<AssignmentId> =
+            node.active.iter().filter(|id| !told.contains(id)).copied().collect();
         if laid {
             self.reindex(node_id);
             self.wake(node_id);
@@ -192,7 +200,7 @@ impl Core {
 /// Takes over what a report says besides the state; whether anything is new.
 fn note_details(assignment: &mut Assignment, report: &AssignmentReport) -> bool {
     let image = report.image.as_deref().map(|image| cut(image, MOST_IMAGE));
-    let ports = report.ports.get(..report.ports.len().min(MOST_PORTS)).unwrap_or_default();
+    let ports: Vec<PublishedPort> = report.ports.iter().take(MOST_PORTS).map(bounded).collect();
     let same = assignment.exit_code == report.exit_code
         && assignment.restarts == report.restarts
         && assignment.image.as_deref() == image
@@ -203,6 +211,10 @@ fn note_details(assignment: &mut Assignment, report: &AssignmentReport) -> bool 
     assignment.exit_code = report.exit_code;
     assignment.restarts = report.restarts;
     assignment.image = image.map(ToOwned::to_owned);
-    assignment.ports = ports.to_vec();
+    assignment.ports = ports;
     true
+}
+
+fn bounded(port: &PublishedPort) -> PublishedPort {
+    PublishedPort { name: cut(&port.name, limits::NAME).to_owned(), ..port.clone() }
 }

@@ -87,14 +87,15 @@ impl Core {
                 self.touch(&node);
                 self.evaluate_admission(&node);
             }
-            Verdict::Again => {
-                if let Some(session) = self.nodes.get_mut(&node).and_then(|node| node.session.as_mut()) {
-                    session.link = Some(link);
-                }
-            }
+            // The link stays: whoever replays a hello gets its answer, and nothing after it.
+            Verdict::Again => {}
             Verdict::SecondProcess(rejected) => {
                 self.strike(&node);
-                self.act(Action::Reply { connection: link.connection, node, answer: Answer::Refused(rejected) });
+                self.act(Action::Reply {
+                    connection: link.connection,
+                    node,
+                    answer: Answer::Refused(rejected),
+                });
                 return Ok(());
             }
         }
@@ -165,7 +166,14 @@ impl Core {
             }
     }
 
-    fn open_session(&mut self, id: NodeId, public_key: PublicKey, hello: &Hello, link: Link, session: SessionId) {
+    fn open_session(
+        &mut self,
+        id: NodeId,
+        public_key: PublicKey,
+        hello: &Hello,
+        link: Link,
+        session: SessionId,
+    ) {
         if !self.nodes.contains_key(&id) {
             let standing = Standing::Joining(Admission::new(self.now.wall));
             let terms = self.beat_terms();
@@ -218,7 +226,9 @@ impl Core {
 
     pub(crate) fn connection_closed(&mut self, id: &NodeId, connection: ConnectionId) {
         let session = self.nodes.get_mut(id).and_then(|node| node.session.as_mut());
-        if let Some(session) = session.filter(|open| open.link.is_some_and(|link| link.connection == connection)) {
+        if let Some(session) =
+            session.filter(|open| open.link.is_some_and(|link| link.connection == connection))
+        {
             session.link = None;
         }
     }

@@ -113,6 +113,8 @@ pub(crate) struct Task {
     pub(crate) counts: ReplicaCounts,
     /// Non-final assignments, those that are leaving included.
     pub(crate) live: u32,
+    /// Replicas that do not run yet, but whose predecessor still does: nobody misses them.
+    pub(crate) covered: u32,
     /// State that was last told to the event log.
     pub(crate) shown: Option<TaskState>,
 }
@@ -134,7 +136,7 @@ impl Task {
                     // A service of which a replica is gone for good does not do what was asked for.
                     TaskKind::Service => 0,
                 };
-                let settled = counts.running.saturating_add(counts.succeeded).saturating_add(failed);
+                let settled = counts.running + counts.succeeded + failed + self.covered;
                 if settled >= counts.total { TaskState::Running } else { TaskState::Pending }
             }
         }
@@ -173,7 +175,11 @@ impl Core {
             return Ok(());
         }
         if self.tasks.contains_key(&id) {
-            return Err(Rejected::conflict("task/id-taken", format!("there is a task {id} already"), "use a fresh id"));
+            return Err(Rejected::conflict(
+                "task/id-taken",
+                format!("there is a task {id} already"),
+                "use a fresh id",
+            ));
         }
         if self.tasks.len() >= usize::try_from(self.config.limits.tasks).unwrap_or(usize::MAX) {
             return Err(Rejected::transient(
@@ -183,9 +189,10 @@ impl Core {
             ));
         }
         self.check_declared(&spec)?;
-        let shape = self.queue.shape_of(&spec);
+        let shape = self.queue.acquire(&spec);
         let replicas = vec![Replica::new(); usize::try_from(spec.replicas).unwrap_or(0)];
-        let counts = ReplicaCounts { total: spec.replicas, pending: spec.replicas, ..ReplicaCounts::default() };
+        let counts =
+            ReplicaCounts { total: spec.replicas, pending: spec.replicas, ..ReplicaCounts::default() };
         if let Some(key) = &idempotency_key {
             self.idempotency.insert(key.clone(), id);
         }
@@ -200,6 +207,7 @@ impl Core {
             shape,
             counts,
             live: 0,
+            covered: 0,
             shown: None,
         };
         self.tasks.insert(id, task);
@@ -216,7 +224,9 @@ impl Core {
         let task = self.tasks.get_mut(id).ok_or_else(|| no_task(id))?;
         match task.state() {
             TaskState::Pending | TaskState::Running => {}
-            TaskState::Stopping | TaskState::Stopped | TaskState::Succeeded | TaskState::Failed => return Ok(()),
+            TaskState::Stopping | TaskState::Stopped | TaskState::Succeeded | TaskState::Failed => {
+                return Ok(());
+            }
             TaskState::Deleting => return Err(being_deleted(id)),
         }
         task.goal = Goal::Stop;
@@ -240,8 +250,10 @@ impl Core {
     fn wind_down(&mut self, id: &TaskId) {
         self.scratch.task_states.insert(*id);
         let Some(task) = self.tasks.get(id) else { return };
-        let phases: Vec<(u32, Phase, Option<Incarnation>)> =
-            (0u32..).zip(&task.replicas).map(|(number, replica)| (number, replica.phase, replica.leaving)).collect();
+        let phases: Vec<(u32, Phase, Option<Incarnation>)> = (0u32..)
+            .zip(&task.replicas)
+            .map(|(number, replica)| (number, replica.phase, replica.leaving))
+            .collect();
         for (number, phase, leaving) in phases {
             let replica = ReplicaId { task: *id, replica: number };
             if let Some(incarnation) = leaving {

@@ -61,6 +61,16 @@ impl Assignments {
         self.generation.map(|(_, generation)| generation)
     }
 
+    /// The same with the leader epoch that set it.
+    pub fn desired(&self) -> Option<(LeaderEpoch, Generation)> {
+        self.generation
+    }
+
+    /// Whether nothing is known of any assignment.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// Reports that were not acknowledged, with their numbers.
     pub fn news(&self) -> Vec<(u64, AssignmentReport)> {
         self.items.values().filter(|item| item.has_news()).map(Assignment::report).collect()

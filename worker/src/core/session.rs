@@ -147,6 +147,15 @@ impl Session {
         }
     }
 
+    /// Name of its state, for people: `offline`, `greeting` or `open`.
+    pub fn state_name(&self) -> &'static str {
+        match &self.state {
+            State::Offline => "offline",
+            State::Greeting { .. } => "greeting",
+            State::Open(_) => "open",
+        }
+    }
+
     /// When [`Event::Tick`] is wanted next.
     pub fn next_deadline(&self) -> Option<Millis> {
         match &self.state {

@@ -56,7 +56,11 @@ impl HttpsLink {
         if answer.is_empty() { Err(NetworkError::FrameEmpty) } else { Ok(answer) }
     }
 
-    pub(super) async fn post_logs(&self, batch: Vec<u8>, deadline: Duration) -> Result<LogPost, NetworkError> {
+    pub(super) async fn post_logs(
+        &self,
+        batch: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<LogPost, NetworkError> {
         let url = self.address.join("wire/v1/logs");
         let request = self.client.post(&url).header(CONTENT_TYPE, MEDIA_TYPE).body(batch);
         let response = self.exchange(request, deadline).await?;

@@ -147,7 +147,11 @@ impl PeerClientTask {
         }
     }
 
-    async fn connect_stream(&self, url: &EndpointUrl, address: &PeerAddress) -> Result<StreamLink, NetworkError> {
+    async fn connect_stream(
+        &self,
+        url: &EndpointUrl,
+        address: &PeerAddress,
+    ) -> Result<StreamLink, NetworkError> {
         let started = Instant::now();
         let deadline = self.config.connect_timeout;
         let connection = self.endpoint.connect(address, Some(self.config.peer), deadline).await?;

@@ -20,8 +20,8 @@ use crate::error::NetworkError;
 use crate::frame::check_size;
 use crate::protocol::Protocol;
 use crate::url::EndpointUrl;
-pub use https::LogPost;
 use https::HttpsLink;
+pub use https::LogPost;
 pub use link::PeerClientTask;
 
 /// Frames that wait to be sent. A worker says little: a full queue means that the link is stuck.

@@ -201,7 +201,12 @@ impl NetworkBehaviour for Admission {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, endpoint, .. }) => {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            }) => {
                 let Some(address) = address_of(&peer_id) else { return };
                 self.states.insert(connection_id, ConnectionState::new(address));
                 if let ConnectedPoint::Listener { .. } = endpoint {

@@ -18,8 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 pub use owner::EndpointTask;
-pub(crate) use state::{ConnectionState, Connections};
 pub use state::{ConnectionId, Transport};
+pub(crate) use state::{ConnectionState, Connections};
 
 use crate::address::PeerAddress;
 use crate::error::NetworkError;
@@ -170,7 +170,8 @@ impl Endpoint {
     ) -> Result<(Endpoint, EndpointTask), NetworkError> {
         let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
         let (connections, closing) = Connections::new();
-        let task = EndpointTask::bind(&config, key, metrics.clone(), receiver, connections.clone(), closing).await?;
+        let task =
+            EndpointTask::bind(&config, key, metrics.clone(), receiver, connections.clone(), closing).await?;
         let endpoint = Endpoint {
             commands,
             connections,
@@ -229,7 +230,8 @@ impl Endpoint {
             answer.await.map_err(|_| ended())?
         };
         let result = timeout(after, exchange).await;
-        let result = result.unwrap_or_else(|_| Err(NetworkError::DialTimeout { address: address.to_string(), after }));
+        let result =
+            result.unwrap_or_else(|_| Err(NetworkError::DialTimeout { address: address.to_string(), after }));
         if result.is_err() {
             self.metrics.dial_failures.inc();
         }

@@ -31,9 +31,20 @@ use crate::protocol::Protocol;
 /// What handles ask of the owner.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Dial { address: PeerAddress, expected: Address, reply: oneshot::Sender<Result<Connection, NetworkError>> },
-    Open { connection: ConnectionId, protocol: Protocol, reply: oneshot::Sender<Result<Stream, NetworkError>> },
-    Accept { protocol: Protocol, sender: mpsc::Sender<IncomingStream> },
+    Dial {
+        address: PeerAddress,
+        expected: Address,
+        reply: oneshot::Sender<Result<Connection, NetworkError>>,
+    },
+    Open {
+        connection: ConnectionId,
+        protocol: Protocol,
+        reply: oneshot::Sender<Result<Stream, NetworkError>>,
+    },
+    Accept {
+        protocol: Protocol,
+        sender: mpsc::Sender<IncomingStream>,
+    },
 }
 
 #[derive(NetworkBehaviour)]
@@ -124,7 +135,10 @@ impl EndpointTask {
     }
 
     async fn listen(&mut self, config: &EndpointConfig, own: PeerId) -> Result<(), NetworkError> {
-        let failed = |address: &PeerAddress, reason: String| NetworkError::Listen { address: address.to_string(), reason };
+        let failed = |address: &PeerAddress, reason: String| NetworkError::Listen {
+            address: address.to_string(),
+            reason,
+        };
         let mut waiting: HashMap<ListenerId, &PeerAddress> = HashMap::new();
         for address in &config.listen {
             let id = self.swarm.listen_on(address.multiaddr().clone());
@@ -207,7 +221,11 @@ impl EndpointTask {
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Substreams(inbound)) => self.on_inbound(inbound),
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result: Err(failure), .. })) => {
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
+                connection,
+                result: Err(failure),
+                ..
+            })) => {
                 self.on_ping_failure(connection, &failure);
             }
             SwarmEvent::Behaviour(
@@ -219,7 +237,8 @@ impl EndpointTask {
             }
             SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
                 let Some(open) = self.open.remove(&connection_id) else { return };
-                let seen = cause.map_or("the peer ended the connection".to_owned(), |cause| cause.to_string());
+                let seen =
+                    cause.map_or("the peer ended the connection".to_owned(), |cause| cause.to_string());
                 open.state.close_for(NetworkError::closed(seen));
                 self.by_id.remove(&open.state.id);
                 self.connections.remove(open.state.id);
@@ -238,9 +257,15 @@ impl EndpointTask {
                 }
                 tracing::debug!(%error, "an incoming connection was not established");
             }
-            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener had an error and goes on"),
+            SwarmEvent::ListenerError { error, .. } => {
+                tracing::warn!(%error, "a listener had an error and goes on")
+            }
             SwarmEvent::ListenerClosed { reason, addresses, .. } => {
-                tracing::error!(?reason, ?addresses, "a listener ended: peers cannot connect there until a restart");
+                tracing::error!(
+                    ?reason,
+                    ?addresses,
+                    "a listener ended: peers cannot connect there until a restart"
+                );
             }
             _ => {}
         }
@@ -278,15 +303,18 @@ impl EndpointTask {
             connection: state.id,
             stream: FramedStream::new(stream, protocol, Side::Accepter, state),
         };
-        let sent = self.acceptors.get(&protocol).map(|acceptor| acceptor.try_send(incoming));
-        match sent {
-            Some(Ok(())) => {}
-            Some(Err(mpsc::error::TrySendError::Closed(_))) => {
-                self.acceptors.remove(&protocol);
-                self.swarm.behaviour_mut().substreams.stop_accepting(protocol);
+        let Some(acceptor) = self.acceptors.get(&protocol) else {
+            self.metrics.streams_dropped.inc();
+            return;
+        };
+        match acceptor.try_send(incoming) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
                 self.metrics.streams_dropped.inc();
             }
-            Some(Err(mpsc::error::TrySendError::Full(_))) | None => {
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                self.acceptors.remove(&protocol);
+                self.swarm.behaviour_mut().substreams.stop_accepting(protocol);
                 self.metrics.streams_dropped.inc();
             }
         }
@@ -316,7 +344,8 @@ fn dial_error(dial: &PendingDial, error: &DialError) -> NetworkError {
     let address = dial.address.to_string();
     match error {
         DialError::WrongPeerId { obtained, .. } => {
-            let got = address_of(obtained).map_or_else(|| obtained.to_string(), |address| address.to_string());
+            let got =
+                address_of(obtained).map_or_else(|| obtained.to_string(), |address| address.to_string());
             mismatch(dial, &got)
         }
         DialError::Denied { cause } => denied(cause),
@@ -324,7 +353,9 @@ fn dial_error(dial: &PendingDial, error: &DialError) -> NetworkError {
             let reasons: Vec<String> = errors.iter().map(|(_, error)| deepest(error)).collect();
             NetworkError::Dial { address, reason: reasons.join("; ") }
         }
-        DialError::LocalPeerId { .. } => NetworkError::Dial { address, reason: "this is our own address".to_owned() },
+        DialError::LocalPeerId { .. } => {
+            NetworkError::Dial { address, reason: "this is our own address".to_owned() }
+        }
         DialError::NoAddresses | DialError::DialPeerConditionFalse(_) | DialError::Aborted => {
             NetworkError::Dial { address, reason: error.to_string() }
         }

@@ -12,7 +12,9 @@ use std::task::{Context, Poll, Waker};
 
 use libp2p::core::transport::PortUse;
 use libp2p::core::{Endpoint as Role, InboundUpgrade, OutboundUpgrade, UpgradeInfo};
-use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
+use libp2p::swarm::handler::{
+    ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId as SwarmId, FromSwarm,
     NetworkBehaviour, NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent,
@@ -197,13 +199,18 @@ impl ConnectionHandler for Handler {
                 self.arrived.push_back(protocol);
                 self.wake();
             }
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: (_, stream), info }) => {
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: (_, stream),
+                info,
+            }) => {
                 // Whoever asked may have given up; the stream is then dropped and reset.
                 let _ = info.reply.send(Ok(stream));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
                 let error = match error {
-                    StreamUpgradeError::Timeout => NetworkError::closed("the stream was not negotiated in time"),
+                    StreamUpgradeError::Timeout => {
+                        NetworkError::closed("the stream was not negotiated in time")
+                    }
                     StreamUpgradeError::Apply(never) => match never {},
                     StreamUpgradeError::NegotiationFailed => {
                         NetworkError::UnsupportedProtocol { protocol: info.protocol.name() }

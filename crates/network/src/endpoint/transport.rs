@@ -16,8 +16,12 @@ const HOUSEKEEPING_STREAMS: usize = 8;
 /// Callers give up first, so that they can say which address did not answer.
 const DIAL_SLACK: Duration = Duration::from_secs(1);
 
-pub(crate) fn stack(config: &EndpointConfig, keypair: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetworkError> {
-    let noise = noise::Config::new(keypair).map_err(|error| NetworkError::BadCertificate { reason: error.to_string() })?;
+pub(crate) fn stack(
+    config: &EndpointConfig,
+    keypair: &Keypair,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetworkError> {
+    let noise = noise::Config::new(keypair)
+        .map_err(|error| NetworkError::BadCertificate { reason: error.to_string() })?;
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(config.limits.streams_per_connection + HOUSEKEEPING_STREAMS);
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));

@@ -171,11 +171,13 @@ async fn receive(hub: &Hub, headers: &HeaderMap, body: Body, limit: usize) -> Re
     if media != Some(MEDIA_TYPE.as_bytes()) {
         return Err(Trouble::MediaType);
     }
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(Trouble::TooLarge { limit });
     }
-    let bytes = timeout(hub.config.body_timeout, collect(body, limit)).await.map_err(|_| Trouble::BodyTimeout)??;
+    let bytes =
+        timeout(hub.config.body_timeout, collect(body, limit)).await.map_err(|_| Trouble::BodyTimeout)??;
     if bytes.is_empty() {
         return Err(Trouble::Empty);
     }

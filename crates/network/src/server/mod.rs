@@ -177,7 +177,11 @@ impl PeerServer {
         Self::start(endpoint, config, Protocol::Proof).await
     }
 
-    async fn start(endpoint: Endpoint, config: ServerConfig, protocol: Protocol) -> Result<Started, NetworkError> {
+    async fn start(
+        endpoint: Endpoint,
+        config: ServerConfig,
+        protocol: Protocol,
+    ) -> Result<Started, NetworkError> {
         let streams = endpoint.accept(protocol).await?;
         let (events, receiver) = mpsc::channel(config.event_queue.max(1));
         let hub = Arc::new(Hub {
@@ -214,7 +218,11 @@ impl PeerServer {
     }
 
     /// Opens a stream for a task's output over the worker's connection.
-    pub async fn open_logs(&self, connection: ConnectionId, deadline: Duration) -> Result<FramedStream, NetworkError> {
+    pub async fn open_logs(
+        &self,
+        connection: ConnectionId,
+        deadline: Duration,
+    ) -> Result<FramedStream, NetworkError> {
         self.hub.endpoint.open(connection, Protocol::Logs, deadline).await
     }
 

@@ -19,7 +19,9 @@ async fn somebody_else_at_the_address_is_refused() {
     for address in [PeerAddress::tcp(place).with_peer(&wanted.public()).unwrap(), PeerAddress::tcp(place)] {
         let mut worker = Worker::start(2, quick(&wanted, vec![peer(&address)])).await;
         match worker.next().await {
-            ClientEvent::ConnectFailed { error: NetworkError::PeerMismatch { expected, got, .. }, .. } => {
+            ClientEvent::ConnectFailed {
+                error: NetworkError::PeerMismatch { expected, got, .. }, ..
+            } => {
                 assert_eq!(got, key(1).address().to_string());
                 assert_ne!(expected, got);
             }
@@ -36,7 +38,8 @@ async fn nobody_is_dialled_without_saying_who() {
     let anonymous = PeerAddress::tcp(orchestrator.address().socket_address().unwrap());
     let error = dialler.endpoint.connect(&anonymous, None, DEADLINE).await.unwrap_err();
     assert_eq!(error.code(), "network/no-expected-peer");
-    let contradiction = dialler.endpoint.connect(orchestrator.address(), Some(key(5).address()), DEADLINE).await;
+    let contradiction =
+        dialler.endpoint.connect(orchestrator.address(), Some(key(5).address()), DEADLINE).await;
     assert_eq!(contradiction.unwrap_err().code(), "network/peer-mismatch");
 }
 
@@ -78,7 +81,10 @@ async fn a_peer_that_falls_silent_later_is_noticed_by_keep_alive() {
     };
     let running = endpoint(&key(2), config).await;
     let address = orchestrator.address_at(proxy.address());
-    let client = ClientConfig { connect_timeout: Duration::from_millis(500), ..quick(&orchestrator.key, vec![peer(&address)]) };
+    let client = ClientConfig {
+        connect_timeout: Duration::from_millis(500),
+        ..quick(&orchestrator.key, vec![peer(&address)])
+    };
     let mut worker = Worker::start_on(running, client);
     worker.connected().await;
     worker.round_trip(b"alive").await;
@@ -105,7 +111,8 @@ async fn a_link_survives_a_restart_of_its_server() {
     assert_eq!(orchestrator.address(), &address);
     worker.connected_at_last().await;
     worker.round_trip(b"two").await;
-    let frames: Vec<Seen> = orchestrator.seen().into_iter().filter(|seen| matches!(seen, Seen::Frame(..))).collect();
+    let frames: Vec<Seen> =
+        orchestrator.seen().into_iter().filter(|seen| matches!(seen, Seen::Frame(..))).collect();
     assert_eq!(frames, [Seen::Frame(Some(key(2).address()), Transport::Libp2p, b"two".to_vec())]);
 }
 
@@ -165,7 +172,11 @@ async fn a_link_is_renewed_when_the_program_asks() {
 #[tokio::test]
 async fn new_endpoints_are_used_at_the_next_attempt() {
     let orchestrator = Orchestrator::usual(1).await;
-    let config = ClientConfig { backoff_initial: DEADLINE * 10, backoff_max: DEADLINE * 10, ..quick(&orchestrator.key, vec![]) };
+    let config = ClientConfig {
+        backoff_initial: DEADLINE * 10,
+        backoff_max: DEADLINE * 10,
+        ..quick(&orchestrator.key, vec![])
+    };
     let mut worker = Worker::start(2, config).await;
     worker.client.set_endpoints(vec![peer(orchestrator.address())]);
     assert_eq!(worker.connected().await, Transport::Libp2p);

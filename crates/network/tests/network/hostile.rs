@@ -55,7 +55,10 @@ async fn an_oversized_frame_is_refused_before_its_body() {
     stream.flush().await.unwrap();
     eventually("the peer is disconnected", || close_reason(&orchestrator).is_some()).await;
     let limit = Protocol::Session.opener_limit();
-    assert_eq!(close_reason(&orchestrator), Some(NetworkError::FrameTooLarge { size: u64::from(size), limit }));
+    assert_eq!(
+        close_reason(&orchestrator),
+        Some(NetworkError::FrameTooLarge { size: u64::from(size), limit })
+    );
     let ended = timeout(DEADLINE, stream.read(&mut [0; 1])).await.unwrap();
     assert!(matches!(ended, Ok(0) | Err(_)));
 }
@@ -66,7 +69,8 @@ async fn an_empty_frame_ends_the_session() {
     let mut stream = raw_stream(&orchestrator).await;
     stream.write_all(&[0; 4]).await.unwrap();
     stream.flush().await.unwrap();
-    eventually("the peer is disconnected", || close_reason(&orchestrator) == Some(NetworkError::FrameEmpty)).await;
+    eventually("the peer is disconnected", || close_reason(&orchestrator) == Some(NetworkError::FrameEmpty))
+        .await;
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lode_network::{ClientEvent, NetworkError, PeerServer, Protocol, ServerConfig, ServerIdentity, Transport};
+use lode_network::{
+    ClientEvent, NetworkError, PeerServer, Protocol, ServerConfig, ServerIdentity, Transport,
+};
 use lode_program::listen::{ServeLimits, bind, serve};
 use lode_program::shutdown::Shutdown;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -36,7 +38,9 @@ async fn a_pinned_certificate_is_accepted_and_no_other() {
     worker.round_trip(b"sealed").await;
     let mut deceived = Worker::start(3, quick(&orchestrator.key, vec![pinned(&other)])).await;
     match deceived.next().await {
-        ClientEvent::ConnectFailed { error, .. } => assert_eq!(error.code(), "network/pin-mismatch", "{error}"),
+        ClientEvent::ConnectFailed { error, .. } => {
+            assert_eq!(error.code(), "network/pin-mismatch", "{error}")
+        }
         unexpected => panic!("{unexpected:?}"),
     }
 }
@@ -50,7 +54,9 @@ async fn a_self_signed_certificate_without_a_pin_is_refused() {
     let url = format!("https://{address}").parse().unwrap();
     let mut worker = Worker::start(2, quick(&orchestrator.key, vec![url])).await;
     match worker.next().await {
-        ClientEvent::ConnectFailed { error, .. } => assert_eq!(error.code(), "network/http-failed", "{error}"),
+        ClientEvent::ConnectFailed { error, .. } => {
+            assert_eq!(error.code(), "network/http-failed", "{error}")
+        }
         unexpected => panic!("{unexpected:?}"),
     }
     assert!(orchestrator.seen().is_empty());
@@ -135,7 +141,8 @@ async fn more_requests_than_places_are_refused_at_once() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(axum::serve(listener, server.wire_routes::<()>()).into_future());
-    let request = b"POST /wire/v1 HTTP/1.1\r\nhost: x\r\ncontent-type: application/cbor\r\ncontent-length: 1\r\n\r\nx";
+    let request =
+        b"POST /wire/v1 HTTP/1.1\r\nhost: x\r\ncontent-type: application/cbor\r\ncontent-length: 1\r\n\r\nx";
     let mut first = TcpStream::connect(address).await.unwrap();
     first.write_all(request).await.unwrap();
     let held = timeout(DEADLINE, events.recv()).await.unwrap().unwrap();

@@ -37,7 +37,10 @@ async fn a_newcomer_displaces_the_oldest_connection_that_nobody_vouched_for() {
     let (_third, mut third) = session(&orchestrator, 13).await;
     let evicted = NetworkError::Evicted { reason: "all-places-taken" };
     eventually("one gave way", || reasons(&orchestrator) == [evicted.clone()]).await;
-    assert!(matches!(second.receive(DEADLINE).await, Ok(None) | Err(NetworkError::Closed { .. })), "it was the second");
+    assert!(
+        matches!(second.receive(DEADLINE).await, Ok(None) | Err(NetworkError::Closed { .. })),
+        "it was the second"
+    );
     for stream in [&mut first, &mut third] {
         stream.send(b"still", DEADLINE).await.unwrap();
         assert_eq!(stream.receive(DEADLINE).await.unwrap().unwrap(), b"re:still");
@@ -79,7 +82,10 @@ async fn of_one_peers_connections_the_oldest_gives_way() {
     let (_before, mut before) = session(&orchestrator, 11).await;
     orchestrator.server.vouch(orchestrator.opened()[0]);
     let (_after, mut after) = session(&orchestrator, 11).await;
-    assert!(before.receive(DEADLINE).await.is_ok_and(|end| end.is_none()) || before.receive(DEADLINE).await.is_err());
+    assert!(
+        before.receive(DEADLINE).await.is_ok_and(|end| end.is_none())
+            || before.receive(DEADLINE).await.is_err()
+    );
     after.send(b"living", DEADLINE).await.unwrap();
     assert_eq!(after.receive(DEADLINE).await.unwrap().unwrap(), b"re:living");
     let evicted = NetworkError::Evicted { reason: "newer-connection-of-the-same-peer" };

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lode_network::{ClientEvent, NetworkError, PeerClient, PeerServer, Protocol, ServerConfig, ServerEvent, Transport};
+use lode_network::{
+    ClientEvent, NetworkError, PeerClient, PeerServer, Protocol, ServerConfig, ServerEvent, Transport,
+};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -81,17 +83,18 @@ async fn two_hundred_sessions_live_at_once() {
     }
     assert_eq!(workers.len(), 200);
     for worker in &workers {
-        worker.client.send(worker.running.endpoint.address().as_bytes().to_vec()).unwrap();
+        let own = worker.running.endpoint.address();
+        worker.client.send([b"I am ", own.as_bytes().as_slice()].concat()).unwrap();
     }
     for worker in &mut workers {
         let own = worker.running.endpoint.address();
-        assert_eq!(worker.frame().await, [b"re:".as_slice(), own.as_bytes()].concat());
+        assert_eq!(worker.frame().await, [b"re:I am ", own.as_bytes().as_slice()].concat());
     }
     assert_eq!(orchestrator.server.open_count(), 200);
     // Every frame came from the peer that it says.
     for seen in orchestrator.seen() {
         if let Seen::Frame(peer, _, bytes) = seen {
-            assert_eq!(peer.unwrap().as_bytes().as_slice(), bytes);
+            assert_eq!([b"I am ", peer.unwrap().as_bytes().as_slice()].concat(), bytes);
         }
     }
 }
@@ -182,7 +185,9 @@ async fn validators_and_nodes_talk_over_their_own_protocol() {
     // An opening of a GPU is large.
     let answer = vec![3; 8 << 20];
     client.send(answer.clone()).unwrap();
-    let ServerEvent::Frame(frame) = timeout(DEADLINE, events.recv()).await.unwrap().unwrap() else { panic!() };
+    let ServerEvent::Frame(frame) = timeout(DEADLINE, events.recv()).await.unwrap().unwrap() else {
+        panic!()
+    };
     assert_eq!(frame.bytes, answer);
     // A worker that mistakes a validator for an orchestrator learns it.
     let mut lost = Worker::start(3, quick(&key(1), vec![peer_of(&validator)])).await;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use lode_network::{
-    ClientConfig, ClientEvent, ConnectionId, Endpoint, EndpointConfig, EndpointUrl, NetworkError, NetworkMetrics,
-    PeerAddress, PeerClient, PeerServer, ServerConfig, ServerEvent, Transport,
+    ClientConfig, ClientEvent, ConnectionId, Endpoint, EndpointConfig, EndpointUrl, NetworkError,
+    NetworkMetrics, PeerAddress, PeerClient, PeerServer, ServerConfig, ServerEvent, Transport,
 };
 use lode_protocol::keys::SigningKey;
 use tokio::sync::mpsc;
@@ -15,16 +15,16 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Far longer than anything takes; reaching it is a failure.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-pub fn key(number: u16) -> SigningKey {
+pub(crate) fn key(number: u16) -> SigningKey {
     let mut bytes = [7; 32];
     bytes[..2].copy_from_slice(&number.to_be_bytes());
     SigningKey::from_bytes(&bytes).unwrap()
 }
 
 /// Waits for a condition, checking it again and again.
-pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let waited = timeout(DEADLINE, async {
         while !holds() {
             tokio::task::yield_now().await;
@@ -33,27 +33,27 @@ pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     assert!(waited.await.is_ok(), "never came true: {what}");
 }
 
-pub struct Running {
-    pub endpoint: Endpoint,
-    pub metrics: NetworkMetrics,
-    pub shutdown: CancellationToken,
+pub(crate) struct Running {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) metrics: NetworkMetrics,
+    pub(crate) shutdown: CancellationToken,
     _stop: DropGuard,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
     /// Stops the endpoint and waits until its sockets are closed.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         timeout(DEADLINE, self.task).await.unwrap().unwrap();
     }
 }
 
-pub fn listening() -> EndpointConfig {
+pub(crate) fn listening() -> EndpointConfig {
     EndpointConfig { listen: vec![PeerAddress::loopback(0)], ..EndpointConfig::default() }
 }
 
-pub async fn endpoint(key: &SigningKey, config: EndpointConfig) -> Running {
+pub(crate) async fn endpoint(key: &SigningKey, config: EndpointConfig) -> Running {
     let metrics = NetworkMetrics::default();
     let (endpoint, task) = Endpoint::bind(config, key, metrics.clone()).await.unwrap();
     let shutdown = CancellationToken::new();
@@ -62,16 +62,16 @@ pub async fn endpoint(key: &SigningKey, config: EndpointConfig) -> Running {
 }
 
 /// An orchestrator that answers `frame` with `re:frame`, except to frames that start with `!`, which stay unanswered.
-pub struct Orchestrator {
-    pub running: Running,
-    pub server: PeerServer,
-    pub seen: Arc<Mutex<Vec<Seen>>>,
-    pub key: SigningKey,
+pub(crate) struct Orchestrator {
+    pub(crate) running: Running,
+    pub(crate) server: PeerServer,
+    pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
+    pub(crate) key: SigningKey,
 }
 
 /// What the orchestrator saw.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Seen {
+pub(crate) enum Seen {
     Opened(ConnectionId, lode_protocol::ids::Address),
     Frame(Option<lode_protocol::ids::Address>, Transport, Vec<u8>),
     Closed(ConnectionId, NetworkError),
@@ -79,7 +79,11 @@ pub enum Seen {
 }
 
 impl Orchestrator {
-    pub async fn start(key: SigningKey, endpoint_config: EndpointConfig, config: ServerConfig) -> Self {
+    pub(crate) async fn start(
+        key: SigningKey,
+        endpoint_config: EndpointConfig,
+        config: ServerConfig,
+    ) -> Self {
         let running = endpoint(&key, endpoint_config).await;
         let (server, task, events) = PeerServer::sessions(running.endpoint.clone(), config).await.unwrap();
         tokio::spawn(task.run(running.shutdown.clone()));
@@ -88,21 +92,21 @@ impl Orchestrator {
         Self { running, server, seen, key }
     }
 
-    pub async fn usual(number: u16) -> Self {
+    pub(crate) async fn usual(number: u16) -> Self {
         Self::start(key(number), listening(), ServerConfig::default()).await
     }
 
-    pub fn address(&self) -> &PeerAddress {
+    pub(crate) fn address(&self) -> &PeerAddress {
         &self.running.endpoint.addresses()[0]
     }
 
     /// The same place behind a proxy.
-    pub fn address_at(&self, place: SocketAddr) -> PeerAddress {
+    pub(crate) fn address_at(&self, place: SocketAddr) -> PeerAddress {
         PeerAddress::tcp(place).with_peer(&self.key.public()).unwrap()
     }
 
     /// Serves the HTTPS fallback's routes as plain HTTP on loopback.
-    pub async fn serve_http(&self) -> SocketAddr {
+    pub(crate) async fn serve_http(&self) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes: Router = self.server.wire_routes();
@@ -116,11 +120,11 @@ impl Orchestrator {
         address
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    pub fn opened(&self) -> Vec<ConnectionId> {
+    pub(crate) fn opened(&self) -> Vec<ConnectionId> {
         let opened = |seen: &Seen| match seen {
             Seen::Opened(connection, _) => Some(*connection),
             _ => None,
@@ -142,7 +146,11 @@ async fn answer(mut events: mpsc::Receiver<ServerEvent>, seen: Arc<Mutex<Vec<See
                 Seen::Frame(frame.peer, frame.connection.transport(), frame.bytes)
             }
             ServerEvent::Logs { bytes, reply } => {
-                if bytes.starts_with(b"wanted") { reply.accept() } else { reply.not_wanted() }
+                if bytes.starts_with(b"wanted") {
+                    reply.accept()
+                } else {
+                    reply.not_wanted()
+                }
                 Seen::Logs(bytes)
             }
         };
@@ -151,13 +159,13 @@ async fn answer(mut events: mpsc::Receiver<ServerEvent>, seen: Arc<Mutex<Vec<See
 }
 
 /// A worker's link.
-pub struct Worker {
-    pub running: Running,
-    pub client: PeerClient,
-    pub events: mpsc::Receiver<ClientEvent>,
+pub(crate) struct Worker {
+    pub(crate) running: Running,
+    pub(crate) client: PeerClient,
+    pub(crate) events: mpsc::Receiver<ClientEvent>,
 }
 
-pub fn quick(orchestrator: &SigningKey, endpoints: Vec<EndpointUrl>) -> ClientConfig {
+pub(crate) fn quick(orchestrator: &SigningKey, endpoints: Vec<EndpointUrl>) -> ClientConfig {
     ClientConfig {
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(5),
@@ -169,21 +177,21 @@ pub fn quick(orchestrator: &SigningKey, endpoints: Vec<EndpointUrl>) -> ClientCo
 }
 
 impl Worker {
-    pub async fn start(number: u16, config: ClientConfig) -> Self {
+    pub(crate) async fn start(number: u16, config: ClientConfig) -> Self {
         Self::start_on(endpoint(&key(number), EndpointConfig::default()).await, config)
     }
 
-    pub fn start_on(running: Running, config: ClientConfig) -> Self {
+    pub(crate) fn start_on(running: Running, config: ClientConfig) -> Self {
         let (client, task, events) = PeerClient::session(running.endpoint.clone(), config);
         tokio::spawn(task.run(running.shutdown.clone()));
         Self { running, client, events }
     }
 
-    pub async fn next(&mut self) -> ClientEvent {
+    pub(crate) async fn next(&mut self) -> ClientEvent {
         timeout(DEADLINE, self.events.recv()).await.expect("an event within the deadline").unwrap()
     }
 
-    pub async fn connected(&mut self) -> Transport {
+    pub(crate) async fn connected(&mut self) -> Transport {
         match self.next().await {
             ClientEvent::Connected { transport, .. } => transport,
             other => panic!("expected Connected, got {other:?}"),
@@ -191,7 +199,7 @@ impl Worker {
     }
 
     /// Skips failed attempts.
-    pub async fn connected_at_last(&mut self) -> Transport {
+    pub(crate) async fn connected_at_last(&mut self) -> Transport {
         loop {
             match self.next().await {
                 ClientEvent::Connected { transport, .. } => return transport,
@@ -201,30 +209,30 @@ impl Worker {
         }
     }
 
-    pub async fn frame(&mut self) -> Vec<u8> {
+    pub(crate) async fn frame(&mut self) -> Vec<u8> {
         match self.next().await {
             ClientEvent::Frame(bytes) => bytes,
             other => panic!("expected a frame, got {other:?}"),
         }
     }
 
-    pub async fn disconnected(&mut self) -> NetworkError {
+    pub(crate) async fn disconnected(&mut self) -> NetworkError {
         match self.next().await {
             ClientEvent::Disconnected { reason } => reason,
             other => panic!("expected Disconnected, got {other:?}"),
         }
     }
 
-    pub async fn round_trip(&mut self, frame: &[u8]) {
+    pub(crate) async fn round_trip(&mut self, frame: &[u8]) {
         self.client.send(frame.to_vec()).unwrap();
         assert_eq!(self.frame().await, [b"re:", frame].concat());
     }
 }
 
-pub fn peer(address: &PeerAddress) -> EndpointUrl {
+pub(crate) fn peer(address: &PeerAddress) -> EndpointUrl {
     EndpointUrl::Peer(address.clone())
 }
 
-pub fn http(address: SocketAddr) -> EndpointUrl {
+pub(crate) fn http(address: SocketAddr) -> EndpointUrl {
     format!("http://{address}").parse().unwrap()
 }

@@ -41,7 +41,7 @@ impl Core {
                 self.fill(shape, &node);
             }
         }
-        for shape in self.queue.take_untried() {
+        for shape in self.queue.untried() {
             while let Some(replica) = self.queue.head(shape) {
                 let Some(node) = self.best_node(shape, &replica) else {
                     self.queue.block(shape);
@@ -61,7 +61,6 @@ impl Core {
                 return;
             }
         }
-        self.queue.unblock_if_empty(shape);
     }
 
     fn best_node(&self, shape: ShapeId, id: &ReplicaId) -> Option<NodeId> {

@@ -32,7 +32,9 @@ impl Core {
             .zip(&task.replicas)
             .filter_map(|(number, replica)| match replica.phase {
                 Phase::BackOff { until } => Some((number, time_left(until, now.wall))),
-                Phase::Waiting | Phase::Placed { .. } | Phase::Succeeded | Phase::Failed | Phase::Idle => None,
+                Phase::Waiting | Phase::Placed { .. } | Phase::Succeeded | Phase::Failed | Phase::Idle => {
+                    None
+                }
             })
             .collect();
         let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
@@ -47,7 +49,12 @@ impl Core {
     }
 
     /// What each node says to a task, in the order of their ids.
-    pub fn explain_nodes(&self, id: &TaskId, after: Option<NodeId>, limit: usize) -> Option<Vec<NodeVerdict>> {
+    pub fn explain_nodes(
+        &self,
+        id: &TaskId,
+        after: Option<NodeId>,
+        limit: usize,
+    ) -> Option<Vec<NodeVerdict>> {
         let requirement = self.queue.requirement(self.tasks.get(id)?.shape)?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let verdicts = self.nodes.range((from, Bound::Unbounded)).take(limit).map(|(id, node)| {
@@ -94,7 +101,8 @@ fn summarise(
     if nodes == 0 {
         return format!("{waiting} replicas wait: the pool has no nodes.");
     }
-    let reasons: Vec<String> = counts.iter().map(|(filter, count)| format!("{count} {}", fails(*filter))).collect();
+    let reasons: Vec<String> =
+        counts.iter().map(|(filter, count)| format!("{count} {}", fails(*filter))).collect();
     format!("{waiting} replicas wait; of {nodes} nodes {}.", reasons.join(", "))
 }
 
@@ -133,9 +141,14 @@ fn help(filter: Filter, requirement: &Requirement) -> String {
             requirement.models.join(", ")
         ),
         Filter::GpuMemory => format!("ask for GPUs with less than {}", requirement.gpu_memory),
-        Filter::GpuHealth => "wait until GPUs recover; the node's view says what is wrong with them".to_owned(),
+        Filter::GpuHealth => {
+            "wait until GPUs recover; the node's view says what is wrong with them".to_owned()
+        }
         Filter::GpusFree => {
-            format!("wait until {} GPUs are free on one node, stop another task, or add a node", requirement.gpus)
+            format!(
+                "wait until {} GPUs are free on one node, stop another task, or add a node",
+                requirement.gpus
+            )
         }
         Filter::Cpus => format!("ask for less than {}m CPUs, or wait until they are free", requirement.cpus),
         Filter::Memory => format!(

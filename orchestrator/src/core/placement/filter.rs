@@ -43,7 +43,10 @@ impl Core {
 
 /// The first filter about the task's own needs that the node fails.
 pub(crate) fn fits(node: &Node, requirement: &Requirement) -> Option<Filter> {
-    if !requirement.constraints.iter().all(|constraint| with_value(node, &constraint.key, |value| meets(constraint, value)))
+    if !requirement
+        .constraints
+        .iter()
+        .all(|constraint| with_value(node, &constraint.key, |value| meets(constraint, value)))
     {
         return Some(Filter::Constraints);
     }

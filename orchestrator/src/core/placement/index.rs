@@ -10,8 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lode_protocol::ids::NodeId;
-use lode_protocol::units::Bytes;
 
+use super::super::hardware::Profile;
 use super::super::node::Node;
 use super::filter::is_free;
 use super::requirement::Requirement;
@@ -21,9 +21,6 @@ const RARE_LABEL: usize = 1_024;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct ProfileId(u32);
-
-/// Distinct kinds of GPU on a node: (memory, model in lower case), sorted.
-type Profile = Vec<(Option<Bytes>, Option<Box<str>>)>;
 
 /// Where a node stands in the order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -95,15 +92,12 @@ impl Index {
     }
 
     fn place(&mut self, node: &Node) -> Place {
-        let mut profile: Profile =
-            node.hardware.described().map(|slot| (slot.memory, slot.model.clone())).collect();
-        profile.sort_unstable();
-        profile.dedup();
+        let profile = &node.hardware.profile;
         let free = node.hardware.gpus.iter().filter(|slot| is_free(node, slot)).count();
-        let known = self.profiles.get(&profile).copied();
+        let known = self.profiles.get(profile).copied();
         let profile = known.unwrap_or_else(|| {
             let fresh = ProfileId(u32::try_from(self.profiles.len()).unwrap_or(u32::MAX));
-            self.profiles.insert(profile, fresh);
+            self.profiles.insert(profile.clone(), fresh);
             fresh
         });
         Place {
@@ -132,7 +126,12 @@ impl Index {
     }
 
     /// Walks one profile; `false` if `visit` has seen enough.
-    fn walk(&self, profile: ProfileId, requirement: &Requirement, visit: &mut impl FnMut(&NodeId) -> bool) -> bool {
+    fn walk(
+        &self,
+        profile: ProfileId,
+        requirement: &Requirement,
+        visit: &mut impl FnMut(&NodeId) -> bool,
+    ) -> bool {
         let least_node = NodeId::default();
         let mut level = requirement.gpus;
         loop {

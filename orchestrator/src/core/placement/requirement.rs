@@ -52,7 +52,8 @@ impl Requirement {
 
     /// Whether a GPU of this model and memory will do. A GPU of unknown model or memory does where nothing is asked.
     pub(crate) fn accepts_model(&self, model: Option<&str>) -> bool {
-        self.models.is_empty() || model.is_some_and(|model| self.models.iter().any(|want| model.contains(want)))
+        self.models.is_empty()
+            || model.is_some_and(|model| self.models.iter().any(|want| model.contains(want)))
     }
 
     pub(crate) fn accepts_memory(&self, memory: Option<Bytes>) -> bool {
@@ -72,7 +73,9 @@ impl Requirement {
 pub(crate) fn meets(constraint: &Constraint, value: Option<&str>) -> bool {
     // Addresses are written with or without their checksum's capitals.
     let address = constraint.key == "node" || constraint.key == "provider";
-    let equal = |wanted: &str, value: &str| if address { wanted.eq_ignore_ascii_case(value) } else { wanted == value };
+    let equal = |wanted: &str, value: &str| {
+        if address { wanted.eq_ignore_ascii_case(value) } else { wanted == value }
+    };
     let listed = || value.is_some_and(|value| constraint.values.iter().any(|wanted| equal(wanted, value)));
     match constraint.operator {
         ConstraintOperator::In => listed(),
@@ -102,10 +105,16 @@ impl Core {
         let models = wanted.gpus == 0
             || known.is_empty()
             || wanted.gpu_models.is_empty()
-            || wanted.gpu_models.iter().any(|want| known.iter().any(|model| model.contains(&want.to_lowercase())));
+            || wanted
+                .gpu_models
+                .iter()
+                .any(|want| known.iter().any(|model| model.contains(&want.to_lowercase())));
         require(models, format!("GPU models {:?}, there are {:?}", wanted.gpu_models, most.gpu_models));
         require(wanted.cpus <= most.cpus, format!("{} CPUs on one node, at most {}", wanted.cpus, most.cpus));
-        require(wanted.memory <= most.memory, format!("{} of memory, at most {}", wanted.memory, most.memory));
+        require(
+            wanted.memory <= most.memory,
+            format!("{} of memory, at most {}", wanted.memory, most.memory),
+        );
         require(wanted.disk <= most.disk, format!("{} of disk, at most {}", wanted.disk, most.disk));
         let total = u64::from(wanted.gpus).saturating_mul(spec.replicas.into());
         require(

@@ -1,0 +1,179 @@
+//! Validators, epochs and proofs.
+
+use std::time::Duration;
+
+use lode_contracts::{
+    Amount, ChainEvent, Epoch, EpochPhase, EpochTree, Intent, Leaf, Operator, ProofItem, Refusal, commitment,
+    seconds_of_timestamp,
+};
+use lode_protocol::hash::Digest;
+use lode_protocol::ids::{NodeId, ValidatorId};
+use lode_protocol::proof::ProofClassId;
+
+use crate::world::{World, events, refusal};
+
+crate::on_every_chain!(
+    two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it,
+    a_validator_comes_and_goes,
+);
+
+/// Moves the clock to the given phase of an epoch at least `later` epochs on, and tells the epoch.
+async fn to_phase(world: &World, phase: EpochPhase, later: u64) -> Epoch {
+    let timing = world.chain.epoch_timing().await.unwrap();
+    let now = world.head().await.timestamp;
+    let epoch = timing.epoch_at(now).plus(later);
+    let target = match phase {
+        EpochPhase::Commit => timing.starts(epoch),
+        EpochPhase::Reveal => timing.reveal_from(epoch),
+    };
+    let span = seconds_of_timestamp(target).saturating_sub(seconds_of_timestamp(now));
+    world.advance(Duration::from_secs(span + 1)).await;
+    assert_eq!(world.chain.current_epoch().await.unwrap(), epoch);
+    assert_eq!(timing.phase_at(world.head().await.timestamp), phase);
+    epoch
+}
+
+fn leaf(node: NodeId, pass: bool, expiry_epoch: Epoch) -> Leaf {
+    Leaf {
+        node,
+        class: ProofClassId(3),
+        gpu_count: 8,
+        uuid_set: Digest([1; 32]),
+        vram_gib: 141,
+        walk_score: 10_100,
+        gemm_score: 9_900,
+        median_millis: 801,
+        pass,
+        transcript: Digest([2; 32]),
+        expiry_epoch,
+    }
+}
+
+async fn two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it(world: World) {
+    let provider = world.provider().await;
+    let (good, bad) = (world.key(), world.key());
+    provider.add_node(&good, 1).await.unwrap();
+    provider.add_node(&bad, 1).await.unwrap();
+    let (good, bad) = (NodeId(good.address()), NodeId(bad.address()));
+    let mut validators: Vec<Operator> = Vec::new();
+    to_phase(&world, EpochPhase::Commit, 1).await;
+    for number in 0..3 {
+        let validator = world.rich().await;
+        validator
+            .register_validator(Amount::tokens(100), &format!("https://v{number}.example"))
+            .await
+            .unwrap();
+        validators.push(validator);
+    }
+    let found = world.chain.validators().await.unwrap();
+    assert_eq!(found.len(), 3);
+    let first = ValidatorId(validators[0].address());
+    let record = found.iter().find(|record| record.id == first).unwrap();
+    assert_eq!((record.stake, record.endpoint.as_str()), (Amount::tokens(100), "https://v0.example"));
+    assert_eq!(world.chain.validator(first).await.unwrap().as_ref(), Some(record));
+
+    // Stake counts from the next epoch.
+    let early = world.chain.current_epoch().await.unwrap();
+    assert_eq!(world.chain.validator_weight(first, early).await.unwrap(), Amount::ZERO);
+    let commit = Intent::Commit { epoch: early, commitment: Digest([9; 32]) };
+    assert_eq!(refusal(validators[0].execute(commit).await), "NoWeight");
+
+    let epoch = to_phase(&world, EpochPhase::Commit, 1).await;
+    assert_eq!(world.chain.total_weight(epoch).await.unwrap(), Amount::tokens(300));
+    let tree = EpochTree::new(vec![leaf(good, true, epoch.plus(2)), leaf(bad, false, epoch)]).unwrap();
+    let salt = |number: usize| Digest([number as u8 + 1; 32]);
+    for (number, validator) in validators.iter().enumerate() {
+        let id = ValidatorId(validator.address());
+        let commitment = commitment(id, epoch, salt(number), tree.root());
+        let receipt = validator.execute(Intent::Commit { epoch, commitment }).await.unwrap();
+        assert_eq!(events(&receipt), vec![ChainEvent::Committed { epoch, validator: id, commitment }]);
+        assert_eq!(world.chain.commitment_of(epoch, id).await.unwrap(), Some(commitment));
+    }
+    let reveal = |number: usize| Intent::Reveal { epoch, root: tree.root(), salt: salt(number) };
+    assert_eq!(refusal(validators[0].execute(reveal(0)).await), "RevealPhaseNotBegun");
+    to_phase(&world, EpochPhase::Reveal, 0).await;
+    let late = Intent::Commit { epoch, commitment: Digest([9; 32]) };
+    assert_eq!(refusal(validators[0].execute(late).await), "CommitPhaseOver");
+    assert_eq!(refusal(validators[0].execute(reveal(1)).await), "WrongReveal");
+
+    let items = |nodes: &[NodeId]| {
+        let item = |node: &NodeId| {
+            let (leaf, path) = tree.path(*node).unwrap();
+            ProofItem { leaf, path }
+        };
+        Intent::ProveBatch { epoch, items: nodes.iter().map(item).collect() }
+    };
+    for number in 0..2 {
+        validators[number].execute(reveal(number)).await.unwrap();
+    }
+    // Exactly two thirds are not more than two thirds.
+    assert_eq!(world.chain.root_of(epoch).await.unwrap(), None);
+    assert_eq!(world.chain.votes_for(epoch, tree.root()).await.unwrap(), Amount::tokens(200));
+    let anybody = world.rich().await;
+    let receipt = anybody.execute(items(&[good])).await.unwrap();
+    let failed =
+        |name| ChainEvent::ProofFailed { epoch, node: good, reason: Refusal::of_name(name).unwrap() };
+    assert_eq!(events(&receipt), vec![failed("RootNotAccepted")]);
+    let receipt = validators[2].execute(reveal(2)).await.unwrap();
+    assert_eq!(events(&receipt).len(), 2);
+    assert_eq!(world.chain.root_of(epoch).await.unwrap(), Some(tree.root()));
+    assert_eq!(world.chain.reveal_of(epoch, first).await.unwrap(), Some(tree.root()));
+    assert_eq!(world.chain.commitment_of(epoch, first).await.unwrap(), None);
+
+    let receipt = anybody.execute(items(&[good, bad, good])).await.unwrap();
+    let proven = ChainEvent::NodeProven {
+        epoch,
+        node: good,
+        class: ProofClassId(3),
+        gpu_count: 8,
+        vram_gib: 141,
+        expiry_epoch: epoch.plus(2),
+    };
+    let unproven = ChainEvent::NodeUnproven { epoch, node: bad };
+    assert_eq!(events(&receipt), vec![proven, unproven, failed("StaleProof")]);
+    let records = world.chain.proven(&[good, bad, NodeId(anybody.address())]).await.unwrap();
+    let record = records[0].unwrap();
+    assert!(record.current);
+    assert_eq!((record.gpu_count, record.proven_epoch, record.registration), (8, epoch, 1));
+    assert!(!records[1].unwrap().current);
+    assert_eq!(records[2], None);
+    let mut forged = items(&[good]);
+    if let Intent::ProveBatch { items, .. } = &mut forged {
+        items[0].leaf.gpu_count = 16;
+    }
+    let receipt = anybody.execute(forged).await.unwrap();
+    assert_eq!(events(&receipt), vec![failed("InvalidProof")]);
+    // A proof counts up to and including its last epoch.
+    to_phase(&world, EpochPhase::Commit, 2).await;
+    assert!(world.chain.proven(&[good]).await.unwrap()[0].unwrap().current);
+    to_phase(&world, EpochPhase::Commit, 1).await;
+    assert!(!world.chain.proven(&[good]).await.unwrap()[0].unwrap().current);
+}
+
+async fn a_validator_comes_and_goes(world: World) {
+    let validator = world.rich().await;
+    let id = ValidatorId(validator.address());
+    assert_eq!(refusal(validator.register_validator(Amount::tokens(99), "").await), "InsufficientStake");
+    validator.register_validator(Amount::tokens(100), "https://v.example").await.unwrap();
+    assert_eq!(refusal(validator.execute(Intent::WithdrawValidator).await), "NotExiting");
+    let moved = Intent::SetValidatorEndpoint { endpoint: "https://w.example".to_owned() };
+    validator.execute(moved).await.unwrap();
+    let set = world.chain.deployment().validators;
+    validator.execute(Intent::Approve { spender: set, amount: Amount::tokens(7) }).await.unwrap();
+    validator.execute(Intent::StakeValidator { amount: Amount::tokens(7) }).await.unwrap();
+    let record = world.chain.validator(id).await.unwrap().unwrap();
+    assert_eq!((record.stake, record.exit_at), (Amount::tokens(107), None));
+    assert_eq!(record.endpoint, "https://w.example");
+    validator.execute(Intent::RequestExit).await.unwrap();
+    assert_eq!(refusal(validator.execute(Intent::RequestExit).await), "ValidatorExiting");
+    assert_eq!(refusal(validator.execute(Intent::WithdrawValidator).await), "StillBonded");
+    assert!(world.chain.validator(id).await.unwrap().unwrap().exit_at.is_some());
+    let next = world.chain.current_epoch().await.unwrap().plus(1);
+    assert_eq!(world.chain.validator_weight(id, next).await.unwrap(), Amount::ZERO);
+    let terms = world.chain.staking_terms().await.unwrap();
+    world.advance(Duration::from_secs(terms.validator_exit_seconds)).await;
+    validator.execute(Intent::WithdrawValidator).await.unwrap();
+    assert_eq!(world.chain.validator(id).await.unwrap(), None);
+    assert_eq!(world.chain.validators().await.unwrap(), vec![]);
+    assert_eq!(world.chain.token_balance(validator.address()).await.unwrap(), Amount::tokens(1_000));
+}

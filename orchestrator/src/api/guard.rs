@@ -1,0 +1,106 @@
+//! What stands before every handler: request id and log line, host, token.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use lode_program::Problem;
+use tracing::Instrument as _;
+
+use super::ApiState;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Gives every request an id (the caller's, if it is harmless), puts it on every log line and into the answer.
+pub(super) async fn request_id(request: Request, next: Next) -> Response {
+    let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_harmless(id));
+    let id = given.map_or_else(|| uuid::Uuid::now_v7().to_string(), ToOwned::to_owned);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!("request", request_id = %id, %method, %path);
+    let started = Instant::now();
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let status = response.status().as_u16();
+    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    span.in_scope(|| tracing::debug!(status, millis, "answered"));
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+fn is_harmless(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+/// On a loopback bind, only loopback names and those of the configuration.
+pub(super) async fn host(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
+    let Some(hosts) = &state.about.hosts else { return next.run(request).await };
+    let given = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    let given = given.or_else(|| request.uri().host()).unwrap_or_default();
+    let name = host_name(given);
+    let known = is_loopback(name) || hosts.iter().any(|known| known.eq_ignore_ascii_case(name));
+    if known {
+        return next.run(request).await;
+    }
+    Problem::new(StatusCode::FORBIDDEN, "api/host-refused", "Unknown host name")
+        .detail("The Host header names none of this server's names.")
+        .remedy("Use 127.0.0.1 or localhost, or add the name to api.hosts.")
+        .into_response()
+}
+
+/// The name in `name:port`, `[v6]:port` or `name`.
+fn host_name(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or_default();
+    }
+    host.split(':').next().unwrap_or_default()
+}
+
+fn is_loopback(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Everything under `/v1` needs the token.
+pub(super) async fn token(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path != "/v1" && !path.starts_with("/v1/") {
+        return next.run(request).await;
+    }
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = given.and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    if token.is_some_and(|token| state.token.admits(token)) {
+        return next.run(request).await;
+    }
+    let mut response = Problem::new(StatusCode::UNAUTHORIZED, "api/unauthorized", "No valid token")
+        .remedy("Send the header `Authorization: Bearer TOKEN` with the token from the orchestrator's token file.")
+        .into_response();
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_header_is_read_in_all_its_forms() {
+        for (given, name) in [("localhost:1", "localhost"), ("[::1]:80", "::1"), ("127.0.0.1", "127.0.0.1"), ("", "")] {
+            assert_eq!(host_name(given), name);
+        }
+        assert!(is_loopback("LOCALHOST") && is_loopback("::1") && !is_loopback("evil.example"));
+    }
+
+    #[test]
+    fn a_request_id_that_could_forge_log_lines_is_replaced() {
+        assert!(is_harmless("abc-1.2_3"));
+        for bad in ["", "a b", "a\"", "x\n", &"y".repeat(65)] {
+            assert!(!is_harmless(bad), "{bad:?}");
+        }
+    }
+}

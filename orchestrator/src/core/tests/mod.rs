@@ -1,0 +1,13 @@
+//! Tests of the core, in a small world of workers, a chain and a store.
+
+mod admission;
+mod departure;
+mod invariants;
+mod lease;
+mod placement;
+mod properties;
+mod recover;
+mod session;
+mod speed;
+mod tasks;
+mod world;

@@ -1,0 +1,517 @@
+//! The one owner of the core: takes events, commits what they change, then lets their effects out, in order.
+//!
+//! What waits in the queues is stepped as a group and committed as one transaction, so that a burst costs one fsync.
+//! Nothing leaves before its commit: no reply, no push, no order to the chain, no entry of the event log. A step that
+//! changes nothing durable (the usual beat) costs no commit. While the store cannot commit, [`crate::hold`] keeps the
+//! group back and nothing new is stepped: the core is never more than one group ahead of the store.
+//!
+//! Three queues, all bounded. People's requests and workers' messages are always taken; facts (chain, discovery) wait
+//! while the store is in trouble, so that none is lost.
+
+use std::time::{Duration, Instant};
+
+use lode_network::ReplyHandle;
+use lode_program::clock::Clock;
+use lode_program::finding::FindingSet;
+use lode_program::{Pulse, Shutdown};
+use lode_protocol::hash::Digest;
+use lode_protocol::ids::{NodeId, TaskId};
+use lode_protocol::units::{Millis, Timestamp};
+use lode_store::{Batch, Change, Table, Writer};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::Core;
+use crate::core::effect::{self, Action, Answer, Effects};
+use crate::core::error::Rejected;
+use crate::core::event::{ConnectionId, Event, Now};
+use crate::event_log::{EventWriter, Unpublished};
+use crate::hold::StoreTrouble;
+use crate::metrics::Metrics;
+
+/// People's requests that wait: what arrives during a few slow commits.
+const REQUESTS: usize = 1_024;
+/// Workers' messages that wait: one burst of a whole fleet is taken in; beyond it their streams are not read.
+const MESSAGES: usize = 4_096;
+/// Facts that wait; their senders wait then.
+const FACTS: usize = 1_024;
+/// Events that become one transaction at most: bounds how long the first of them waits for the others.
+const GROUP: usize = 512;
+/// The core hears of time at least this often.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What a person wants.
+pub(crate) enum Request {
+    /// To change something.
+    Write { event: Event, answer: oneshot::Sender<Result<Written, WriteError>> },
+    /// To know something.
+    Read(Box<dyn FnOnce(&Core, Now) + Send>),
+    /// The pool's terms on chain, which future invites name.
+    Terms(Digest),
+}
+
+/// What a worker said, verified, or the end of its stream.
+#[derive(Debug)]
+pub struct Message {
+    /// The event.
+    pub event: Event,
+    /// Whose.
+    pub node: NodeId,
+    /// Over which connection.
+    pub connection: ConnectionId,
+    /// keccak-256 of the bytes, for a refusal.
+    pub request: Digest,
+    /// For the answer; `None` for the end of a stream.
+    pub reply: Option<ReplyHandle>,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Written {
+    /// It is done.
+    Done,
+    /// A task was submitted.
+    Task {
+        /// Its id, which is an older one where the idempotency key was known.
+        id: TaskId,
+        /// Whether it is new.
+        created: bool,
+    },
+}
+
+/// Why a write was not done.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The core refuses it; nothing has changed.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The store cannot keep it now.
+    #[error("{message}")]
+    Store {
+        /// `store/…`
+        code: &'static str,
+        /// In words.
+        message: String,
+        /// Whether it may yet take effect: it was under way when the store failed.
+        undecided: bool,
+    },
+    /// Too many requests wait.
+    #[error("too many requests wait")]
+    Busy,
+    /// The program stops.
+    #[error("the orchestrator is stopping")]
+    Stopped,
+}
+
+/// What leaves towards workers.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// An answer, or something unasked for (without a handle).
+    Answer {
+        /// The handle of the message that is answered.
+        reply: Option<ReplyHandle>,
+        /// Over which connection.
+        connection: ConnectionId,
+        /// To whom.
+        node: NodeId,
+        /// keccak-256 of the bytes that are answered.
+        request: Digest,
+        /// What.
+        answer: Answer,
+    },
+    /// A refusal.
+    Refusal {
+        /// The handle of the message that is refused.
+        reply: ReplyHandle,
+        /// To whom, where that is known.
+        to: Option<lode_protocol::ids::Address>,
+        /// keccak-256 of the refused bytes.
+        request: Digest,
+        /// Why.
+        rejected: Rejected,
+    },
+}
+
+/// What leaves towards the chain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ChainOrder {
+    /// Tell everything about a node, now and whenever it changes.
+    Follow(NodeId),
+    /// Stop that.
+    Unfollow(NodeId),
+    /// Let a node join.
+    Join {
+        /// What both sides sign.
+        invite: lode_protocol::join::Invite,
+        /// The node's signature.
+        consent: lode_protocol::keys::EthereumSignature,
+    },
+    /// Remove a node.
+    Eject(NodeId),
+    /// Let a node go.
+    Leave {
+        /// Who.
+        node: NodeId,
+        /// Its signed wish.
+        leave: lode_protocol::session::Leave,
+    },
+}
+
+/// Reaches the driver. Clones reach the same one.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    messages: mpsc::Sender<Message>,
+    facts: mpsc::Sender<Event>,
+}
+
+impl Handle {
+    /// Changes something, durably.
+    pub async fn write(&self, event: Event) -> Result<Written, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.try_send(Request::Write { event, answer }).map_err(refused)?;
+        answered.await.map_err(|_| WriteError::Stopped)?
+    }
+
+    /// Asks something of the core, between two groups.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Core, Now) -> T + Send + 'static,
+    ) -> Result<T, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        let ask = move |core: &Core, now: Now| {
+            // Whoever asked may have gone away meanwhile.
+            let _ = answer.send(question(core, now));
+        };
+        self.requests.try_send(Request::Read(Box::new(ask))).map_err(refused)?;
+        answered.await.map_err(|_| WriteError::Stopped)
+    }
+
+    /// Future invites name these terms.
+    pub async fn adopt_terms(&self, terms: Digest) {
+        // The program stops when the driver is gone.
+        let _ = self.requests.send(Request::Terms(terms)).await;
+    }
+
+    /// Hands over what a worker said; waits for room. False: the driver has ended.
+    pub async fn message(&self, message: Message) -> bool {
+        self.messages.send(message).await.is_ok()
+    }
+
+    /// Hands over a fact; waits for room. False: the driver has ended.
+    pub async fn fact(&self, event: Event) -> bool {
+        self.facts.send(event).await.is_ok()
+    }
+}
+
+fn refused(error: mpsc::error::TrySendError<Request>) -> WriteError {
+    match error {
+        mpsc::error::TrySendError::Full(_) => WriteError::Busy,
+        mpsc::error::TrySendError::Closed(_) => WriteError::Stopped,
+    }
+}
+
+/// Where effects go and where time comes from.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Time.
+    pub clock: Clock,
+    /// The store.
+    pub writer: Writer,
+    /// The event log.
+    pub events: EventWriter,
+    /// Answers for workers. The receiver never waits for the driver.
+    pub outgoing: mpsc::Sender<Outgoing>,
+    /// Orders for the chain. Unbounded, because its receiver sends facts to the driver and neither may wait for the
+    /// other; the core makes at most a few orders per node.
+    pub chain: mpsc::UnboundedSender<ChainOrder>,
+    /// What holds now.
+    pub findings: FindingSet,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Shows that the loop turns.
+    pub pulse: Option<Pulse>,
+}
+
+/// Steps that are committed together.
+#[derive(Default)]
+pub(crate) struct Group {
+    pub(crate) batch: Batch,
+    unpublished: Unpublished,
+    pub(crate) outputs: Vec<Output>,
+    reads: Vec<Box<dyn FnOnce(&Core, Now) + Send>>,
+}
+
+/// What happens after the commit.
+pub(crate) enum Output {
+    Send(Outgoing),
+    Chain(ChainOrder),
+    Raise(lode_protocol::finding::Finding),
+    Clear { code: String, subject: String },
+    Answer { answer: oneshot::Sender<Result<Written, WriteError>>, result: Result<Written, WriteError> },
+}
+
+/// Owns the core.
+pub struct Driver {
+    pub(crate) core: Core,
+    pub(crate) around: Surroundings,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) messages: mpsc::Receiver<Message>,
+    pub(crate) facts: mpsc::Receiver<Event>,
+    /// Ends of streams that came while the store was in trouble.
+    pub(crate) backlog: Vec<Message>,
+    pub(crate) trouble: StoreTrouble,
+    last_tick: Instant,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("core", &"…").finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// A driver of a core that was made or recovered and has seen no event yet.
+    pub fn new(core: Core, around: Surroundings, trouble: StoreTrouble) -> (Handle, Driver) {
+        let (requests_sender, requests) = mpsc::channel(REQUESTS);
+        let (messages_sender, messages) = mpsc::channel(MESSAGES);
+        let (facts_sender, facts) = mpsc::channel(FACTS);
+        let handle = Handle { requests: requests_sender, messages: messages_sender, facts: facts_sender };
+        let driver = Driver {
+            core,
+            around,
+            requests,
+            messages,
+            facts,
+            backlog: Vec::new(),
+            trouble,
+            last_tick: Instant::now(),
+        };
+        (handle, driver)
+    }
+
+    /// Runs until shutdown.
+    ///
+    /// # Errors
+    /// When the store can never commit what the core has decided; a restart recovers from what is durable.
+    pub async fn run(mut self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let mut stopping = Box::pin(shutdown.requested());
+        let mut group = Group::default();
+        self.internal(&mut group, Event::Started);
+        self.settle(group, &shutdown).await?;
+        loop {
+            let mut group = Group::default();
+            for message in std::mem::take(&mut self.backlog) {
+                self.message(&mut group, message);
+            }
+            tokio::select! {
+                () = &mut stopping => return Ok(()),
+                Some(request) = self.requests.recv() => self.request(&mut group, request),
+                Some(message) = self.messages.recv() => self.message(&mut group, message),
+                Some(fact) = self.facts.recv() => self.internal(&mut group, fact),
+                () = tokio::time::sleep(self.until_tick()) => {}
+            }
+            self.gather(&mut group);
+            if self.until_tick().is_zero() {
+                self.last_tick = Instant::now();
+                self.internal(&mut group, Event::Tick);
+            }
+            if let Some(pulse) = &self.around.pulse {
+                pulse.beat();
+            }
+            self.settle(group, &shutdown).await?;
+        }
+    }
+
+    /// Takes what waits, fairly, up to the bound.
+    fn gather(&mut self, group: &mut Group) {
+        for _ in 0..GROUP {
+            let mut idle = true;
+            if let Ok(request) = self.requests.try_recv() {
+                idle = false;
+                self.request(group, request);
+            }
+            if let Ok(message) = self.messages.try_recv() {
+                idle = false;
+                self.message(group, message);
+            }
+            if let Ok(fact) = self.facts.try_recv() {
+                idle = false;
+                self.internal(group, fact);
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn until_tick(&self) -> Duration {
+        let regular = TICK.saturating_sub(self.last_tick.elapsed());
+        let now = Millis(self.around.clock.monotonic_millis());
+        let due = self.core.next_deadline().map_or(TICK, |due| Duration::from_millis(due.0.saturating_sub(now.0)));
+        regular.min(due)
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now {
+            wall: Timestamp(self.around.clock.wall_millis()),
+            monotonic: Millis(self.around.clock.monotonic_millis()),
+        }
+    }
+
+    fn request(&mut self, group: &mut Group, request: Request) {
+        match request {
+            Request::Read(question) => group.reads.push(question),
+            Request::Terms(terms) => self.core.adopt_terms(terms),
+            Request::Write { event, answer } => {
+                let result = match self.core.step(self.now(), event) {
+                    Ok(effects) => Ok(self.take(group, effects, None)),
+                    Err(rejected) => Err(WriteError::Rejected(rejected)),
+                };
+                group.outputs.push(Output::Answer { answer, result });
+            }
+        }
+    }
+
+    fn message(&mut self, group: &mut Group, message: Message) {
+        let Message { event, node, connection, request, reply } = message;
+        if matches!(event, Event::BeatReceived { .. }) {
+            self.around.metrics.beats.inc();
+        }
+        match self.core.step(self.now(), event) {
+            Ok(effects) => {
+                self.take(group, effects, Some(Asked { connection, request, reply }));
+            }
+            Err(rejected) => {
+                self.around.metrics.refused(&rejected.code);
+                if let Some(reply) = reply {
+                    let refusal = Outgoing::Refusal { reply, to: Some(node.0), request, rejected };
+                    group.outputs.push(Output::Send(refusal));
+                }
+            }
+        }
+    }
+
+    /// An event that nobody waits for.
+    pub(crate) fn internal(&mut self, group: &mut Group, event: Event) {
+        match self.core.step(self.now(), event) {
+            Ok(effects) => {
+                self.take(group, effects, None);
+            }
+            Err(rejected) => tracing::warn!(code = %rejected.code, %rejected, "the core refused an internal event"),
+        }
+    }
+
+    /// Puts what follows from a step into the group.
+    fn take(&mut self, group: &mut Group, effects: Effects, mut asked: Option<Asked>) -> Written {
+        let Effects { changes, occurrences, actions } = effects;
+        for effect::Change { table, key, value } in changes {
+            let table = store_table(table);
+            group.batch.push(match value {
+                Some(value) => Change::Put { table, key, value },
+                None => Change::Delete { table, key },
+            });
+        }
+        self.around.events.record(&occurrences, &mut group.batch, &mut group.unpublished);
+        let mut written = Written::Done;
+        for action in actions {
+            group.outputs.push(match action {
+                Action::Reply { connection, node, answer } => {
+                    let asked = asked.take_if(|asked| asked.connection == connection);
+                    let (reply, request) =
+                        asked.map_or((None, Digest::default()), |asked| (asked.reply, asked.request));
+                    Output::Send(Outgoing::Answer { reply, connection, node, request, answer })
+                }
+                Action::Push { connection, node, answer } => {
+                    let request = Digest::default();
+                    Output::Send(Outgoing::Answer { reply: None, connection, node, request, answer })
+                }
+                Action::FollowNode(node) => Output::Chain(ChainOrder::Follow(node)),
+                Action::UnfollowNode(node) => Output::Chain(ChainOrder::Unfollow(node)),
+                Action::SubmitJoin { invite, consent } => Output::Chain(ChainOrder::Join { invite, consent }),
+                Action::SubmitEject { node } => Output::Chain(ChainOrder::Eject(node)),
+                Action::SubmitLeave { node, leave } => Output::Chain(ChainOrder::Leave { node, leave }),
+                Action::TaskAccepted { task, created } => {
+                    written = Written::Task { id: task, created };
+                    continue;
+                }
+                Action::RaiseFinding(finding) => Output::Raise(finding),
+                Action::ClearFinding { code, subject } => Output::Clear { code: code.to_string(), subject },
+            });
+        }
+        written
+    }
+
+    /// Commits a group, then releases it.
+    async fn settle(&mut self, mut group: Group, shutdown: &Shutdown) -> anyhow::Result<()> {
+        if !group.batch.is_empty() {
+            let started = Instant::now();
+            if let Err(error) = self.around.writer.commit(group.batch.clone()).await {
+                self.hold(&mut group, error, shutdown).await?;
+            }
+            self.around.metrics.commits.observe(started.elapsed().as_secs_f64());
+        }
+        self.around.events.publish(group.unpublished);
+        for output in group.outputs {
+            self.release(output).await;
+        }
+        let now = self.now();
+        for question in group.reads {
+            question(&self.core, now);
+        }
+        Ok(())
+    }
+
+    async fn release(&mut self, output: Output) {
+        match output {
+            // Only at shutdown are receivers gone: then the next start says it all again.
+            Output::Send(outgoing) => drop(self.around.outgoing.send(outgoing).await),
+            Output::Chain(order) => drop(self.around.chain.send(order)),
+            Output::Raise(finding) => {
+                self.around.findings.raise(program_finding(finding));
+            }
+            Output::Clear { code, subject } => {
+                self.around.findings.clear(code, &subject);
+            }
+            // Whoever asked may have gone away meanwhile.
+            Output::Answer { answer, result } => drop(answer.send(result)),
+        }
+    }
+}
+
+/// Whose answer a step's reply is.
+struct Asked {
+    connection: ConnectionId,
+    request: Digest,
+    reply: Option<ReplyHandle>,
+}
+
+/// The store's table of a core's table.
+pub(crate) fn store_table(table: effect::Table) -> Table {
+    const META: Table = Table::new(effect::Table::Meta.name());
+    const NODES: Table = Table::new(effect::Table::Nodes.name());
+    const PROGRESS: Table = Table::new(effect::Table::Progress.name());
+    const TASKS: Table = Table::new(effect::Table::Tasks.name());
+    const REPLICAS: Table = Table::new(effect::Table::Replicas.name());
+    const ASSIGNMENTS: Table = Table::new(effect::Table::Assignments.name());
+    match table {
+        effect::Table::Meta => META,
+        effect::Table::Nodes => NODES,
+        effect::Table::Progress => PROGRESS,
+        effect::Table::Tasks => TASKS,
+        effect::Table::Replicas => REPLICAS,
+        effect::Table::Assignments => ASSIGNMENTS,
+    }
+}
+
+/// The same finding in the words of `status`.
+pub(crate) fn program_finding(finding: lode_protocol::finding::Finding) -> lode_program::Finding {
+    use lode_program::finding::Severity;
+    let severity = match finding.severity {
+        lode_protocol::finding::Severity::Info => Severity::Info,
+        lode_protocol::finding::Severity::Warning => Severity::Warning,
+        lode_protocol::finding::Severity::Error => Severity::Error,
+    };
+    lode_program::Finding::new(severity, finding.code.to_string(), finding.message)
+        .about(finding.subject)
+        .remedy(finding.remedy)
+}

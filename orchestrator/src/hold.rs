@@ -1,0 +1,133 @@
+//! What the driver does while the store cannot commit (a full disk, most of all).
+//!
+//! The group that failed is held: its changes are absolute, so that committing the same again is right until it
+//! succeeds. Meanwhile the process stays up and says why: reads are served, writes are refused with the store's code,
+//! workers get no answers (they keep running what they run), ends of streams are remembered, facts wait in their queue.
+//! Nothing new is stepped, so the core never runs ahead. When the commit succeeds, everything goes on by itself; the
+//! core notices that it was away and renews all leases.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lode_program::Shutdown;
+use lode_program::finding::{Finding, FindingSet};
+use lode_store::StoreError;
+
+use crate::core::event::Event;
+use crate::driver::{Driver, Group, Message, Output, Request, WriteError};
+
+/// First wait before the next try; doubles up to [`LAST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LAST_WAIT: Duration = Duration::from_secs(2);
+/// Code of the finding that says it, whatever the cause.
+const FINDING: &str = "store/unwritable";
+
+/// Whether the store takes writes, for those who look from outside. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct StoreTrouble(Arc<Mutex<Option<(&'static str, String)>>>);
+
+impl StoreTrouble {
+    /// Why the store takes no writes, as code and words; `None` while it does.
+    pub fn current(&self) -> Option<(&'static str, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, trouble: Option<(&'static str, String)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    fn raise(&self, error: &StoreError, findings: &FindingSet) {
+        self.set(Some((error.code(), error.to_string())));
+        findings.raise(
+            Finding::error(FINDING, format!("nothing can be made durable ({}): {error}", error.code()))
+                .remedy("Free space or repair the disk under data_dir; it goes on by itself. Running tasks are untouched."),
+        );
+    }
+}
+
+/// Whether the same commit may succeed later without a restart.
+fn may_recover(error: &StoreError) -> bool {
+    error.is_retryable() || matches!(error, StoreError::Denied { .. })
+}
+
+impl Driver {
+    /// Tries the group's commit until it succeeds.
+    pub(crate) async fn hold(
+        &mut self,
+        group: &mut Group,
+        mut error: StoreError,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<()> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            self.around.metrics.failed_commits.inc();
+            if !may_recover(&error) {
+                return Err(error).context("the store cannot keep what was decided");
+            }
+            self.trouble.raise(&error, &self.around.findings);
+            refuse_waiting(group, &error);
+            self.serve_meanwhile(wait, &error, shutdown).await;
+            wait = (wait * 2).min(LAST_WAIT);
+            if shutdown.is_requested() {
+                anyhow::bail!("stopped while the store could not commit ({error}); the next start goes on from what is durable");
+            }
+            match self.around.writer.commit(group.batch.clone()).await {
+                Ok(_) => break,
+                Err(again) => error = again,
+            }
+        }
+        self.trouble.set(None);
+        self.around.findings.clear(FINDING, "");
+        Ok(())
+    }
+
+    /// Answers what can be answered, for a while.
+    async fn serve_meanwhile(&mut self, wait: Duration, error: &StoreError, shutdown: &Shutdown) {
+        let mut over = std::pin::pin!(tokio::time::sleep(wait));
+        let mut stopping = std::pin::pin!(shutdown.requested());
+        loop {
+            tokio::select! {
+                () = &mut over => break,
+                () = &mut stopping => break,
+                Some(request) = self.requests.recv() => match request {
+                    Request::Read(question) => question(&self.core, self.now()),
+                    Request::Terms(terms) => self.core.adopt_terms(terms),
+                    Request::Write { answer, .. } => drop(answer.send(Err(refusal(error, false)))),
+                },
+                Some(message) = self.messages.recv() => self.set_aside(message),
+            }
+        }
+        if let Some(pulse) = &self.around.pulse {
+            pulse.beat();
+        }
+    }
+
+    /// A worker's message is dropped, unanswered: it comes again. The end of a stream does not, and is kept.
+    fn set_aside(&mut self, message: Message) {
+        if matches!(message.event, Event::ConnectionClosed { .. }) {
+            self.backlog.push(message);
+        } else {
+            self.around.metrics.unanswered.inc();
+        }
+    }
+}
+
+/// People do not wait for a disk: they are told at once that their request is undecided. Refusals that changed nothing
+/// stay what they are.
+fn refuse_waiting(group: &mut Group, error: &StoreError) {
+    let outputs = std::mem::take(&mut group.outputs);
+    for output in outputs {
+        match output {
+            Output::Answer { answer, result: Ok(_) } => drop(answer.send(Err(refusal(error, true)))),
+            Output::Answer { answer, result: Err(rejected) } => drop(answer.send(Err(rejected))),
+            kept @ (Output::Send(_) | Output::Chain(_) | Output::Raise(_) | Output::Clear { .. }) => {
+                group.outputs.push(kept);
+            }
+        }
+    }
+}
+
+fn refusal(error: &StoreError, undecided: bool) -> WriteError {
+    WriteError::Store { code: error.code(), message: error.to_string(), undecided }
+}

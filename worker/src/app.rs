@@ -1,0 +1,298 @@
+//! Wiring: the only place that names concrete parts. Opens what must be there, spawns the rest, waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lode_contracts::ChainReader;
+use lode_gpu::cdi::CdiSpec;
+use lode_network::{Endpoint, EndpointConfig, NetworkMetrics, Protocol};
+use lode_program::files::{self, DataDir};
+use lode_program::listen::{self, ServeLimits};
+use lode_program::telemetry::Telemetry;
+use lode_program::{FindingSet, Health, Program};
+use lode_protocol::ids::BootCounter;
+use lode_protocol::units::{Bytes, Timestamp};
+use lode_store::{RedbOptions, RedbStore, Store, Writer, WriterLimits};
+use tokio::sync::{mpsc, watch};
+
+use crate::chain_view::{self, ChainWatch};
+use crate::config::{Config, Passthrough, SOCKET_NAME};
+use crate::descriptor::{AGENT_VERSION, DescriptorMaker};
+use crate::directory::{self, DirectoryConfig};
+use crate::docker::{DockerEngine, EngineConfig, GpuAccess, Hardening, Ownership};
+use crate::driver::{Driver, DriverConfig, Inputs, Link, Outputs, Snapshot, Tools, store_finding};
+use crate::engine::Engine;
+use crate::gpus::{GpuMonitor, GpuView};
+use crate::identity::{Identity, load_key};
+use crate::journal::{self, Memory};
+use crate::local::server::{self, Reporter};
+use crate::local::{GpuReport, StatusReport};
+use crate::logs::LogServer;
+use crate::metrics::WorkerMetrics;
+use crate::proof::{self, ProofContext};
+use crate::usage::UsageProbe;
+
+/// How long background tasks may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+/// The owner loop turns at least every five seconds.
+const LOOP_SILENCE: Duration = Duration::from_secs(60);
+/// Wait before a store that cannot be written at start is tried again.
+const STORE_RETRY: Duration = Duration::from_secs(2);
+/// A store of some kilobytes needs no larger cache.
+const STORE_CACHE: usize = 1 << 20;
+
+/// Runs the worker until shutdown. Containers go on.
+pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyhow::Result<()> {
+    files::create_private_dir(&config.data_dir)?;
+    let data = DataDir::open(&config.data_dir)?;
+    let reader: Arc<dyn ChainReader> = chain_view::connect(&config)?;
+    let key = load_key(&config)?;
+    let identity = Identity { key, realm: reader.deployment().realm(config.pool()) };
+    telemetry.set_field("node", identity.node().to_string());
+    telemetry.set_field("pool", config.pool().to_string());
+
+    let shutdown = program.shutdown.token();
+    let (tasks, clock) = (program.tasks.clone(), program.clock);
+    let findings = FindingSet::new(clock);
+    let health = Health::new();
+    let metrics = WorkerMetrics::default();
+    let network_metrics = NetworkMetrics::default();
+    health.register_metrics(|registry| {
+        metrics.register(registry);
+        network_metrics.register(registry);
+    });
+    serve_health(&config, &health, &program).await?;
+
+    let store = open_store(&data)?;
+    let (writer, _thread) = Writer::start(Arc::clone(&store), WriterLimits::default()).context("store thread")?;
+    let memory = recall(&store).await?;
+    for row in &memory.unreadable {
+        tracing::error!(row, "a row of the store cannot be read and was skipped");
+    }
+    let boot = BootCounter(memory.boot.0.saturating_add(1));
+    persist_boot(&writer, boot, &findings, &shutdown).await?;
+
+    let endpoint_config = EndpointConfig {
+        listen: config.network.listen.clone(),
+        agent: format!("lode-worker/{AGENT_VERSION}"),
+        ..EndpointConfig::default()
+    };
+    let (endpoint, network) = Endpoint::bind(endpoint_config, &identity.key, network_metrics).await?;
+    tasks.critical("network", network.run(shutdown.clone()));
+
+    let (watcher, chain) = ChainWatch::new(
+        Arc::clone(&reader),
+        (config.pool(), identity.node()),
+        config.chain.poll_interval,
+        memory.chain.clone(),
+        findings.clone(),
+        clock,
+    );
+    tasks.critical("chain", watcher.run(shutdown.clone()));
+
+    let (holders, held) = watch::channel(Default::default());
+    let (monitor, gpus) =
+        GpuMonitor::start(&config.gpu, held.clone(), findings.clone(), clock).context("NVML thread")?;
+    tasks.critical("gpus", monitor.run(shutdown.clone()));
+
+    let (engine_version, version) = watch::channel(None);
+    let addresses = announced(&config, &endpoint);
+    let (maker, descriptors) = DescriptorMaker::new(
+        config.clone(),
+        (identity.clone(), boot),
+        addresses,
+        gpus.clone(),
+        version,
+        clock,
+    );
+    tasks.critical("descriptor", maker.run(shutdown.clone()));
+    let directory_config = DirectoryConfig { urls: config.discovery.urls.clone(), node: identity.node() };
+    tasks.critical(
+        "directory",
+        directory::publish(directory_config, descriptors.clone(), findings.clone(), shutdown.clone()),
+    );
+    let proof_context = ProofContext {
+        endpoint: endpoint.clone(),
+        reader: Arc::clone(&reader),
+        key: identity.key.clone(),
+        realm: identity.realm,
+        gpus: gpus.clone(),
+        holders: held,
+        command: config.prover.command.clone(),
+        findings: findings.clone(),
+        tasks: tasks.clone(),
+    };
+    tasks.critical("proof", proof::respond(proof_context, shutdown.clone()));
+
+    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::new(engine_config(&config, &identity)));
+    let (containers, known_containers) = watch::channel(Default::default());
+    let (orchestrator, known_orchestrator) = watch::channel(None);
+    let (snapshot, seen) = watch::channel(Arc::<Snapshot>::default());
+    let logs = LogServer::new(
+        identity.clone(),
+        Arc::clone(&engine),
+        known_containers,
+        known_orchestrator,
+        clock,
+        tasks.clone(),
+    );
+    let log_streams = endpoint.accept(Protocol::Logs).await?;
+    tasks.critical("logs", logs.clone().run(log_streams, shutdown.clone()));
+
+    let (requests, local) = mpsc::channel(8);
+    let listener = server::bind(&data.join(SOCKET_NAME))?;
+    let reporter = reporter(&identity, boot, Timestamp(clock.wall_millis()), seen, gpus.clone(), findings.clone());
+    tasks.critical("local", server::serve(listener, reporter, requests, shutdown.clone()));
+
+    let driver = Driver::new(
+        identity.clone(),
+        boot,
+        DriverConfig {
+            ports: config.port_range(),
+            host: config.ports.host_ip,
+            resync_interval: config.docker.resync_interval,
+            seed: rand::random(),
+        },
+        memory,
+        (
+            Inputs { chain, gpus, descriptors, local },
+            Outputs { holders, containers, orchestrator, engine_version, snapshot },
+        ),
+        Tools {
+            engine,
+            writer,
+            link: Link::new(endpoint, tasks.clone(), config.orchestrator.endpoints.clone()),
+            logs,
+            usage: UsageProbe::new(config.data_dir.clone()),
+            findings,
+            metrics,
+            tasks: tasks.clone(),
+            clock,
+        },
+    );
+    tasks.critical("driver", driver.run(health.pulse("driver", LOOP_SILENCE), shutdown));
+    tracing::info!(boot = boot.0, "worker runs");
+    program.finish(GRACE).await
+}
+
+async fn serve_health(config: &Config, health: &Health, program: &Program) -> anyhow::Result<()> {
+    let Some(address) = config.health.listen else { return Ok(()) };
+    let bound = listen::bind("health", address).await?;
+    tracing::info!(address = %bound.address, "health and metrics");
+    let served = listen::serve(health.router(), bound, ServeLimits::default(), None, program.shutdown.clone());
+    program.tasks.critical("health", served);
+    Ok(())
+}
+
+fn open_store(data: &DataDir) -> anyhow::Result<Arc<dyn Store>> {
+    let path = data.join("worker.redb");
+    let store = RedbStore::open(&path, RedbOptions { cache_bytes: STORE_CACHE, ..RedbOptions::default() })
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    Ok(Arc::new(store))
+}
+
+async fn recall(store: &Arc<dyn Store>) -> anyhow::Result<Memory> {
+    let store = Arc::clone(store);
+    Ok(tokio::task::spawn_blocking(move || journal::load(store.as_ref())).await??)
+}
+
+/// No message leaves before the boot counter is durable: a message of a boot that nobody remembers could be repeated.
+async fn persist_boot(
+    writer: &Writer,
+    boot: BootCounter,
+    findings: &FindingSet,
+    shutdown: &tokio_util::sync::CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        match writer.commit(journal::boot(boot)).await {
+            Ok(_) => break,
+            Err(error) => {
+                findings.raise(store_finding(&error));
+                tracing::error!(code = error.code(), %error, "cannot start before this is written; trying again");
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => anyhow::bail!("stopped before the store could be written"),
+            () = tokio::time::sleep(STORE_RETRY) => {}
+        }
+    }
+    for code in ["store/full", "store/failing", "store/unusable"] {
+        findings.clear_code(code);
+    }
+    Ok(())
+}
+
+/// Addresses for the node's description: those of the configuration, or those that are listened on and mean something
+/// elsewhere.
+fn announced(config: &Config, endpoint: &Endpoint) -> Vec<String> {
+    let own: &[_] = if config.network.announce.is_empty() { endpoint.addresses() } else { &config.network.announce };
+    own.iter().take(lode_protocol::descriptor::MAX_ADDRESSES).map(ToString::to_string).collect()
+}
+
+/// How GPUs reach containers, by the configuration.
+pub fn gpu_access(config: &Config) -> GpuAccess {
+    match (config.gpu.enabled, config.gpu.passthrough, &config.gpu.cdi_file) {
+        (false, _, _) => GpuAccess::None,
+        (true, Passthrough::Hook, _) | (true, Passthrough::Auto, None) => GpuAccess::Hook,
+        (true, Passthrough::CdiFile | Passthrough::Auto, Some(path)) => GpuAccess::CdiFile(path.clone()),
+        (true, Passthrough::CdiFile, None) => GpuAccess::None,
+    }
+}
+
+/// The engine as configured.
+pub fn engine_config(config: &Config, identity: &Identity) -> EngineConfig {
+    let access = gpu_access(config);
+    if let GpuAccess::CdiFile(path) = &access
+        && let Err(error) = CdiSpec::load(path)
+    {
+        tracing::warn!(%error, "the CDI file cannot be used now; it is read again for every task");
+    }
+    EngineConfig {
+        socket: config.docker.socket.clone(),
+        ownership: Ownership::new(identity.node(), identity.realm),
+        realm: identity.realm,
+        hardening: Hardening {
+            pids: config.docker.pids,
+            tmpfs: Bytes(config.docker.tmp_size),
+            default_memory: config.docker.default_memory.map(Bytes),
+            host_address: config.ports.host_ip,
+            log_size: Bytes(config.docker.log_size),
+            runtime: Some(config.docker.runtime.clone()),
+        },
+        access,
+    }
+}
+
+fn reporter(
+    identity: &Identity,
+    boot: BootCounter,
+    started_at: Timestamp,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    gpus: watch::Receiver<Arc<GpuView>>,
+    findings: FindingSet,
+) -> Reporter {
+    let (node, pool) = (identity.node().to_string(), identity.realm.pool);
+    Arc::new(move || {
+        let snapshot = snapshot.borrow().as_ref().clone();
+        let view = gpus.borrow().clone();
+        let report = |status: &lode_protocol::hardware::GpuStatus| GpuReport {
+            status: status.clone(),
+            model: view.specs.iter().find(|spec| spec.uuid == status.uuid).and_then(|spec| spec.model.clone()),
+            assignment: snapshot.holders.get(&status.uuid).copied(),
+        };
+        StatusReport {
+            version: AGENT_VERSION.to_owned(),
+            node: node.clone(),
+            pool,
+            started_at,
+            boot: boot.0,
+            membership: snapshot.membership.clone(),
+            session: snapshot.session.clone(),
+            engine: snapshot.engine.clone(),
+            gpus: view.statuses.iter().map(report).collect(),
+            assignments: snapshot.assignments,
+            findings: findings.list(),
+        }
+    })
+}

@@ -1,0 +1,25 @@
+//! `lode-worker run`.
+
+use crate::app;
+use crate::commands::{Arguments, check};
+use lode_program::{Program, telemetry};
+
+/// Flags of `run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArguments {
+    /// Do all checks and show what would be sent; send nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Runs the worker until it is told to stop.
+pub async fn run(program: Program, arguments: Arguments) -> anyhow::Result<()> {
+    let telemetry = telemetry::init(program.name, &arguments.log)?;
+    let config = arguments.load_config()?;
+    app::run(program, config, telemetry).await
+}
+
+/// Checks and shows; nothing leaves this machine.
+pub async fn dry_run(arguments: &Arguments) -> anyhow::Result<()> {
+    check::dry_run(arguments).await
+}

@@ -1,0 +1,365 @@
+//! The worker's configuration: file (TOML) < environment (`LODE_WORKER__…`) < flags. The only reader of either.
+//!
+//! Everything that can be wrong about a value is said here, before anything starts.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lode_network::{EndpointUrl, PeerAddress};
+use lode_program::config::{ConfigError, byte_size, byte_size_option, duration, load};
+use lode_program::{Exit, ExitError};
+use lode_protocol::ids::PoolId;
+use lode_protocol::units::{Bytes, MilliCpus};
+use serde::Deserialize;
+
+/// Prefix of environment variables.
+pub const ENVIRONMENT_PREFIX: &str = "LODE_WORKER";
+/// Name of the local socket in the data directory.
+pub const SOCKET_NAME: &str = "worker.sock";
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// Where the worker keeps what it must remember. Created with mode 0700; one worker per directory.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    /// The node's secret key as hexadecimal digits, mode 0600. Default: `node.key` in the data directory.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
+    /// The chain and the pool.
+    pub chain: ChainConfig,
+    /// The public directories.
+    #[serde(default)]
+    pub discovery: DiscoveryConfig,
+    /// The orchestrator.
+    #[serde(default)]
+    pub orchestrator: OrchestratorConfig,
+    /// The container engine and what every container is like.
+    #[serde(default)]
+    pub docker: DockerConfig,
+    /// GPUs.
+    #[serde(default)]
+    pub gpu: GpuConfig,
+    /// How much of the host tasks may have.
+    #[serde(default)]
+    pub lend: LendConfig,
+    /// Host ports for tasks.
+    #[serde(default)]
+    pub ports: PortsConfig,
+    /// Labels that tasks may ask for.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Peer to peer.
+    #[serde(default)]
+    pub network: NetworkConfig,
+    /// The program that answers proof challenges.
+    #[serde(default)]
+    pub prover: ProverConfig,
+    /// Health and metrics over HTTP.
+    #[serde(default)]
+    pub health: HealthConfig,
+}
+
+/// `[chain]`
+#[derive(Clone, Debug, Deserialize)]
+pub struct ChainConfig {
+    /// JSON-RPC over HTTP. The worker only reads.
+    pub rpc_url: String,
+    /// The deployment's JSON file: chain id and addresses of the contracts.
+    pub deployment: PathBuf,
+    /// Number of the pool to join.
+    pub pool: u64,
+    /// How often the chain is asked for the pool and this node's membership.
+    #[serde(default = "default_poll", with = "duration")]
+    pub poll_interval: Duration,
+}
+
+/// `[discovery]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct DiscoveryConfig {
+    /// Base URLs of directories in which this node describes itself; all of them are told.
+    pub urls: Vec<String>,
+}
+
+/// `[orchestrator]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct OrchestratorConfig {
+    /// Where to reach it, instead of the endpoints that the pool names on chain (its key always comes from the chain).
+    pub endpoints: Vec<EndpointUrl>,
+}
+
+/// `[docker]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct DockerConfig {
+    /// The engine's socket.
+    pub socket: PathBuf,
+    /// OCI runtime of every container.
+    pub runtime: String,
+    /// Most processes and threads of a task.
+    pub pids: u32,
+    /// Size of a task's `/tmp`.
+    #[serde(with = "byte_size")]
+    pub tmp_size: u64,
+    /// Memory limit of a task that names none; without it such a task has no limit.
+    #[serde(with = "byte_size_option")]
+    pub default_memory: Option<u64>,
+    /// Size of a container's log file before it is rotated (two files are kept).
+    #[serde(with = "byte_size")]
+    pub log_size: u64,
+    /// How often the engine's containers are listed, whatever it reports by itself.
+    #[serde(with = "duration")]
+    pub resync_interval: Duration,
+}
+
+impl Default for DockerConfig {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from("/var/run/docker.sock"),
+            runtime: "runc".to_owned(),
+            pids: 4_096,
+            tmp_size: 1 << 30,
+            default_memory: None,
+            log_size: 32 << 20,
+            resync_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `[gpu]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct GpuConfig {
+    /// Whether GPUs are lent at all.
+    pub enabled: bool,
+    /// NVIDIA's management library; default: `libnvidia-ml.so.1` as the loader finds it.
+    pub nvml_library: Option<PathBuf>,
+    /// How GPUs reach containers.
+    pub passthrough: Passthrough,
+    /// CDI file for `cdi-file` (and for `auto`, which uses it where it exists).
+    pub cdi_file: Option<PathBuf>,
+    /// How often health is read.
+    #[serde(with = "duration")]
+    pub sample_interval: Duration,
+    /// Whether a host without usable GPUs is fine.
+    pub allow_none: bool,
+}
+
+impl Default for GpuConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            nvml_library: None,
+            passthrough: Passthrough::Auto,
+            cdi_file: None,
+            sample_interval: Duration::from_secs(5),
+            allow_none: false,
+        }
+    }
+}
+
+/// How GPUs reach containers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Passthrough {
+    /// The CDI file where one is configured, otherwise the hook.
+    #[default]
+    Auto,
+    /// The engine's `nvidia` driver.
+    Hook,
+    /// A CDI file that the worker applies itself.
+    CdiFile,
+}
+
+/// `[lend]`: caps on what tasks may have in sum; what is left out is all there is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct LendConfig {
+    /// CPUs, like `4`, `0.5` or `"500m"`.
+    pub cpus: Option<MilliCpus>,
+    /// Memory, like `"16GiB"`.
+    pub memory: Option<Bytes>,
+    /// Disk, like `"200GiB"`.
+    pub disk: Option<Bytes>,
+}
+
+/// `[ports]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct PortsConfig {
+    /// First host port lent.
+    pub first: u16,
+    /// Last host port lent.
+    pub last: u16,
+    /// Address on which tasks' ports are published.
+    pub host_ip: IpAddr,
+}
+
+impl Default for PortsConfig {
+    fn default() -> Self {
+        Self { first: 30_000, last: 31_999, host_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
+    }
+}
+
+/// `[network]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NetworkConfig {
+    /// Addresses to listen on. A worker needs none: it dials.
+    pub listen: Vec<PeerAddress>,
+    /// Addresses named in the node's public description instead of those it listens on.
+    pub announce: Vec<PeerAddress>,
+}
+
+/// `[prover]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ProverConfig {
+    /// Program and arguments; started once per GPU with `--gpu UUID`. Default: `lode-prove-cpu` next to this program.
+    pub command: Vec<String>,
+}
+
+/// `[health]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct HealthConfig {
+    /// Where `/livez`, `/readyz` and `/metrics` are served. Left out: nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("/var/lib/lode-worker")
+}
+
+fn default_poll() -> Duration {
+    Duration::from_secs(10)
+}
+
+impl Config {
+    /// Reads file, environment and flags.
+    pub fn load(file: Option<&Path>, flags: toml::Table) -> Result<Self, ConfigError> {
+        load(file, ENVIRONMENT_PREFIX, flags)
+    }
+
+    /// Where the node's key is.
+    pub fn key_path(&self) -> PathBuf {
+        self.key_file.clone().unwrap_or_else(|| self.data_dir.join("node.key"))
+    }
+
+    /// The running worker's local socket.
+    pub fn socket_path(&self) -> PathBuf {
+        self.data_dir.join(SOCKET_NAME)
+    }
+
+    /// The pool to join.
+    pub fn pool(&self) -> PoolId {
+        PoolId(self.chain.pool)
+    }
+
+    /// Ports lent to tasks.
+    pub fn port_range(&self) -> RangeInclusive<u16> {
+        self.ports.first..=self.ports.last
+    }
+
+    /// What no type can say.
+    pub fn validate(&self) -> Result<(), ExitError> {
+        let wrong = |text: String| Err(ExitError::new(Exit::BadConfig, text));
+        if self.chain.pool == 0 {
+            return wrong("chain.pool is 0; pools are numbered from 1".to_owned());
+        }
+        if self.ports.first == 0 || self.ports.first > self.ports.last {
+            return wrong(format!(
+                "ports.first = {} and ports.last = {} are no range; set first >= 1 and last >= first",
+                self.ports.first, self.ports.last
+            ));
+        }
+        if self.gpu.passthrough == Passthrough::CdiFile && self.gpu.cdi_file.is_none() {
+            return wrong("gpu.passthrough is \"cdi-file\", but gpu.cdi_file names no file".to_owned());
+        }
+        for (name, interval) in [
+            ("chain.poll_interval", self.chain.poll_interval),
+            ("docker.resync_interval", self.docker.resync_interval),
+            ("gpu.sample_interval", self.gpu.sample_interval),
+        ] {
+            if interval < Duration::from_millis(100) {
+                return wrong(format!("{name} is below 100ms"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lode_program::config::load_from;
+
+    fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let directory = std::env::temp_dir().join(format!("lode-config-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir(&directory).unwrap();
+        let path = directory.join("worker.toml");
+        std::fs::write(&path, text).unwrap();
+        let variables = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let read = load_from(Some(&path), ENVIRONMENT_PREFIX, variables, toml::Table::new());
+        std::fs::remove_dir_all(&directory).unwrap();
+        read
+    }
+
+    const LEAST: &str = "[chain]\nrpc_url = \"http://127.0.0.1:1\"\ndeployment = \"d.json\"\npool = 1\n";
+
+    #[test]
+    fn the_least_configuration_is_the_chain_and_the_rest_has_defaults() {
+        let config = read(LEAST, &[]).unwrap();
+        config.validate().unwrap();
+        assert_eq!(config.key_path(), Path::new("/var/lib/lode-worker/node.key"));
+        assert_eq!(config.port_range(), 30_000..=31_999);
+    }
+
+    #[test]
+    fn every_section_reads_what_the_documentation_says() {
+        let text = format!(
+            "data_dir = \"/d\"\nkey_file = \"/k\"\n{LEAST}poll_interval = \"1s\"\n\
+             [discovery]\nurls = [\"http://127.0.0.1:2\"]\n\
+             [orchestrator]\nendpoints = [\"/ip4/127.0.0.1/tcp/7000\"]\n\
+             [docker]\nsocket = \"/s\"\nruntime = \"runc\"\npids = 10\ntmp_size = \"1MiB\"\ndefault_memory = \"1GiB\"\n\
+             log_size = \"1MiB\"\nresync_interval = \"5s\"\n\
+             [gpu]\nenabled = true\nnvml_library = \"/n\"\npassthrough = \"cdi-file\"\ncdi_file = \"/c\"\n\
+             sample_interval = \"1s\"\nallow_none = true\n\
+             [lend]\ncpus = 2\nmemory = \"4GiB\"\ndisk = \"10GiB\"\n\
+             [ports]\nfirst = 100\nlast = 200\nhost_ip = \"127.0.0.1\"\n\
+             [labels]\nzone = \"a\"\n\
+             [network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nannounce = []\n\
+             [prover]\ncommand = [\"/p\"]\n[health]\nlisten = \"127.0.0.1:0\"\n"
+        );
+        let config = read(&text, &[]).unwrap();
+        config.validate().unwrap();
+        assert_eq!(config.gpu.passthrough, Passthrough::CdiFile);
+        assert_eq!(config.docker.default_memory, Some(1 << 30));
+        assert_eq!(config.labels.get("zone").map(String::as_str), Some("a"));
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_an_unknown_key_is_refused() {
+        let config = read(LEAST, &[("LODE_WORKER__CHAIN__POOL", "7")]).unwrap();
+        assert_eq!(config.pool(), PoolId(7));
+        let error = read(&format!("{LEAST}[docker]\nsokcet = \"/s\"\n"), &[]).unwrap_err();
+        assert!(error.to_string().contains("sokcet"), "{error}");
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_work_is_refused_with_its_reason() {
+        for (extra, reason) in [
+            ("[ports]\nfirst = 9\nlast = 8\n", "ports.first"),
+            ("[gpu]\npassthrough = \"cdi-file\"\n", "gpu.cdi_file"),
+            ("[docker]\nresync_interval = \"1ms\"\n", "docker.resync_interval"),
+        ] {
+            let error = read(&format!("{LEAST}{extra}"), &[]).unwrap().validate().unwrap_err();
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Pulling, and what its failures mean.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bollard::query_parameters::{PushImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
+use futures::StreamExt as _;
+use lode_protocol::task::PullPolicy;
+use lode_worker::core::event::EngineFailure;
+use lode_worker::engine::Engine as _;
+
+use crate::support::{Image, Node, docker, free_port};
+
+/// A registry of our own on a free port.
+struct Registry {
+    process: Child,
+    address: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Registry {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let address = format!("127.0.0.1:{}", free_port());
+        let config = directory.path().join("config.yml");
+        let root = directory.path().join("data");
+        let text = format!(
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\nlog:\n  level: error\n",
+            root.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("these tests need docker-registry: install the package of that name");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while tokio::net::TcpStream::connect(&address).await.is_err() {
+            assert!(Instant::now() < deadline, "the registry does not listen");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Self { process, address, _directory: directory }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn forget(reference: &str) {
+    let options = RemoveImageOptionsBuilder::default().force(true).build();
+    let _ = docker().remove_image(reference, Some(options), None).await;
+}
+
+#[tokio::test]
+async fn a_registry_s_image_is_pulled_and_named_by_its_digest() {
+    let registry = Registry::start().await;
+    let image = Image::build(&[]).await;
+    let node = Node::new();
+    let repository = format!("{}/x", registry.address);
+    let reference = format!("{repository}:1");
+    let options = TagImageOptionsBuilder::default().repo(&repository).tag("1").build();
+    docker().tag_image(&image.name, Some(options)).await.unwrap();
+    let options = PushImageOptionsBuilder::default().tag("1").build();
+    let docker = docker().negotiate_version().await.unwrap();
+    let mut push = docker.push_image(&repository, Some(options), None);
+    while let Some(step) = push.next().await {
+        step.unwrap();
+    }
+    drop(push);
+    forget(&reference).await;
+
+    let never = node.engine.pull(&reference, PullPolicy::Never).await.unwrap_err();
+    assert!(matches!(never, EngineFailure::ImageNotFound(_)), "{never:?}");
+    let pulled = node.engine.pull(&reference, PullPolicy::Missing).await.unwrap();
+    assert!(pulled.starts_with(&format!("{repository}@sha256:")), "{pulled}");
+    assert_eq!(node.engine.pull(&pulled, PullPolicy::Missing).await.unwrap(), pulled);
+    assert_eq!(node.engine.pull(&reference, PullPolicy::Always).await.unwrap(), pulled);
+    assert_eq!(node.engine.pull(&reference, PullPolicy::Never).await.unwrap(), pulled);
+
+    let unknown = node.engine.pull(&format!("{repository}:none"), PullPolicy::Missing).await.unwrap_err();
+    assert!(matches!(unknown, EngineFailure::ImageNotFound(_)), "{unknown:?}");
+    forget(&reference).await;
+}
+
+#[tokio::test]
+async fn a_registry_that_is_down_is_not_a_missing_image() {
+    let node = Node::new();
+    let reference = format!("127.0.0.1:{}/x:1", free_port());
+    let down = node.engine.pull(&reference, PullPolicy::Missing).await.unwrap_err();
+    assert!(matches!(down, EngineFailure::PullFailed(_)), "{down:?}");
+}
+
+#[tokio::test]
+async fn an_image_that_the_engine_has_needs_no_registry() {
+    let image = Image::build(&[]).await;
+    let node = Node::new();
+    let found = node.engine.pull(&image.name, PullPolicy::Missing).await.unwrap();
+    assert!(found.starts_with("sha256:"), "{found}");
+    assert_eq!(node.engine.pull(&image.name, PullPolicy::Never).await.unwrap(), found);
+}

@@ -1,0 +1,216 @@
+//! A node on the system's Docker engine, with images made on the spot. Everything carries the labels of a random node
+//! and is removed by them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use bollard::Docker;
+use bollard::models::ContainerInspectResponse;
+use bollard::query_parameters::{CreateImageOptionsBuilder, InspectContainerOptions, RemoveImageOptionsBuilder};
+use futures::StreamExt as _;
+use lode_protocol::assignment::PublishedPort;
+use lode_protocol::envelope::Realm;
+use lode_protocol::ids::{Address, AssignmentId, ChainId, GpuUuid, Incarnation, NodeId, PoolId, ReplicaId, TaskId};
+use lode_protocol::session::Order;
+use lode_protocol::task::{PortProtocol, TaskSpec};
+use lode_protocol::units::{Bytes, Millis};
+use lode_worker::core::effect::ContainerPlan;
+use lode_worker::core::event::{Attempt, ContainerId, Exit};
+use lode_worker::docker::{DockerEngine, EngineConfig, GpuAccess, Hardening, Ownership};
+use lode_worker::engine::Engine as _;
+
+pub fn socket() -> PathBuf {
+    PathBuf::from("/var/run/docker.sock")
+}
+
+pub fn docker() -> Docker {
+    Docker::connect_with_unix(&socket().to_string_lossy(), 60, bollard::API_DEFAULT_VERSION).unwrap()
+}
+
+/// A static shell with the usual commands; from the package `busybox-static`.
+fn busybox() -> Vec<u8> {
+    ["/bin/busybox", "/usr/bin/busybox"]
+        .iter()
+        .find_map(|path| std::fs::read(path).ok())
+        .expect("these tests need a static busybox: install busybox-static")
+}
+
+/// An image made of busybox alone, removed when dropped.
+pub struct Image {
+    pub name: String,
+}
+
+impl Image {
+    pub async fn build(changes: &[&str]) -> Self {
+        let name = format!("lode-worker-test-{}:1", uuid::Uuid::now_v7().simple());
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        let program = busybox();
+        header.set_mode(0o755);
+        header.set_size(program.len() as u64);
+        tar.append_data(&mut header, "bin/busybox", program.as_slice()).unwrap();
+        for link in ["sh", "sleep", "echo", "cat", "ls", "env", "touch", "httpd", "false", "true", "id", "tail", "nc"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            tar.append_link(&mut header, format!("bin/{link}"), "busybox").unwrap();
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(0o1777);
+        header.set_size(0);
+        tar.append_data(&mut header, "tmp/", std::io::empty()).unwrap();
+        let bytes = tar.into_inner().unwrap();
+        let changes = changes.iter().map(ToString::to_string).chain(["ENV PATH=/bin".to_owned()]).collect();
+        let (repository, tag) = name.split_once(':').unwrap();
+        let options =
+            CreateImageOptionsBuilder::default().from_src("-").repo(repository).tag(tag).changes(changes).build();
+        let docker = docker().negotiate_version().await.unwrap();
+        let mut progress = docker.create_image(Some(options), Some(bollard::body_full(bytes.into())), None);
+        while let Some(step) = progress.next().await {
+            step.unwrap();
+        }
+        Self { name }
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let name = self.name.clone();
+        in_own_runtime(async move {
+            let options = RemoveImageOptionsBuilder::default().force(true).build();
+            if let Err(error) = docker().remove_image(&name, Some(options), None).await {
+                eprintln!("image {name} was not removed: {error}");
+            }
+        });
+    }
+}
+
+/// Runs clean-up from a destructor, whatever runtime is around.
+fn in_own_runtime(work: impl Future<Output = ()> + Send + 'static) {
+    std::thread::spawn(|| {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
+    })
+    .join()
+    .unwrap();
+}
+
+/// One node's view of the engine. All of its containers and networks go when it is dropped.
+pub struct Node {
+    pub id: NodeId,
+    pub realm: Realm,
+    pub engine: DockerEngine,
+}
+
+impl Node {
+    pub fn new() -> Self {
+        Self::with(GpuAccess::None)
+    }
+
+    pub fn with(access: GpuAccess) -> Self {
+        let mut address = [0; 20];
+        address[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+        let id = NodeId(Address(address));
+        let realm = Realm { chain: ChainId(31_337), deployment: Address([7; 20]), pool: PoolId(1) };
+        Self { id, realm, engine: DockerEngine::new(config(id, realm, access)) }
+    }
+
+    pub async fn inspect(&self, container: &ContainerId) -> ContainerInspectResponse {
+        docker().inspect_container(&container.0, None::<InspectContainerOptions>).await.unwrap()
+    }
+
+    /// Creates and starts.
+    pub async fn run(&self, plan: &ContainerPlan) -> ContainerId {
+        let container = self.engine.create(plan).await.unwrap();
+        self.engine.start(&container).await.unwrap();
+        container
+    }
+
+    /// Runs to the end: exit and everything written to standard output.
+    pub async fn output(&self, plan: &ContainerPlan) -> (Exit, Vec<String>) {
+        let container = self.run(plan).await;
+        let exit = self.engine.wait(&container).await.unwrap();
+        let query = lode_worker::engine::LogQuery::default();
+        let lines: Vec<_> = self.engine.logs(&container, query).map(|line| line.unwrap().text).collect().await;
+        (exit, lines)
+    }
+}
+
+pub fn config(id: NodeId, realm: Realm, access: GpuAccess) -> EngineConfig {
+    EngineConfig {
+        socket: socket(),
+        ownership: Ownership::new(id, realm),
+        realm,
+        hardening: Hardening {
+            pids: 64,
+            tmpfs: Bytes(8 << 20),
+            default_memory: Some(Bytes(64 << 20)),
+            host_address: "127.0.0.1".parse().unwrap(),
+            log_size: Bytes(1 << 20),
+            runtime: Some("runc".to_owned()),
+        },
+        access,
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let filter = format!("label=lode.node={}", self.id);
+        let list = |what: &[&str]| {
+            let listed = Command::new("docker").args(what).args(["--filter", &filter]).output().unwrap();
+            String::from_utf8(listed.stdout).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        for container in list(&["ps", "-aq"]) {
+            Command::new("docker").args(["rm", "-fv", &container]).output().unwrap();
+        }
+        for network in list(&["network", "ls", "-q"]) {
+            Command::new("docker").args(["network", "rm", &network]).output().unwrap();
+        }
+    }
+}
+
+pub fn assignment() -> AssignmentId {
+    AssignmentId {
+        replica: ReplicaId { task: TaskId(uuid::Uuid::now_v7()), replica: 0 },
+        incarnation: Incarnation(1),
+    }
+}
+
+/// A plan for a shell script.
+pub fn plan(image: &Image, script: &str, extra: &str) -> ContainerPlan {
+    let text = format!(
+        "name = \"t\"\nkind = \"batch\"\nimage = \"{}\"\ncommand = [\"sh\", \"-c\"]\nargs = ['''{script}''']\n{extra}",
+        image.name
+    );
+    let spec = TaskSpec::from_toml(&text).unwrap();
+    let ports = spec.ports.iter().map(|port| PublishedPort {
+        name: port.name.clone(),
+        container: port.container,
+        host: 0,
+        protocol: PortProtocol::Tcp,
+    });
+    let ports = ports.collect();
+    let id = assignment();
+    let order = Order { id, spec: spec.validate().unwrap(), gpus: Vec::new(), pinned_image: None };
+    ContainerPlan { id, attempt: Attempt(0), order, image: image.name.clone(), gpus: Vec::new(), ports }
+}
+
+pub fn with_gpus(mut plan: ContainerPlan, gpus: &[&str]) -> ContainerPlan {
+    let gpus: Vec<GpuUuid> = gpus.iter().map(|gpu| gpu.parse().unwrap()).collect();
+    plan.order.gpus.clone_from(&gpus);
+    plan.gpus = gpus;
+    plan
+}
+
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub fn environment(inspected: &ContainerInspectResponse) -> BTreeMap<String, String> {
+    // As a program sees it: of two equal names the last one counts.
+    let env = inspected.config.as_ref().unwrap().env.clone().unwrap_or_default();
+    env.iter().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+pub const GRACE: Millis = Millis(1_000);
