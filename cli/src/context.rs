@@ -114,7 +114,8 @@ impl Contexts {
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         create_private_dir(folder)?;
         let lock_path = path.with_extension("lock");
-        let lock = File::create(&lock_path).with_context(|| format!("cannot make {}", lock_path.display()))?;
+        let lock =
+            File::create(&lock_path).with_context(|| format!("cannot make {}", lock_path.display()))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
             .with_context(|| format!("cannot lock {}", lock_path.display()))?;
         let mut contexts = Contexts::load(path)?;

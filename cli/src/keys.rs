@@ -25,7 +25,9 @@ pub(crate) fn create(path: &Path) -> anyhow::Result<SigningKey> {
 /// The key in the file, which is made if it is not there.
 pub(crate) fn load_or_create(path: &Path) -> anyhow::Result<SigningKey> {
     match load(path) {
-        Err(error) if error.downcast_ref::<lode_program::files::FileError>().is_some_and(|e| e.is_not_found()) => {
+        Err(error)
+            if error.downcast_ref::<lode_program::files::FileError>().is_some_and(|e| e.is_not_found()) =>
+        {
             create(path)
         }
         other => other,

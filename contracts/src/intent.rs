@@ -4,81 +4,20 @@
 //! never reused.
 
 mod encode;
+mod parts;
 
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId};
-use lode_protocol::join::{Join, LeaveStatement, NodeAuthorization, NodeConsent};
+use lode_protocol::join::{Join, LeaveStatement, NodeConsent};
 use lode_protocol::keys::EthereumSignature;
 use minicbor::{Decode, Encode};
 
 use crate::amount::Amount;
 use crate::epoch::Epoch;
-use crate::leaf::Leaf;
 use crate::revert::Revert;
 
 pub(crate) use encode::Call;
-
-/// A permit of the token (ERC-2612): lets a contract take the amount without a transaction of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct Permit {
-    /// Unix seconds until which it counts.
-    #[n(0)]
-    pub deadline: u64,
-    /// Of the owner's key.
-    #[n(1)]
-    pub signature: EthereumSignature,
-}
-
-/// One item of `AddNodes`: the provider's authorisation and the node's consent.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct AuthorizedNode {
-    /// What the provider signed.
-    #[n(0)]
-    pub authorization: NodeAuthorization,
-    /// The provider's signature.
-    #[n(1)]
-    pub authorization_signature: EthereumSignature,
-    /// What the node signed.
-    #[n(2)]
-    pub consent: NodeConsent,
-    /// The node's signature.
-    #[n(3)]
-    pub consent_signature: EthereumSignature,
-}
-
-/// What a pool is created with.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct PoolParameters {
-    /// The key that signs invites.
-    #[n(0)]
-    pub orchestrator: Address,
-    /// The token that the pool pays in.
-    #[n(1)]
-    pub reward_token: Option<Address>,
-    /// Hash of the requirements.
-    #[n(2)]
-    pub requirements: Digest,
-    /// Most members at one time; `None` is no limit.
-    #[n(3)]
-    pub max_nodes: Option<u32>,
-    /// Where the requirements can be read.
-    #[n(4)]
-    pub uri: String,
-    /// Where the orchestrator listens, separated by spaces.
-    #[n(5)]
-    pub endpoints: String,
-}
-
-/// One item of `ProveBatch`.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct ProofItem {
-    /// The leaf.
-    #[n(0)]
-    pub leaf: Leaf,
-    /// Its way to the epoch's root.
-    #[n(1)]
-    pub path: Vec<Digest>,
-}
+pub use parts::{AuthorizedNode, Permit, PoolParameters, ProofItem};
 
 /// A call of one of our contracts, or a transfer.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]

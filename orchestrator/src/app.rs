@@ -145,7 +145,7 @@ pub async fn start<C: Chain + 'static>(
 
     let (outgoing_sender, outgoing) = mpsc::channel(OUTGOING);
     let (chain_sender, chain_orders) = mpsc::unbounded_channel();
-    let trouble = StoreTrouble::default();
+    let trouble = StoreTrouble::new(&health);
     let around = Surroundings {
         clock: program.clock,
         writer: writer.clone(),

@@ -7,19 +7,19 @@
 //!
 //! Joins wait a moment for each other and travel as one transaction; the contract judges each on its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod orders;
+mod reading;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lode_contracts::{
-    ChainError, ChainEvent, ChainReader, ChainView as FollowerView, EpochTiming, Follower, FollowerConfig,
-    FollowerEvent, Intent, MembershipState as RecordState, Outbox, OutboxEvent, Outcome, PoolRecord, PoolState,
+    ChainError, ChainReader, ChainView as FollowerView, Follower, FollowerConfig, FollowerEvent,
+    MembershipState as RecordState, PoolRecord, PoolState,
 };
 use lode_program::Shutdown;
 use lode_program::finding::{Finding, FindingSet};
-use lode_protocol::error_code::ErrorCode;
-use lode_protocol::ids::{NodeId, PoolId, ProviderId};
-use lode_protocol::join::{Join, LeaveStatement};
+use lode_protocol::ids::{NodeId, PoolId};
 use lode_store::Writer;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -27,16 +27,13 @@ use tokio::time::Instant;
 use crate::core::event::{
     ChainMembership, ChainPool, ChainView, Event, MembershipState, Proof, Registration,
 };
-use crate::driver::{ChainOrder, Handle};
+use crate::driver::Handle;
 use crate::recovery::remember_terms;
-use crate::wire::Identity;
+pub use orders::{ChainOrders, ChainOutcomes};
+use reading::Reading;
 
 /// Nodes read at once.
 const BATCH: usize = 200;
-/// Joins that travel together at most.
-const JOINS: usize = 50;
-/// How long the first join waits for others.
-const JOIN_WAIT: Duration = Duration::from_millis(300);
 /// First wait after a failed read; doubles up to [`LAST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LAST_WAIT: Duration = Duration::from_secs(10);
@@ -82,14 +79,6 @@ pub struct ChainSettings {
     pub stale_after: Duration,
 }
 
-/// What is known of a followed node besides what the core was told.
-#[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    provider: Option<ProviderId>,
-    /// Last epoch in which its proof counts.
-    expiry: Option<lode_contracts::Epoch>,
-}
-
 /// Reads facts for the core.
 #[derive(Debug)]
 pub struct ChainWatch {
@@ -107,20 +96,6 @@ pub struct ChainWatch {
     pub findings: FindingSet,
     /// Our own address: the pool's orchestrator key.
     pub own: lode_protocol::ids::Address,
-}
-
-/// Mutable part of the watch.
-#[derive(Debug, Default)]
-struct Reading {
-    followed: BTreeMap<NodeId, Known>,
-    dirty: BTreeSet<NodeId>,
-    pool_dirty: bool,
-    following: bool,
-    timing: Option<EpochTiming>,
-    epoch: Option<lode_contracts::Epoch>,
-    told: Option<ChainView>,
-    /// Terms that the store and the core know.
-    terms: Option<lode_protocol::hash::Digest>,
 }
 
 /// Nodes to follow or not, from the order router.
@@ -352,257 +327,5 @@ fn membership_state(state: RecordState, active: bool) -> MembershipState {
         RecordState::Left => MembershipState::Left,
         RecordState::Ejected => MembershipState::Ejected,
         RecordState::Banned => MembershipState::Banned,
-    }
-}
-
-impl Reading {
-    fn has_work(&self) -> bool {
-        self.pool_dirty || !self.dirty.is_empty()
-    }
-
-    fn order(&mut self, order: Following) {
-        match order {
-            Following::Yes(node) => {
-                self.followed.entry(node).or_default();
-                self.dirty.insert(node);
-            }
-            Following::Again(node) => self.mark(node),
-            Following::No(node) => {
-                self.followed.remove(&node);
-                self.dirty.remove(&node);
-            }
-        }
-    }
-
-    fn mark(&mut self, node: NodeId) {
-        if self.followed.contains_key(&node) {
-            self.dirty.insert(node);
-        }
-    }
-
-    fn mark_provider(&mut self, provider: ProviderId) {
-        let theirs = self.followed.iter().filter(|(_, known)| known.provider == Some(provider));
-        let nodes: Vec<NodeId> = theirs.map(|(node, _)| *node).collect();
-        self.dirty.extend(nodes);
-    }
-
-    fn mark_all(&mut self) {
-        self.pool_dirty = true;
-        self.dirty.extend(self.followed.keys().copied());
-    }
-
-    fn event(&mut self, event: FollowerEvent) {
-        match event {
-            FollowerEvent::Resync { .. } => {
-                self.epoch = None;
-                self.mark_all();
-            }
-            FollowerEvent::Events { events, .. } => {
-                for logged in events {
-                    self.happened(&logged.event);
-                }
-            }
-        }
-    }
-
-    /// What an event makes worth reading again.
-    fn happened(&mut self, event: &ChainEvent) {
-        match event {
-            ChainEvent::ProviderRegistered { provider, .. }
-            | ChainEvent::Staked { provider, .. }
-            | ChainEvent::UnstakeRequested { provider, .. }
-            | ChainEvent::Withdrawn { provider, .. }
-            | ChainEvent::ProviderBanned { provider, .. }
-            | ChainEvent::ProviderUnbanned { provider, .. } => self.mark_provider(*provider),
-            ChainEvent::NodeAdded { provider, node, .. } | ChainEvent::NodeRemoved { provider, node, .. } => {
-                // The stake must cover all units: one more or less concerns every node of the provider.
-                self.mark_provider(*provider);
-                self.mark(*node);
-            }
-            ChainEvent::NodeReplaced { provider, old, new, .. } => {
-                self.mark_provider(*provider);
-                self.mark(*old);
-                self.mark(*new);
-            }
-            ChainEvent::NodeJoined { node, .. }
-            | ChainEvent::NodeAlreadyMember { node, .. }
-            | ChainEvent::NodeLeft { node, .. }
-            | ChainEvent::NodeEjected { node, .. } => {
-                self.pool_dirty = true;
-                self.mark(*node);
-            }
-            ChainEvent::JoinFailed { node, .. }
-            | ChainEvent::NodeBanned { node, .. }
-            | ChainEvent::NodeUnbanned { node, .. }
-            | ChainEvent::NodeProven { node, .. }
-            | ChainEvent::NodeUnproven { node, .. }
-            | ChainEvent::ProofFailed { node, .. } => self.mark(*node),
-            ChainEvent::PoolStarted { .. }
-            | ChainEvent::PoolEnded { .. }
-            | ChainEvent::OrchestratorChanged { .. }
-            | ChainEvent::EndpointsChanged { .. }
-            | ChainEvent::RequirementsChanged { .. }
-            | ChainEvent::OwnershipTransferred { .. }
-            | ChainEvent::PoolCreated { .. } => self.pool_dirty = true,
-            _ => {}
-        }
-    }
-
-    /// Proofs run out by time, without an event.
-    fn expire(&mut self, view: &FollowerView) {
-        let (Some(timing), Some(head)) = (self.timing, view.head) else { return };
-        let epoch = timing.epoch_at(head.timestamp);
-        if self.epoch.replace(epoch) == Some(epoch) {
-            return;
-        }
-        let over: Vec<NodeId> = self
-            .followed
-            .iter()
-            .filter(|(_, known)| known.expiry.is_some_and(|expiry| expiry < epoch))
-            .map(|(node, _)| *node)
-            .collect();
-        self.dirty.extend(over);
-    }
-}
-
-/// Carries the core's orders: what to follow to the watch, what to write to the outbox.
-#[derive(Debug)]
-pub struct ChainOrders {
-    /// For signing invites and naming the pool.
-    pub identity: Identity,
-    /// Where writes go.
-    pub outbox: Outbox,
-    /// Where follows go.
-    pub watch: mpsc::UnboundedSender<Following>,
-}
-
-impl ChainOrders {
-    /// Runs until the driver ends.
-    pub async fn run(self, mut orders: mpsc::UnboundedReceiver<ChainOrder>) {
-        let mut joins: Vec<Join> = Vec::new();
-        let mut due = Instant::now();
-        loop {
-            let order = tokio::select! {
-                order = orders.recv() => match order {
-                    Some(order) => Some(order),
-                    None => return,
-                },
-                () = tokio::time::sleep_until(due), if !joins.is_empty() => None,
-            };
-            match order {
-                None => self.submit(Intent::JoinBatch(std::mem::take(&mut joins))).await,
-                Some(ChainOrder::Join { invite, consent }) => {
-                    if joins.is_empty() {
-                        due = Instant::now() + JOIN_WAIT;
-                    }
-                    let digest = invite.invite_digest(&self.identity.pools_domain);
-                    joins.push(Join {
-                        invite,
-                        invite_signature: self.identity.key.sign_recoverable(&digest),
-                        consent_signature: consent,
-                    });
-                    if joins.len() >= JOINS {
-                        self.submit(Intent::JoinBatch(std::mem::take(&mut joins))).await;
-                    }
-                }
-                Some(ChainOrder::Follow(node)) => drop(self.watch.send(Following::Yes(node))),
-                Some(ChainOrder::Unfollow(node)) => drop(self.watch.send(Following::No(node))),
-                Some(ChainOrder::Eject(node)) => {
-                    self.submit(Intent::Eject { pool: self.identity.realm.pool, node }).await;
-                }
-                Some(ChainOrder::Leave { node, leave }) => {
-                    let statement = LeaveStatement {
-                        pool: self.identity.realm.pool,
-                        node,
-                        counter: leave.counter,
-                        deadline: leave.deadline,
-                    };
-                    self.submit(Intent::LeaveBySignature { statement, signature: leave.signature }).await;
-                }
-            }
-        }
-    }
-
-    /// Until the outbox has it durably: the store may be full for a while.
-    async fn submit(&self, intent: Intent) {
-        let mut wait = FIRST_WAIT;
-        loop {
-            match self.outbox.submit(intent.clone()).await {
-                Ok(_) | Err(lode_contracts::OutboxError::Stopped) => return,
-                Err(error) => {
-                    tracing::warn!(code = %error.code(), %error, "the outbox did not take an intent; trying again");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(LAST_WAIT);
-                }
-            }
-        }
-    }
-}
-
-/// Tells the core what became of joins, and has everything else read again.
-#[derive(Debug)]
-pub struct ChainOutcomes {
-    /// The core.
-    pub driver: Handle,
-    /// To acknowledge.
-    pub outbox: Outbox,
-    /// To have nodes read again.
-    pub watch: mpsc::UnboundedSender<Following>,
-}
-
-impl ChainOutcomes {
-    /// Runs until the outbox ends.
-    pub async fn run(self, mut outcomes: mpsc::UnboundedReceiver<OutboxEvent>) {
-        while let Some(OutboxEvent { id, intent, outcome }) = outcomes.recv().await {
-            let failed = failed_joins(&intent, &outcome);
-            for node in concerned(&intent) {
-                // The watch ends only with the program.
-                let _ = self.watch.send(Following::Again(node));
-            }
-            if let Outcome::Reverted { error, .. } = &outcome {
-                tracing::warn!(%error, ?intent, "the contract refused an intent");
-            }
-            for (node, counter, message) in failed {
-                let code = ErrorCode::new("join/reverted");
-                self.driver.fact(Event::JoinFailed { node, counter, code, message }).await;
-            }
-            if let Err(error) = self.outbox.acknowledge(id).await {
-                // It comes again after a restart, and does no harm then.
-                tracing::warn!(code = %error.code(), %error, "an outcome could not be acknowledged");
-            }
-        }
-    }
-}
-
-fn concerned(intent: &Intent) -> Vec<NodeId> {
-    match intent {
-        Intent::JoinBatch(joins) => joins.iter().map(|join| join.invite.node).collect(),
-        Intent::Eject { node, .. } => vec![*node],
-        Intent::LeaveBySignature { statement, .. } => vec![statement.node],
-        _ => Vec::new(),
-    }
-}
-
-/// Joins of a batch that did not come about, with the reason.
-fn failed_joins(intent: &Intent, outcome: &Outcome) -> Vec<(NodeId, u64, String)> {
-    let Intent::JoinBatch(joins) = intent else { return Vec::new() };
-    match outcome {
-        Outcome::Confirmed(receipt) => receipt
-            .events
-            .iter()
-            .filter_map(|logged| match &logged.event {
-                ChainEvent::JoinFailed { node, reason, .. } => Some((*node, reason.to_string())),
-                _ => None,
-            })
-            .filter_map(|(node, reason)| {
-                let join = joins.iter().find(|join| join.invite.node == node)?;
-                Some((node, join.invite.counter, format!("the contract refused the join: {reason}")))
-            })
-            .collect(),
-        Outcome::AlreadyDone(_) => Vec::new(),
-        Outcome::Reverted { error, .. } => joins
-            .iter()
-            .map(|join| (join.invite.node, join.invite.counter, format!("the contract refused the joins: {error}")))
-            .collect(),
     }
 }

@@ -8,6 +8,8 @@
 //! Three queues, all bounded. People's requests and workers' messages are always taken; facts (chain, discovery) wait
 //! while the store is in trouble, so that none is lost.
 
+mod handle;
+
 use std::time::{Duration, Instant};
 
 use lode_network::ReplyHandle;
@@ -15,18 +17,18 @@ use lode_program::clock::Clock;
 use lode_program::finding::FindingSet;
 use lode_program::{Pulse, Shutdown};
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{NodeId, TaskId};
 use lode_protocol::units::{Millis, Timestamp};
 use lode_store::{Batch, Change, Table, Writer};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::Core;
-use crate::core::effect::{self, Action, Answer, Effects};
-use crate::core::error::Rejected;
+use crate::core::effect::{self, Action, Effects};
 use crate::core::event::{ConnectionId, Event, Now};
 use crate::event_log::{EventWriter, Unpublished};
 use crate::hold::StoreTrouble;
 use crate::metrics::Metrics;
+pub(crate) use handle::{Question, Request};
+pub use handle::{ChainOrder, Handle, Message, Outgoing, WriteError, Written};
 
 /// People's requests that wait: what arrives during a few slow commits.
 const REQUESTS: usize = 1_024;
@@ -38,177 +40,6 @@ const FACTS: usize = 1_024;
 const GROUP: usize = 512;
 /// The core hears of time at least this often.
 const TICK: Duration = Duration::from_secs(1);
-
-/// What a person wants.
-pub(crate) enum Request {
-    /// To change something.
-    Write { event: Event, answer: oneshot::Sender<Result<Written, WriteError>> },
-    /// To know something.
-    Read(Box<dyn FnOnce(&Core, Now) + Send>),
-    /// The pool's terms on chain, which future invites name.
-    Terms(Digest),
-}
-
-/// What a worker said, verified, or the end of its stream.
-#[derive(Debug)]
-pub struct Message {
-    /// The event.
-    pub event: Event,
-    /// Whose.
-    pub node: NodeId,
-    /// Over which connection.
-    pub connection: ConnectionId,
-    /// keccak-256 of the bytes, for a refusal.
-    pub request: Digest,
-    /// For the answer; `None` for the end of a stream.
-    pub reply: Option<ReplyHandle>,
-}
-
-/// What became of a write.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Written {
-    /// It is done.
-    Done,
-    /// A task was submitted.
-    Task {
-        /// Its id, which is an older one where the idempotency key was known.
-        id: TaskId,
-        /// Whether it is new.
-        created: bool,
-    },
-}
-
-/// Why a write was not done.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The core refuses it; nothing has changed.
-    #[error(transparent)]
-    Rejected(#[from] Rejected),
-    /// The store cannot keep it now.
-    #[error("{message}")]
-    Store {
-        /// `store/…`
-        code: &'static str,
-        /// In words.
-        message: String,
-        /// Whether it may yet take effect: it was under way when the store failed.
-        undecided: bool,
-    },
-    /// Too many requests wait.
-    #[error("too many requests wait")]
-    Busy,
-    /// The program stops.
-    #[error("the orchestrator is stopping")]
-    Stopped,
-}
-
-/// What leaves towards workers.
-#[derive(Debug)]
-pub enum Outgoing {
-    /// An answer, or something unasked for (without a handle).
-    Answer {
-        /// The handle of the message that is answered.
-        reply: Option<ReplyHandle>,
-        /// Over which connection.
-        connection: ConnectionId,
-        /// To whom.
-        node: NodeId,
-        /// keccak-256 of the bytes that are answered.
-        request: Digest,
-        /// What.
-        answer: Answer,
-    },
-    /// A refusal.
-    Refusal {
-        /// The handle of the message that is refused.
-        reply: ReplyHandle,
-        /// To whom, where that is known.
-        to: Option<lode_protocol::ids::Address>,
-        /// keccak-256 of the refused bytes.
-        request: Digest,
-        /// Why.
-        rejected: Rejected,
-    },
-}
-
-/// What leaves towards the chain.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ChainOrder {
-    /// Tell everything about a node, now and whenever it changes.
-    Follow(NodeId),
-    /// Stop that.
-    Unfollow(NodeId),
-    /// Let a node join.
-    Join {
-        /// What both sides sign.
-        invite: lode_protocol::join::Invite,
-        /// The node's signature.
-        consent: lode_protocol::keys::EthereumSignature,
-    },
-    /// Remove a node.
-    Eject(NodeId),
-    /// Let a node go.
-    Leave {
-        /// Who.
-        node: NodeId,
-        /// Its signed wish.
-        leave: lode_protocol::session::Leave,
-    },
-}
-
-/// Reaches the driver. Clones reach the same one.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    requests: mpsc::Sender<Request>,
-    messages: mpsc::Sender<Message>,
-    facts: mpsc::Sender<Event>,
-}
-
-impl Handle {
-    /// Changes something, durably.
-    pub async fn write(&self, event: Event) -> Result<Written, WriteError> {
-        let (answer, answered) = oneshot::channel();
-        self.requests.try_send(Request::Write { event, answer }).map_err(refused)?;
-        answered.await.map_err(|_| WriteError::Stopped)?
-    }
-
-    /// Asks something of the core, between two groups.
-    pub async fn read<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Core, Now) -> T + Send + 'static,
-    ) -> Result<T, WriteError> {
-        let (answer, answered) = oneshot::channel();
-        let ask = move |core: &Core, now: Now| {
-            // Whoever asked may have gone away meanwhile.
-            let _ = answer.send(question(core, now));
-        };
-        self.requests.try_send(Request::Read(Box::new(ask))).map_err(refused)?;
-        answered.await.map_err(|_| WriteError::Stopped)
-    }
-
-    /// Future invites name these terms.
-    pub async fn adopt_terms(&self, terms: Digest) {
-        // The program stops when the driver is gone.
-        let _ = self.requests.send(Request::Terms(terms)).await;
-    }
-
-    /// Hands over what a worker said; waits for room. False: the driver has ended.
-    pub async fn message(&self, message: Message) -> bool {
-        self.messages.send(message).await.is_ok()
-    }
-
-    /// Hands over a fact; waits for room. False: the driver has ended.
-    pub async fn fact(&self, event: Event) -> bool {
-        self.facts.send(event).await.is_ok()
-    }
-}
-
-fn refused(error: mpsc::error::TrySendError<Request>) -> WriteError {
-    match error {
-        mpsc::error::TrySendError::Full(_) => WriteError::Busy,
-        mpsc::error::TrySendError::Closed(_) => WriteError::Stopped,
-    }
-}
 
 /// Where effects go and where time comes from.
 #[derive(Debug)]
@@ -238,7 +69,7 @@ pub(crate) struct Group {
     pub(crate) batch: Batch,
     unpublished: Unpublished,
     pub(crate) outputs: Vec<Output>,
-    reads: Vec<Box<dyn FnOnce(&Core, Now) + Send>>,
+    reads: Vec<Question>,
 }
 
 /// What happens after the commit.
@@ -298,17 +129,20 @@ impl Driver {
         let mut group = Group::default();
         self.internal(&mut group, Event::Started);
         self.settle(group, &shutdown).await?;
+        self.trouble.over();
         loop {
             let mut group = Group::default();
             for message in std::mem::take(&mut self.backlog) {
                 self.message(&mut group, message);
             }
+            // What was set aside is work already: it must not wait for more.
+            let wait = if group.outputs.is_empty() && group.batch.is_empty() { self.until_tick() } else { Duration::ZERO };
             tokio::select! {
                 () = &mut stopping => return Ok(()),
                 Some(request) = self.requests.recv() => self.request(&mut group, request),
                 Some(message) = self.messages.recv() => self.message(&mut group, message),
                 Some(fact) = self.facts.recv() => self.internal(&mut group, fact),
-                () = tokio::time::sleep(self.until_tick()) => {}
+                () = tokio::time::sleep(wait) => {}
             }
             self.gather(&mut group);
             if self.until_tick().is_zero() {
@@ -363,7 +197,7 @@ impl Driver {
             Request::Read(question) => group.reads.push(question),
             Request::Terms(terms) => self.core.adopt_terms(terms),
             Request::Write { event, answer } => {
-                let result = match self.core.step(self.now(), event) {
+                let result = match self.core.step(self.now(), *event) {
                     Ok(effects) => Ok(self.take(group, effects, None)),
                     Err(rejected) => Err(WriteError::Rejected(rejected)),
                 };

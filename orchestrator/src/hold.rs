@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lode_program::Shutdown;
+use lode_program::{Condition, Health, Shutdown};
 use lode_program::finding::{Finding, FindingSet};
 use lode_store::StoreError;
 
@@ -24,25 +24,40 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 const FINDING: &str = "store/unwritable";
 
 /// Whether the store takes writes, for those who look from outside. Clones are the same.
-#[derive(Clone, Debug, Default)]
-pub struct StoreTrouble(Arc<Mutex<Option<(&'static str, String)>>>);
+#[derive(Clone, Debug)]
+pub struct StoreTrouble {
+    current: Arc<Mutex<Option<(&'static str, String)>>>,
+    ready: Condition,
+}
 
 impl StoreTrouble {
     /// Why the store takes no writes, as code and words; `None` while it does.
     pub fn current(&self) -> Option<(&'static str, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, trouble: Option<(&'static str, String)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    /// Not ready until the first commit.
+    pub fn new(health: &Health) -> Self {
+        let starting = Finding::info("store/starting", "nothing has been committed yet");
+        StoreTrouble { current: Arc::default(), ready: health.condition("store", starting) }
+    }
+
+    /// A commit has succeeded.
+    pub(crate) fn over(&self) {
+        let trouble = self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if trouble.is_some() {
+            tracing::info!("what was held back is durable; everything goes on");
+        }
+        self.ready.holds();
     }
 
     fn raise(&self, error: &StoreError, findings: &FindingSet) {
-        self.set(Some((error.code(), error.to_string())));
-        findings.raise(
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((error.code(), error.to_string()));
+        let finding =
             Finding::error(FINDING, format!("nothing can be made durable ({}): {error}", error.code()))
-                .remedy("Free space or repair the disk under data_dir; it goes on by itself. Running tasks are untouched."),
-        );
+                .remedy("Free space or repair the disk under data_dir; it goes on by itself. Running tasks are untouched.");
+        self.ready.fails(finding.clone());
+        findings.raise(finding);
     }
 }
 
@@ -77,7 +92,7 @@ impl Driver {
                 Err(again) => error = again,
             }
         }
-        self.trouble.set(None);
+        self.trouble.over();
         self.around.findings.clear(FINDING, "");
         Ok(())
     }

@@ -1,1 +1,14 @@
+//! The program that checks: proves nodes' GPUs and attests on chain what it found.
+//!
+//! [`core`] decides, [`driver`] owns the core and does what it decides, [`app`] wires the parts together.
 
+pub mod api;
+pub mod app;
+pub mod chain;
+pub mod config;
+pub mod core;
+pub mod directory;
+pub mod driver;
+pub mod metrics;
+pub mod storage;
+pub mod verify;

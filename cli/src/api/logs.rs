@@ -150,7 +150,8 @@ async fn follow_once(
                         kind: Kind::Unavailable,
                         code: end.code,
                         message: format!("the output broke off: {}", end.message),
-                        remedy: "run the command again; `lode task show` says where the task stands".to_owned(),
+                        remedy: "run the command again; `lode task show` says where the task stands"
+                            .to_owned(),
                     }
                     .into());
                 }

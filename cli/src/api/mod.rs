@@ -151,7 +151,8 @@ impl Api {
 
     /// Submits a task. The key makes a repeated submission the same one: a broken connection is tried again.
     pub(crate) async fn submit(&self, spec: &Value, key: &str) -> anyhow::Result<Value> {
-        let submit = || self.answer(self.request(Method::POST, "v1/tasks").header("idempotency-key", key).json(spec));
+        let submit =
+            || self.answer(self.request(Method::POST, "v1/tasks").header("idempotency-key", key).json(spec));
         match submit().await {
             Err(error) if crate::failure::classify(&error).0 == Kind::Unavailable => {
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -214,7 +215,8 @@ impl Api {
             kind: Kind::Failed,
             code: Some("api/not-understood".to_owned()),
             message: format!("the answer of {} to {path} is not what was expected", self.url),
-            remedy: "check that the URL is an orchestrator's, and that `lode` is not older than it".to_owned(),
+            remedy: "check that the URL is an orchestrator's, and that `lode` is not older than it"
+                .to_owned(),
         }
         .into()
     }
@@ -272,7 +274,10 @@ mod tests {
         let failure = refused(StatusCode::UNPROCESSABLE_ENTITY, body);
         assert_eq!(failure.kind, Kind::Usage);
         assert_eq!(failure.code.as_deref(), Some("task/spec-invalid"));
-        assert!(failure.message.contains("two problems") && failure.message.contains("name: too long"), "{failure}");
+        assert!(
+            failure.message.contains("two problems") && failure.message.contains("name: too long"),
+            "{failure}"
+        );
         assert_eq!(failure.remedy, "correct them");
     }
 

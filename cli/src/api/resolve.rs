@@ -16,7 +16,8 @@ impl Api {
             return Ok(id.to_string());
         }
         let tasks = self.list("v1/tasks", &[], MOST_TASKS).await?;
-        let candidates: Vec<(&str, &str)> = tasks.iter().map(|task| (field(task, "id"), field(task, "name"))).collect();
+        let candidates: Vec<(&str, &str)> =
+            tasks.iter().map(|task| (field(task, "id"), field(task, "name"))).collect();
         choose_task(text, &candidates)
     }
 
@@ -60,7 +61,9 @@ fn choose_node(text: &str, ids: &[&str]) -> anyhow::Result<String> {
 fn one(what: &str, text: &str, found: &[&str], list: &str) -> anyhow::Result<String> {
     match found {
         [only] => Ok((*only).to_owned()),
-        [] => Err(Kind::NotFound.with_remedy(format!("there is no {what} {text:?}"), format!("run `{list}`"))),
+        [] => {
+            Err(Kind::NotFound.with_remedy(format!("there is no {what} {text:?}"), format!("run `{list}`")))
+        }
         several => Err(Kind::Conflict.with_remedy(
             format!("{text:?} could be {} {what}s: {}", several.len(), several.join(", ")),
             "give the whole id",
@@ -86,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_node_is_found_by_its_first_digits_in_any_case() {
-        let nodes = ["0xAbCd000000000000000000000000000000000001", "0xABce000000000000000000000000000000000002"];
+        let nodes =
+            ["0xAbCd000000000000000000000000000000000001", "0xABce000000000000000000000000000000000002"];
         assert_eq!(choose_node("0xabcd", &nodes).unwrap(), nodes[0]);
         assert_eq!(choose_node("ABCE", &nodes).unwrap(), nodes[1]);
         assert!(choose_node("ab", &nodes).is_err());

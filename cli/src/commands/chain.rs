@@ -26,7 +26,9 @@ pub(super) async fn run(global: &Global, command: ChainCommand) -> anyhow::Resul
         } => {
             if out.exists() {
                 let message = format!("{} is there already", out.display());
-                return Err(Kind::Conflict.with_remedy(message, "move it away, or name another file with --out"));
+                return Err(
+                    Kind::Conflict.with_remedy(message, "move it away, or name another file with --out")
+                );
             }
             let defaults = DeployParameters::default();
             let parameters = DeployParameters {
@@ -43,9 +45,11 @@ pub(super) async fn run(global: &Global, command: ChainCommand) -> anyhow::Resul
             deployment.save(&out)?;
             match global.output {
                 Format::Json => output::json(&serde_json::to_value(&deployment)?),
-                Format::Table | Format::Wide => {
-                    output::line(&format!("deployed on chain {}; wrote {}", deployment.chain_id, out.display()))
-                }
+                Format::Table | Format::Wide => output::line(&format!(
+                    "deployed on chain {}; wrote {}",
+                    deployment.chain_id,
+                    out.display()
+                )),
             }
         }
         ChainCommand::Info { chain } => info(global, &chain).await,
@@ -54,20 +58,30 @@ pub(super) async fn run(global: &Global, command: ChainCommand) -> anyhow::Resul
             let coin = chain.balance(address).await?;
             let tokens = chain.token_balance(address).await?;
             match global.output {
-                Format::Json => output::json(&json!({ "address": address.to_string(), "coin": coin, "tokens": tokens })),
-                Format::Table | Format::Wide => output::line(&format!("{tokens} LODE, {coin} of the chain's coin")),
+                Format::Json => {
+                    output::json(&json!({ "address": address.to_string(), "coin": coin, "tokens": tokens }))
+                }
+                Format::Table | Format::Wide => {
+                    output::line(&format!("{tokens} LODE, {coin} of the chain's coin"))
+                }
             }
         }
         ChainCommand::Mint { signer, to, amount } => {
             let signer = Signer::new(global, &signer).await?;
-            let (what, done) = (format!("make {amount} LODE for {to}"), format!("made {amount} LODE for {to}"));
+            let (what, done) =
+                (format!("make {amount} LODE for {to}"), format!("made {amount} LODE for {to}"));
             signer.execute(&what, &done, Intent::Mint { to, amount }).await.map(drop)
         }
         ChainCommand::Send { signer, to, amount, coin } => {
             let signer = Signer::new(global, &signer).await?;
             let unit = if coin { "of the chain's coin" } else { "LODE" };
-            let intent = if coin { Intent::TransferNative { to, amount } } else { Intent::TransferToken { to, amount } };
-            let (what, done) = (format!("send {amount} {unit} to {to}"), format!("sent {amount} {unit} to {to}"));
+            let intent = if coin {
+                Intent::TransferNative { to, amount }
+            } else {
+                Intent::TransferToken { to, amount }
+            };
+            let (what, done) =
+                (format!("send {amount} {unit} to {to}"), format!("sent {amount} {unit} to {to}"));
             signer.execute(&what, &done, intent).await.map(drop)
         }
     }

@@ -39,7 +39,8 @@ pub(super) fn run(global: &Global, command: ContextCommand) -> anyhow::Result<()
                     url.clone_into(&mut context.url);
                 }
                 if context.url.is_empty() && context.deployment.is_none() {
-                    let remedy = "give --url URL and --token-file FILE, or --deployment FILE for chain commands only";
+                    let remedy =
+                        "give --url URL and --token-file FILE, or --deployment FILE for chain commands only";
                     return Err(Kind::Usage.with_remedy("the context would say nothing", remedy));
                 }
                 if current || contexts.current.is_none() {
@@ -52,7 +53,8 @@ pub(super) fn run(global: &Global, command: ContextCommand) -> anyhow::Result<()
         ContextCommand::Rm { name } => {
             let known = Contexts::change(&path, |contexts| Ok(contexts.remove(&name)))?;
             if !known {
-                return Err(Kind::NotFound.with_remedy(format!("there is no context {name:?}"), "run `lode context ls`"));
+                return Err(Kind::NotFound
+                    .with_remedy(format!("there is no context {name:?}"), "run `lode context ls`"));
             }
             output::line(&format!("context {name} is removed"))
         }
@@ -69,7 +71,11 @@ fn list(global: &Global, contexts: &Contexts) -> anyhow::Result<()> {
     let is_current = |name: &str| contexts.current.as_deref() == Some(name);
     match global.output {
         Format::Json => {
-            let items: Vec<_> = contexts.contexts.iter().map(|(name, context)| entry(name, context, is_current(name))).collect();
+            let items: Vec<_> = contexts
+                .contexts
+                .iter()
+                .map(|(name, context)| entry(name, context, is_current(name)))
+                .collect();
             output::json(&json!({ "items": items }))
         }
         Format::Table | Format::Wide => {

@@ -88,8 +88,20 @@ fn summary(nodes: &[Node], now: Timestamp) -> Sheet {
 }
 
 fn wide(nodes: &[Node], now: Timestamp) -> Sheet {
-    let headers =
-        ["node", "state", "membership", "provider", "gpus", "gpus used", "cpus", "memory", "disk", "tasks", "heard", "agent"];
+    let headers = [
+        "node",
+        "state",
+        "membership",
+        "provider",
+        "gpus",
+        "gpus used",
+        "cpus",
+        "memory",
+        "disk",
+        "tasks",
+        "heard",
+        "agent",
+    ];
     let mut sheet = Sheet::new(headers).or_else("no nodes");
     for node in nodes {
         let (has, used) = (node.capacity, node.allocated);

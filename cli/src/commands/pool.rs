@@ -65,7 +65,9 @@ pub(super) async fn run(global: &Global, command: PoolCommand) -> anyhow::Result
         }
         PoolCommand::SetOrchestrator { signer, pool, orchestrator } => {
             let signer = Signer::new(global, &signer).await?;
-            let what = format!("make {orchestrator} the orchestrator of pool {pool}; the present key can never return");
+            let what = format!(
+                "make {orchestrator} the orchestrator of pool {pool}; the present key can never return"
+            );
             let done = format!("{orchestrator} is the orchestrator of pool {pool}");
             signer.execute(&what, &done, Intent::SetOrchestrator { pool, orchestrator }).await.map(drop)
         }
@@ -78,7 +80,9 @@ pub(super) async fn run(global: &Global, command: PoolCommand) -> anyhow::Result
             };
             let chain = chain(global, &flags).await?;
             let Some(record) = chain.pool(pool).await? else {
-                return Err(Kind::NotFound.with_remedy(format!("the chain has no pool {pool}"), "run `lode pool ls`"));
+                return Err(
+                    Kind::NotFound.with_remedy(format!("the chain has no pool {pool}"), "run `lode pool ls`")
+                );
             };
             show(global, &record)
         }
@@ -159,7 +163,8 @@ fn list(global: &Global, records: &[PoolRecord]) -> anyhow::Result<()> {
     match global.output {
         Format::Json => output::json(&json!({ "items": records.iter().map(as_json).collect::<Vec<_>>() })),
         Format::Table | Format::Wide => {
-            let mut sheet = Sheet::new(["pool", "state", "members", "owner", "orchestrator"]).or_else("no pools");
+            let mut sheet =
+                Sheet::new(["pool", "state", "members", "owner", "orchestrator"]).or_else("no pools");
             for record in records {
                 sheet.row([
                     record.id.to_string(),

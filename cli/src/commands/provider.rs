@@ -45,7 +45,10 @@ pub(super) async fn run(global: &Global, command: ProviderCommand) -> anyhow::Re
         }
         ProviderCommand::Withdraw { signer } => {
             let signer = Signer::new(global, &signer).await?;
-            signer.execute("collect unbonded stake", "the stake is paid out", Intent::Withdraw).await.map(drop)
+            signer
+                .execute("collect unbonded stake", "the stake is paid out", Intent::Withdraw)
+                .await
+                .map(drop)
         }
         ProviderCommand::Authorize { signer, consent, units } => {
             let signer = Signer::new(global, &signer).await?;
@@ -60,15 +63,20 @@ pub(super) async fn run(global: &Global, command: ProviderCommand) -> anyhow::Re
             let signer = Signer::new(global, &signer).await?;
             let consent = checked_consent(&signer, &consent).await?;
             let new = consent.statement.node;
-            let what = format!("put node {new} in the place of {old}; memberships and proofs of {old} are void");
+            let what =
+                format!("put node {new} in the place of {old}; memberships and proofs of {old} are void");
             let done = format!("node {new} is in the place of {old}");
-            let intent = Intent::ReplaceNode { old, consent: consent.statement, signature: consent.signature };
+            let intent =
+                Intent::ReplaceNode { old, consent: consent.statement, signature: consent.signature };
             signer.execute(&what, &done, intent).await.map(drop)
         }
         ProviderCommand::Remove { signer, node } => {
             let signer = Signer::new(global, &signer).await?;
             let what = format!("release node {node}; its memberships and proofs are void");
-            signer.execute(&what, &format!("node {node} is released"), Intent::RemoveNode(node)).await.map(drop)
+            signer
+                .execute(&what, &format!("node {node} is released"), Intent::RemoveNode(node))
+                .await
+                .map(drop)
         }
         ProviderCommand::Status { chain, provider } => status(global, &chain, ProviderId(provider)).await,
     }
@@ -102,7 +110,9 @@ impl ConsentFile {
 
     /// Everything that can be seen without asking the chain.
     fn check(&self, deployment: &Deployment, provider: Address, now: Timestamp) -> Result<Consent, Failure> {
-        let again = format!("on the node, run `lode-worker init --provider {provider}` again, with the same deployment file");
+        let again = format!(
+            "on the node, run `lode-worker init --provider {provider}` again, with the same deployment file"
+        );
         let refuse = |code: &str, message: String| Failure {
             kind: Kind::Denied,
             code: Some(code.to_owned()),
@@ -117,18 +127,26 @@ impl ConsentFile {
             return Err(refuse("consent/wrong-registry", message));
         }
         if self.provider != ProviderId(provider) {
-            let message = format!("the node consented to provider {}, the key is {provider}'s", self.provider);
+            let message =
+                format!("the node consented to provider {}, the key is {provider}'s", self.provider);
             return Err(refuse("consent/wrong-provider", message));
         }
         if self.deadline.saturating_mul(1_000) <= now.0 {
             let expired = Timestamp(self.deadline.saturating_mul(1_000));
             return Err(refuse("consent/expired", format!("the consent expired at {expired}")));
         }
-        let statement =
-            NodeConsent { node: self.node, provider: self.provider, nonce: self.nonce, deadline: self.deadline };
+        let statement = NodeConsent {
+            node: self.node,
+            provider: self.provider,
+            nonce: self.nonce,
+            deadline: self.deadline,
+        };
         match self.signature.recover(&statement.digest(&deployment.registry_domain())) {
             Ok(signer) if signer == self.node.0 => Ok(Consent { statement, signature: self.signature }),
-            _ => Err(refuse("consent/bad-signature", format!("the consent is not signed by node {}", self.node))),
+            _ => Err(refuse(
+                "consent/bad-signature",
+                format!("the consent is not signed by node {}", self.node),
+            )),
         }
     }
 }
@@ -139,7 +157,10 @@ async fn checked_consent(signer: &Signer, path: &Path) -> anyhow::Result<Consent
     let consent = file.check(signer.chain.deployment(), signer.operator.address(), now)?;
     let expected = signer.chain.consent_nonce(file.node).await?;
     if expected != file.nonce {
-        let message = format!("the consent was used, or is for another registration: its nonce is {}, the chain wants {expected}", file.nonce);
+        let message = format!(
+            "the consent was used, or is for another registration: its nonce is {}, the chain wants {expected}",
+            file.nonce
+        );
         return Err(Failure {
             kind: Kind::Conflict,
             code: Some("consent/wrong-nonce".to_owned()),
@@ -207,11 +228,16 @@ async fn status(global: &Global, flags: &ChainFlags, provider: ProviderId) -> an
             }))
         }
         Format::Table | Format::Wide => {
-            output::line(&format!("stake {} LODE for {} units, unbonding {} LODE", record.stake, record.units, record.unbonding))?;
+            output::line(&format!(
+                "stake {} LODE for {} units, unbonding {} LODE",
+                record.stake, record.units, record.unbonding
+            ))?;
             let mut sheet = Sheet::new(["node", "units", "eligible", "proven"]).or_else("no nodes");
             for (node, record, proof) in rows {
                 let proven = match proof {
-                    Some(proof) if proof.current => format!("{} GPUs until epoch {}", proof.gpu_count, proof.expiry_epoch.0),
+                    Some(proof) if proof.current => {
+                        format!("{} GPUs until epoch {}", proof.gpu_count, proof.expiry_epoch.0)
+                    }
                     Some(_) => "expired".to_owned(),
                     None => "never".to_owned(),
                 };
@@ -243,8 +269,12 @@ mod tests {
 
     fn consent(provider: Address) -> ConsentFile {
         let key = SigningKey::from_bytes(&[7; 32]).unwrap();
-        let statement =
-            NodeConsent { node: NodeId(key.address()), provider: ProviderId(provider), nonce: 0, deadline: 1_000 };
+        let statement = NodeConsent {
+            node: NodeId(key.address()),
+            provider: ProviderId(provider),
+            nonce: 0,
+            deadline: 1_000,
+        };
         let signature = key.sign_recoverable(&statement.digest(&deployment().registry_domain()));
         let text = json!({
             "node": statement.node, "provider": statement.provider, "nonce": 0, "deadline": 1_000,
@@ -258,7 +288,9 @@ mod tests {
         let provider = Address([9; 20]);
         let now = Timestamp(999_000);
         assert!(consent(provider).check(&deployment(), provider, now).is_ok());
-        let code = |file: ConsentFile, provider, now| file.check(&deployment(), provider, now).err().and_then(|f| f.code);
+        let code = |file: ConsentFile, provider, now| {
+            file.check(&deployment(), provider, now).err().and_then(|f| f.code)
+        };
         let good = consent(provider);
         assert_eq!(code(good.clone(), Address([8; 20]), now).as_deref(), Some("consent/wrong-provider"));
         assert_eq!(code(good.clone(), provider, Timestamp(1_000_000)).as_deref(), Some("consent/expired"));

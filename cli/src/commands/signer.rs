@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lode_contracts::{Deployment, Intent, Operator, Receipt, RpcChain, RpcConfig};
+use lode_contracts::{ChainReader as _, Deployment, Intent, Operator, Receipt, RpcChain, RpcConfig};
 use serde_json::json;
 
 use super::confirm::confirm;
@@ -69,7 +69,12 @@ impl Signer {
     }
 
     /// Says what was done.
-    pub(crate) fn report(&self, done: &str, receipt: &Receipt, more: serde_json::Value) -> anyhow::Result<()> {
+    pub(crate) fn report(
+        &self,
+        done: &str,
+        receipt: &Receipt,
+        more: serde_json::Value,
+    ) -> anyhow::Result<()> {
         match self.format {
             Format::Json => {
                 let mut body = json!({

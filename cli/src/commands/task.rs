@@ -123,7 +123,8 @@ fn read_spec(file: &Path) -> anyhow::Result<TaskSpec> {
 }
 
 fn parse_spec(file: &Path, text: &str) -> Result<TaskSpec, SpecError> {
-    let is_json = file.extension().is_some_and(|extension| extension == "json") || text.trim_start().starts_with('{');
+    let is_json =
+        file.extension().is_some_and(|extension| extension == "json") || text.trim_start().starts_with('{');
     let spec = if is_json { TaskSpec::from_json(text.as_bytes()) } else { TaskSpec::from_toml(text) }?;
     spec.clone().validate().map_err(SpecError::Invalid)?;
     Ok(spec)
@@ -142,7 +143,8 @@ async fn list(api: &Api, global: &Global, state: Option<String>, limit: usize) -
     match global.output {
         Format::Json => output::json(&json!({ "items": items })),
         Format::Table | Format::Wide => {
-            let mut sheet = Sheet::new(["id", "name", "kind", "state", "replicas", "created"]).or_else("no tasks");
+            let mut sheet =
+                Sheet::new(["id", "name", "kind", "state", "replicas", "created"]).or_else("no tasks");
             for item in &items {
                 let task: TaskSummary = api.view(item)?;
                 let replicas = show::replicas(&task);
@@ -155,7 +157,9 @@ async fn list(api: &Api, global: &Global, state: Option<String>, limit: usize) -
 
 fn print_line(format: Format, line: &crate::api::LogLine, timestamps: bool) -> anyhow::Result<()> {
     match format {
-        Format::Json => output::line(&json!({ "at": line.at, "source": line.source, "text": line.text }).to_string()),
+        Format::Json => {
+            output::line(&json!({ "at": line.at, "source": line.source, "text": line.text }).to_string())
+        }
         Format::Table | Format::Wide if timestamps => {
             output::line(&format!("{} {}", escape_controls(&line.at), escape_controls(&line.text)))
         }
@@ -248,7 +252,9 @@ mod tests {
 
     #[test]
     fn the_examples_are_valid_and_survive_being_sent() {
-        for text in [include_str!("../../../examples/batch.toml"), include_str!("../../../examples/service.toml")] {
+        for text in
+            [include_str!("../../../examples/batch.toml"), include_str!("../../../examples/service.toml")]
+        {
             let spec = parse_spec(Path::new("example.toml"), text).unwrap();
             let sent = serde_json::to_vec(&spec).unwrap();
             assert_eq!(TaskSpec::from_json(&sent).unwrap(), spec);

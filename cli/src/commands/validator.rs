@@ -13,7 +13,8 @@ pub(super) async fn run(global: &Global, command: ValidatorCommand) -> anyhow::R
             let signer = Signer::new(global, &signer).await?;
             signer.ask(&format!("bond {bond} LODE as a validator at {endpoint}"))?;
             let receipt = signer.operator.register_validator(bond, &endpoint.to_string()).await?;
-            let done = format!("{} is a validator; its bond counts from the next epoch", signer.operator.address());
+            let done =
+                format!("{} is a validator; its bond counts from the next epoch", signer.operator.address());
             signer.report(&done, &receipt, json!({}))
         }
         ValidatorCommand::SetEndpoint { signer, endpoint } => {
@@ -24,11 +25,17 @@ pub(super) async fn run(global: &Global, command: ValidatorCommand) -> anyhow::R
         }
         ValidatorCommand::Exit { signer } => {
             let signer = Signer::new(global, &signer).await?;
-            signer.execute("leave the validators", "the exit is asked for", Intent::RequestExit).await.map(drop)
+            signer
+                .execute("leave the validators", "the exit is asked for", Intent::RequestExit)
+                .await
+                .map(drop)
         }
         ValidatorCommand::Withdraw { signer } => {
             let signer = Signer::new(global, &signer).await?;
-            signer.execute("collect the bond", "the bond is paid out", Intent::WithdrawValidator).await.map(drop)
+            signer
+                .execute("collect the bond", "the bond is paid out", Intent::WithdrawValidator)
+                .await
+                .map(drop)
         }
         ValidatorCommand::Ls { chain: flags } => {
             let chain = chain(global, &flags).await?;
@@ -49,7 +56,8 @@ pub(super) async fn run(global: &Global, command: ValidatorCommand) -> anyhow::R
                     output::json(&json!({ "items": items }))
                 }
                 Format::Table | Format::Wide => {
-                    let mut sheet = Sheet::new(["validator", "bond", "endpoint", "exit"]).or_else("no validators");
+                    let mut sheet =
+                        Sheet::new(["validator", "bond", "endpoint", "exit"]).or_else("no validators");
                     for validator in validators {
                         sheet.row([
                             validator.id.to_string(),

@@ -53,7 +53,9 @@ pub(crate) async fn wait_for_rpc(url: &str) -> anyhow::Result<()> {
         match rpc(url, "eth_chainId", json!([])).await {
             Ok(_) => return Ok(()),
             Err(error) if Instant::now() >= deadline => {
-                return Err(error.context(format!("the chain at {url} does not answer after {START_PATIENCE:?}")));
+                return Err(
+                    error.context(format!("the chain at {url} does not answer after {START_PATIENCE:?}"))
+                );
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
@@ -136,7 +138,9 @@ impl DevChain {
         match state {
             PoolState::Created => owner.execute(Intent::StartPool(pool)).await.map(drop)?,
             PoolState::Running => {}
-            PoolState::Ended => return Err(Kind::Conflict.because(format!("pool {pool} has ended; start a new one"))),
+            PoolState::Ended => {
+                return Err(Kind::Conflict.because(format!("pool {pool} has ended; start a new one")));
+            }
         }
         Ok(pool)
     }
@@ -178,7 +182,8 @@ impl DevChain {
     pub(crate) async fn members(&self, pool: PoolId) -> Result<[bool; 2], ChainError> {
         let nodes = self.keys.nodes().map(NodeId);
         let mut records = self.chain.memberships(pool, &nodes).await?.into_iter();
-        let mut next = || records.next().is_some_and(|record| record.state == MembershipState::Member && record.active);
+        let mut next =
+            || records.next().is_some_and(|record| record.state == MembershipState::Member && record.active);
         Ok([next(), next()])
     }
 
@@ -186,7 +191,8 @@ impl DevChain {
     pub(crate) async fn coins_of_workers(&self) -> anyhow::Result<Amount> {
         let mut sum = Amount::ZERO;
         for node in self.keys.nodes() {
-            sum = sum.saturating_add(self.chain.balance(node).await.context("asking for the workers' coins")?);
+            sum =
+                sum.saturating_add(self.chain.balance(node).await.context("asking for the workers' coins")?);
         }
         Ok(sum)
     }

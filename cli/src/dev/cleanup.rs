@@ -53,7 +53,8 @@ pub(crate) async fn delete_tasks(api: &Api) -> anyhow::Result<()> {
 pub(crate) async fn stop_processes(supervisor: &Supervisor) {
     for group in STOP_ORDER {
         let known = supervisor.list();
-        let stops = group.iter().filter(|name| known.contains_key(*name)).map(|name| supervisor.stop(name, false));
+        let stops =
+            group.iter().filter(|name| known.contains_key(*name)).map(|name| supervisor.stop(name, false));
         for result in futures::future::join_all(stops).await {
             if let Err(error) = result {
                 tracing::warn!(%error, "a process could not be stopped");
@@ -68,10 +69,15 @@ pub(crate) async fn sweep(docker: &Docker, nodes: &[Address]) -> anyhow::Result<
     for node in nodes {
         let label = format!("{NODE_LABEL}={}", NodeId(*node));
         let filters = HashMap::from([("label".to_owned(), vec![label])]);
-        let options = ListContainersOptions { all: true, filters: Some(filters.clone()), ..ListContainersOptions::default() };
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(filters.clone()),
+            ..ListContainersOptions::default()
+        };
         for container in docker.list_containers(Some(options)).await.context("listing containers")? {
             let Some(id) = container.id else { continue };
-            let options = RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
+            let options =
+                RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
             unless_gone(docker.remove_container(&id, Some(options)).await).context("removing a container")?;
             removed += 1;
         }
@@ -145,7 +151,8 @@ mod tests {
             std::fs::write(path.join("plan.json"), "{}").unwrap();
             path
         };
-        let (living, kept, dead, foreign) = (pool("living"), pool("kept"), pool("dead"), temporary.path().join("other"));
+        let (living, kept, dead, foreign) =
+            (pool("living"), pool("kept"), pool("dead"), temporary.path().join("other"));
         std::fs::create_dir(&foreign).unwrap();
         std::fs::write(kept.join(KEEP_MARK), "").unwrap();
         let _lock = DataDir::open(&living).unwrap();

@@ -32,7 +32,8 @@ pub(super) fn add(path: &Path, context: &PoolContext) -> anyhow::Result<Added> {
             Some(Some(folder)) => context.dev.as_ref() == Some(folder) || !lives(folder),
         };
         let numbered = (2..).map(|number| format!("{NAME}-{number}"));
-        let name = std::iter::once(NAME.to_owned()).chain(numbered).find(|name| is_free(name)).unwrap_or_default();
+        let name =
+            std::iter::once(NAME.to_owned()).chain(numbered).find(|name| is_free(name)).unwrap_or_default();
         contexts.contexts.insert(name.clone(), context.clone());
         let previous = contexts.current.replace(name.clone()).filter(|previous| *previous != name);
         Ok(Added { name, previous })
@@ -42,11 +43,13 @@ pub(super) fn add(path: &Path, context: &PoolContext) -> anyhow::Result<Added> {
 /// Takes the pool from the person's contexts, if it is still the one meant by the name.
 pub(super) fn remove(path: &Path, added: &Added, folder: &Path) -> anyhow::Result<()> {
     Contexts::change(path, |contexts| {
-        let ours = contexts.contexts.get(&added.name).is_some_and(|known| known.dev.as_deref() == Some(folder));
+        let ours =
+            contexts.contexts.get(&added.name).is_some_and(|known| known.dev.as_deref() == Some(folder));
         if ours {
             let was_current = contexts.current.as_deref() == Some(added.name.as_str());
             contexts.remove(&added.name);
-            if was_current && added.previous.as_ref().is_some_and(|name| contexts.contexts.contains_key(name)) {
+            if was_current && added.previous.as_ref().is_some_and(|name| contexts.contexts.contains_key(name))
+            {
                 contexts.current.clone_from(&added.previous);
             }
         }
@@ -64,7 +67,11 @@ mod tests {
     use super::*;
 
     fn context(folder: &Path) -> PoolContext {
-        PoolContext { url: "http://127.0.0.1:1".to_owned(), dev: Some(folder.to_owned()), ..PoolContext::default() }
+        PoolContext {
+            url: "http://127.0.0.1:1".to_owned(),
+            dev: Some(folder.to_owned()),
+            ..PoolContext::default()
+        }
     }
 
     #[test]

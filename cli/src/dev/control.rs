@@ -101,7 +101,8 @@ async fn converse(stream: UnixStream, supervisor: &Supervisor) -> std::io::Resul
 pub async fn ask(path: &Path, request: &Request) -> anyhow::Result<Answer> {
     let gone = |error: std::io::Error| {
         let message = format!("no dev pool answers at {}: {error}", path.display());
-        Kind::Unavailable.with_remedy(message, "start one with `lode dev`, or name its folder with --data-dir")
+        Kind::Unavailable
+            .with_remedy(message, "start one with `lode dev`, or name its folder with --data-dir")
     };
     let talk = async {
         let mut stream = UnixStream::connect(path).await?;

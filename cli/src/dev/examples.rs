@@ -29,14 +29,16 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Loads the images into the engine. Gives the names of those that it did not have.
 pub(crate) async fn load_images(docker: &Docker, binaries: &Path) -> anyhow::Result<Vec<String>> {
-    let told = IMAGES_VARIABLES.iter().find_map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
+    let told =
+        IMAGES_VARIABLES.iter().find_map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
     let folder = told.map_or_else(|| binaries.join("../images"), PathBuf::from);
     let mut new = Vec::new();
     for name in IMAGES {
         let file = folder.join(format!("{name}.tar"));
         let bytes = tokio::fs::read(&file).await.map_err(|error| {
             let message = format!("cannot read the example image {}: {error}", file.display());
-            Kind::NotFound.with_remedy(message, "run scripts/images, which builds it, or start with --no-examples")
+            Kind::NotFound
+                .with_remedy(message, "run scripts/images, which builds it, or start with --no-examples")
         })?;
         let reference = format!("{name}:latest");
         if docker.inspect_image(&reference).await.is_err() {
@@ -47,7 +49,10 @@ pub(crate) async fn load_images(docker: &Docker, binaries: &Path) -> anyhow::Res
         while let Some(answer) = answers.next().await {
             answer.with_context(|| format!("the container engine does not take {}", file.display()))?;
         }
-        docker.inspect_image(&reference).await.with_context(|| format!("{} holds no {reference}", file.display()))?;
+        docker
+            .inspect_image(&reference)
+            .await
+            .with_context(|| format!("{} holds no {reference}", file.display()))?;
     }
     Ok(new)
 }
@@ -86,8 +91,11 @@ fn check_result(result: &str, task: &Task) -> anyhow::Result<()> {
         .split(',')
         .filter(|uuid| !uuid.is_empty())
         .collect();
-    let mut given: Vec<&str> =
-        task.assignments.last().map(|last| last.gpus.iter().map(String::as_str).collect()).unwrap_or_default();
+    let mut given: Vec<&str> = task
+        .assignments
+        .last()
+        .map(|last| last.gpus.iter().map(String::as_str).collect())
+        .unwrap_or_default();
     seen.sort_unstable();
     given.sort_unstable();
     anyhow::ensure!(
@@ -106,7 +114,8 @@ pub(crate) async fn service(api: &Api, progress: &Progress) -> anyhow::Result<(S
         return Err(failed(&task));
     }
     let running = task.assignments.iter().rfind(|assignment| assignment.state == "running");
-    let port = running.and_then(|assignment| assignment.ports.first()).context("the service publishes no port")?;
+    let port =
+        running.and_then(|assignment| assignment.ports.first()).context("the service publishes no port")?;
     let url = format!("http://127.0.0.1:{}/", port.host);
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
     let answer = client.get(&url).send().await?.error_for_status()?.text().await?;
@@ -130,7 +139,12 @@ async fn start(api: &Api, text: &str) -> anyhow::Result<String> {
 }
 
 fn failed(task: &Task) -> anyhow::Error {
-    let why = task.assignments.iter().map(crate::commands::task::why).filter(|why| !why.is_empty()).collect::<Vec<_>>();
+    let why = task
+        .assignments
+        .iter()
+        .map(crate::commands::task::why)
+        .filter(|why| !why.is_empty())
+        .collect::<Vec<_>>();
     let message = format!("task {} {}: {}", task.summary.name, task.summary.state, why.join("; "));
     Kind::Failed.because(message)
 }

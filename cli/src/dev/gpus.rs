@@ -53,7 +53,9 @@ impl GpuSource {
     pub(crate) fn describe(&self) -> String {
         match self {
             GpuSource::Hook { count } => format!("{count} GPUs of this machine, through the NVIDIA runtime"),
-            GpuSource::CdiFile { count, file } => format!("{count} GPUs of this machine, through {}", file.display()),
+            GpuSource::CdiFile { count, file } => {
+                format!("{count} GPUs of this machine, through {}", file.display())
+            }
             GpuSource::Simulated { uuids, .. } => format!("{} simulated GPUs", uuids.len()),
         }
     }
@@ -99,12 +101,15 @@ fn simulated(layout: &Layout, binaries: &Path, number: usize) -> anyhow::Result<
     let from = binaries.join(MOCK_LIBRARY);
     std::fs::copy(&from, &library).map_err(|error| {
         let remedy = "build it with `cargo build --release -p lode-nvml-mock`, or run scripts/up";
-        Kind::Failed.with_remedy(format!("cannot copy the simulated driver {}: {error}", from.display()), remedy)
+        Kind::Failed
+            .with_remedy(format!("cannot copy the simulated driver {}: {error}", from.display()), remedy)
     })?;
     // A copy of the library reads the file of its own name; the worker's host sees it as its driver.
     let machine_file = folder.join(format!("{MOCK_LIBRARY}.json"));
     let machine: Value = match std::fs::read(&machine_file) {
-        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} is broken", machine_file.display()))?,
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).with_context(|| format!("{} is broken", machine_file.display()))?
+        }
         Err(_) => {
             let text = MACHINES.get(number - 1).context("there are two workers")?;
             let mut machine = serde_json::from_str(text)?;
@@ -124,7 +129,14 @@ fn give_own_uuids(machine: &mut Value) -> anyhow::Result<()> {
     for gpu in machine.get_mut("gpus").and_then(Value::as_array_mut).into_iter().flatten() {
         let digits = keys::random_hex(16)?;
         let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
-        let uuid = format!("GPU-{}-{}-4{}-8{}-{}", part(0, 8), part(8, 12), part(12, 15), part(15, 18), part(18, 30));
+        let uuid = format!(
+            "GPU-{}-{}-4{}-8{}-{}",
+            part(0, 8),
+            part(8, 12),
+            part(12, 15),
+            part(15, 18),
+            part(18, 30)
+        );
         if let Some(field) = gpu.get_mut("uuid") {
             *field = Value::String(uuid);
         }
@@ -135,7 +147,8 @@ fn give_own_uuids(machine: &mut Value) -> anyhow::Result<()> {
 /// UUID and device number of each GPU.
 fn gpus_of(machine: &Value) -> Vec<(String, u64)> {
     let gpus = machine.get("gpus").and_then(Value::as_array).into_iter().flatten();
-    gpus.filter_map(|gpu| Some((gpu.get("uuid")?.as_str()?.to_owned(), gpu.get("minor")?.as_u64()?))).collect()
+    gpus.filter_map(|gpu| Some((gpu.get("uuid")?.as_str()?.to_owned(), gpu.get("minor")?.as_u64()?)))
+        .collect()
 }
 
 fn cdi(gpus: &[(String, u64)]) -> CdiSpec {
@@ -180,7 +193,8 @@ mod tests {
         let spec = cdi(&gpus);
         let uuids: Vec<GpuUuid> = gpus.iter().take(2).map(|(uuid, _)| uuid.parse().unwrap()).collect();
         let edits = spec.edits_for(&uuids, lode_gpu::cdi::HookPolicy::Refuse).unwrap();
-        let mut paths: Vec<_> = edits.device_nodes.iter().map(|node| node.path.display().to_string()).collect();
+        let mut paths: Vec<_> =
+            edits.device_nodes.iter().map(|node| node.path.display().to_string()).collect();
         paths.sort();
         assert_eq!(paths, ["/dev/nvidia0", "/dev/nvidia1", "/dev/nvidiactl"]);
         assert_eq!(edits.env.len(), 2);

@@ -27,7 +27,8 @@ impl Layout {
         let root = std::path::absolute(root)?;
         if root.as_os_str().len() > LONGEST_PATH {
             let message = format!("the path {} is too long for the sockets in it", root.display());
-            return Err(Kind::Usage.with_remedy(message, format!("choose a folder of at most {LONGEST_PATH} letters")));
+            return Err(Kind::Usage
+                .with_remedy(message, format!("choose a folder of at most {LONGEST_PATH} letters")));
         }
         let layout = Layout { root };
         for name in ["config", "keys", "logs", "gpus", "anvil"] {
@@ -87,7 +88,7 @@ impl Layout {
     }
 
     pub(crate) fn token(&self) -> PathBuf {
-        self.root.join("orchestrator/token")
+        self.data("orchestrator").join("token")
     }
 }
 

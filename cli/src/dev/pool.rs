@@ -75,7 +75,9 @@ impl DevPool {
         let (docker_socket, docker) = engine().await?;
         let temporary = match &arguments.data_dir {
             Some(_) => None,
-            None => Some(tempfile::Builder::new().prefix(cleanup::PREFIX).tempdir().context("no temporary folder")?),
+            None => Some(
+                tempfile::Builder::new().prefix(cleanup::PREFIX).tempdir().context("no temporary folder")?,
+            ),
         };
         let root: &Path = match (&arguments.data_dir, &temporary) {
             (Some(folder), _) => folder,
@@ -96,7 +98,8 @@ impl DevPool {
         };
         let keys = Keys::load_or_create(&layout)?;
         cleanup::sweep_dead_pools(&docker, &std::env::temp_dir()).await;
-        let policy = BackoffPolicy { initial: Duration::from_millis(500), max: Duration::from_secs(10), factor: 2.0 };
+        let policy =
+            BackoffPolicy { initial: Duration::from_millis(500), max: Duration::from_secs(10), factor: 2.0 };
         let (supervisor, news) = Supervisor::new(policy)?;
         let binaries = processes::binaries()?;
         progress.head(&format!("A pool on this machine, in {}", layout.root().display()));
@@ -136,7 +139,8 @@ impl DevPool {
             }
         }));
 
-        let sources = gpus::sources(&layout, &self.programs.binaries, &self.docker, self.simulate_gpus).await?;
+        let sources =
+            gpus::sources(&layout, &self.programs.binaries, &self.docker, self.simulate_gpus).await?;
         let chain = self.bring_up_chain().await?;
         let pool = self.bring_up_pool(&chain, &sources).await?;
         self.bring_up_programs(pool, &sources).await?;
@@ -246,24 +250,31 @@ impl DevPool {
             Ok(proven) => Look::NotYet(format!("{} of 2 nodes have a proof on the chain", count(proven))),
             Err(error) => Look::NotYet(error.to_string()),
         });
-        self.progress.step("GPUs proven", proven, |()| "by a root of the validator on the chain".to_owned()).await?;
+        self.progress
+            .step("GPUs proven", proven, |()| "by a root of the validator on the chain".to_owned())
+            .await?;
         let api = self.api.clone().context("the orchestrator is up")?;
         let nodes = self.keys.nodes().map(|node| node.to_string());
         let mut states: Vec<(String, String)> = Vec::new();
-        let joined = wait_for(&supervisor, &["orchestrator", "worker-1", "worker-2"], JOIN_PATIENCE, async || {
-            let members = match chain.members(pool).await {
-                Ok(members) => members,
-                Err(error) => return Look::NotYet(error.to_string()),
-            };
-            let items = match api.list("v1/nodes", &[], 100).await {
-                Ok(items) => items,
-                Err(error) => return Look::NotYet(error.to_string()),
-            };
-            let known: Vec<Node> = items.iter().filter_map(|item| api.view(item).ok()).collect();
-            states = nodes.iter().map(|node| (node.clone(), state_of(node, &known))).collect();
-            let alive = states.iter().all(|(_, state)| state == "alive, member");
-            if members == [true, true] && alive { Look::Done(()) } else { Look::NotYet(describe(&states)) }
-        });
+        let joined =
+            wait_for(&supervisor, &["orchestrator", "worker-1", "worker-2"], JOIN_PATIENCE, async || {
+                let members = match chain.members(pool).await {
+                    Ok(members) => members,
+                    Err(error) => return Look::NotYet(error.to_string()),
+                };
+                let items = match api.list("v1/nodes", &[], 100).await {
+                    Ok(items) => items,
+                    Err(error) => return Look::NotYet(error.to_string()),
+                };
+                let known: Vec<Node> = items.iter().filter_map(|item| api.view(item).ok()).collect();
+                states = nodes.iter().map(|node| (node.clone(), state_of(node, &known))).collect();
+                let alive = states.iter().all(|(_, state)| state == "alive, member");
+                if members == [true, true] && alive {
+                    Look::Done(())
+                } else {
+                    Look::NotYet(describe(&states))
+                }
+            });
         let joined = self.progress.step("nodes joined", joined, |()| describe_nodes(&nodes)).await;
         if joined.is_err() {
             for (number, (node, state)) in (1..).zip(&states) {
@@ -272,7 +283,10 @@ impl DevPool {
         }
         joined?;
         let coins = chain.coins_of_workers().await?;
-        anyhow::ensure!(coins == lode_contracts::Amount::ZERO, "the workers have {coins} coins, but should need none");
+        anyhow::ensure!(
+            coins == lode_contracts::Amount::ZERO,
+            "the workers have {coins} coins, but should need none"
+        );
         Ok(())
     }
 
@@ -303,7 +317,8 @@ impl DevPool {
     async fn run_examples(&mut self) -> anyhow::Result<()> {
         let api = self.api.clone().context("the orchestrator is up")?;
         let load = examples::load_images(&self.docker, &self.programs.binaries);
-        self.new_images = self.progress.step("example images", load, |_| "loaded into the engine".to_owned()).await?;
+        self.new_images =
+            self.progress.step("example images", load, |_| "loaded into the engine".to_owned()).await?;
         self.progress.head("Example: a batch task on two GPUs (examples/batch.toml)");
         let batch = examples::batch(&api, &self.progress);
         self.progress.step("batch task succeeded", batch, |()| "the answer is right".to_owned()).await?;
@@ -319,7 +334,10 @@ impl DevPool {
 
     async fn start_program(&self, launch: super::supervisor::Launch) -> anyhow::Result<()> {
         let name = launch.name;
-        self.supervisor.run(launch).await.map_err(|message| Blamed { program: name.to_owned(), message }.into())
+        self.supervisor
+            .run(launch)
+            .await
+            .map_err(|message| Blamed { program: name.to_owned(), message }.into())
     }
 
     fn say_what_is_where(&self, seconds: f64) {
@@ -331,7 +349,11 @@ impl DevPool {
         say("");
         self.progress.head(&format!("The pool is up, {seconds:.1} s after the start."));
         say(&format!("  API          {}  (token in {})", programs.api_url(), layout.token().display()));
-        say(&format!("  chain        {}  (contracts in {})", programs.rpc_url(), layout.deployment().display()));
+        say(&format!(
+            "  chain        {}  (contracts in {})",
+            programs.rpc_url(),
+            layout.deployment().display()
+        ));
         say(&format!("  directory    {}", programs.discovery_url()));
         say(&format!("  workers dial {}", programs.endpoints().replace(' ', " or ")));
         say(&format!("  validator    {}", programs.validator_endpoint()));
@@ -362,7 +384,10 @@ impl DevPool {
     pub(super) async fn watch(&mut self) {
         while let Some(ended) = self.news.recv().await {
             let again = ended.again_in.as_secs_f64();
-            self.progress.say(&format!("{} ended by itself: {}; it starts again in {again:.1} s", ended.name, ended.how));
+            self.progress.say(&format!(
+                "{} ended by itself: {}; it starts again in {again:.1} s",
+                ended.name, ended.how
+            ));
         }
     }
 
@@ -371,7 +396,10 @@ impl DevPool {
         while let Ok(ended) = self.news.try_recv() {
             self.progress.say(&format!("  {} ended by itself: {}", ended.name, ended.how));
         }
-        let blamed = error.chain().find_map(|cause| cause.downcast_ref::<Blamed>()).map(|blamed| blamed.program.clone());
+        let blamed = error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<Blamed>())
+            .map(|blamed| blamed.program.clone());
         let failing = self.supervisor.list().into_iter().filter(|(_, status)| status.failures > 0);
         let mut names: Vec<String> = failing.map(|(name, _)| name.to_owned()).collect();
         names.extend(blamed.filter(|name| !names.contains(name)));
@@ -431,7 +459,11 @@ fn state_of(node: &str, known: &[Node]) -> String {
 }
 
 fn describe(states: &[(String, String)]) -> String {
-    states.iter().map(|(node, state)| format!("{} {}", short_id(node), escape_controls(state))).collect::<Vec<_>>().join("; ")
+    states
+        .iter()
+        .map(|(node, state)| format!("{} {}", short_id(node), escape_controls(state)))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn describe_nodes(nodes: &[String]) -> String {
@@ -448,14 +480,16 @@ fn own_command() -> String {
 /// The container engine, if it answers.
 async fn engine() -> anyhow::Result<(PathBuf, Docker)> {
     let told = std::env::var_os(DOCKER_SOCKET_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let host = std::env::var("DOCKER_HOST").ok().and_then(|host| host.strip_prefix("unix://").map(PathBuf::from));
+    let host =
+        std::env::var("DOCKER_HOST").ok().and_then(|host| host.strip_prefix("unix://").map(PathBuf::from));
     let socket = told.or(host).unwrap_or_else(|| PathBuf::from(DOCKER_SOCKET));
     let unusable = |why: String| {
         let message = format!("the container engine at {} cannot be used: {why}", socket.display());
         Kind::Unavailable.with_remedy(message, "start Docker, or run scripts/up, which installs and starts it; root or the group docker may use it")
     };
     let path = socket.to_str().ok_or_else(|| unusable("its path is not text".to_owned()))?;
-    let docker = Docker::connect_with_unix(path, 120, DOCKER_API).map_err(|error| unusable(error.to_string()))?;
+    let docker =
+        Docker::connect_with_unix(path, 120, DOCKER_API).map_err(|error| unusable(error.to_string()))?;
     match tokio::time::timeout(Duration::from_secs(10), docker.ping()).await {
         Ok(Ok(_)) => Ok((socket, docker)),
         Ok(Err(error)) => Err(unusable(error.to_string())),

@@ -52,7 +52,9 @@ impl PortBlock {
     /// Claims the block that starts here, if all of its ports are free.
     pub(crate) fn claim(first: u16) -> anyhow::Result<Self> {
         let claim = UnixListener::bind_addr(&SocketAddr::from_abstract_name(format!("{CLAIM}{first}"))?)
-            .map_err(|_| Kind::Conflict.because(format!("the ports from {first} belong to another dev pool")))?;
+            .map_err(|_| {
+                Kind::Conflict.because(format!("the ports from {first} belong to another dev pool"))
+            })?;
         for port in first..first + BLOCK {
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
                 let remedy = "stop what uses it, or start with another --data-dir";
@@ -121,7 +123,8 @@ impl Ports {
 /// How many dev pools hold ports on this machine now, ours included.
 pub(crate) fn pools_alive() -> usize {
     let Ok(text) = std::fs::read_to_string("/proc/net/unix") else { return usize::MAX };
-    let mut names: Vec<&str> = text.lines().filter_map(|line| line.split_once(&format!("@{CLAIM}"))).map(|(_, n)| n).collect();
+    let mut names: Vec<&str> =
+        text.lines().filter_map(|line| line.split_once(&format!("@{CLAIM}"))).map(|(_, n)| n).collect();
     names.sort_unstable();
     names.dedup();
     names.len()

@@ -15,7 +15,8 @@ use super::supervisor::{Launch, StopSignal};
 use crate::failure::Kind;
 
 /// Their names, in the order in which they start.
-pub(crate) const NAMES: [&str; 6] = ["anvil", "discovery", "orchestrator", "validator", "worker-1", "worker-2"];
+pub(crate) const NAMES: [&str; 6] =
+    ["anvil", "discovery", "orchestrator", "validator", "worker-1", "worker-2"];
 /// In which order they end: those that hold containers first, the chain last.
 pub(crate) const STOP_ORDER: [&[&str]; 4] =
     [&["worker-1", "worker-2"], &["validator"], &["orchestrator", "discovery"], &["anvil"]];
@@ -60,8 +61,11 @@ impl Programs {
     pub(crate) fn anvil(&self) -> anyhow::Result<Launch> {
         let state = self.layout.chain_state();
         let port = self.ports.chain().to_string();
-        let mut arguments: Vec<OsString> = ["--host", "127.0.0.1", "--port", &port, "--accounts", "0"].map(Into::into).into();
-        arguments.extend(["--hardfork", "osaka", "--block-time", "1", "--state-interval", "1", "--state"].map(Into::into));
+        let mut arguments: Vec<OsString> =
+            ["--host", "127.0.0.1", "--port", &port, "--accounts", "0"].map(Into::into).into();
+        arguments.extend(
+            ["--hardfork", "osaka", "--block-time", "1", "--state-interval", "1", "--state"].map(Into::into),
+        );
         arguments.push(state.clone().into());
         Ok(Launch {
             arguments,
@@ -72,56 +76,68 @@ impl Programs {
     }
 
     pub(crate) fn discovery(&self) -> anyhow::Result<Launch> {
-        self.configured("discovery", &["--config"], &json!({
-            "data_dir": self.layout.data("discovery"),
-            "listen": format!("127.0.0.1:{}", self.ports.discovery()),
-            "chain": {
-                "rpc_url": self.rpc_url(),
-                "deployment": self.layout.deployment(),
-                "poll_interval": "500ms",
-            },
-        }))
+        self.configured(
+            "discovery",
+            &["--config"],
+            &json!({
+                "data_dir": self.layout.data("discovery"),
+                "listen": format!("127.0.0.1:{}", self.ports.discovery()),
+                "chain": {
+                    "rpc_url": self.rpc_url(),
+                    "deployment": self.layout.deployment(),
+                    "poll_interval": "500ms",
+                },
+            }),
+        )
     }
 
     pub(crate) fn orchestrator(&self, pool: PoolId) -> anyhow::Result<Launch> {
-        self.configured("orchestrator", &["--config"], &json!({
-            "data_dir": self.layout.data("orchestrator"),
-            "key_file": self.layout.key("orchestrator"),
-            "token_file": self.layout.token(),
-            "chain": {
-                "rpc_url": self.rpc_url(),
-                "deployment": self.layout.deployment(),
-                "pool": pool.0,
-                "poll_interval": "500ms",
-            },
-            "discovery": { "urls": [self.discovery_url()] },
-            "api": { "listen": format!("127.0.0.1:{}", self.ports.api()) },
-            "wire": {
-                "listen": [format!("/ip4/127.0.0.1/tcp/{}", self.ports.wire())],
-                "https": format!("127.0.0.1:{}", self.ports.wire_http()),
-                "https_plain": true,
-            },
-            // A fifth of the defaults: a person watches.
-            "terms": { "beat_interval": "2s", "suspect_after": "6s", "lost_after": "12s" },
-            "requirements": { "require_proof": true, "class": 1 },
-        }))
+        self.configured(
+            "orchestrator",
+            &["--config"],
+            &json!({
+                "data_dir": self.layout.data("orchestrator"),
+                "key_file": self.layout.key("orchestrator"),
+                "token_file": self.layout.token(),
+                "chain": {
+                    "rpc_url": self.rpc_url(),
+                    "deployment": self.layout.deployment(),
+                    "pool": pool.0,
+                    "poll_interval": "500ms",
+                },
+                "discovery": { "urls": [self.discovery_url()] },
+                "api": { "listen": format!("127.0.0.1:{}", self.ports.api()) },
+                "wire": {
+                    "listen": [format!("/ip4/127.0.0.1/tcp/{}", self.ports.wire())],
+                    "https": format!("127.0.0.1:{}", self.ports.wire_http()),
+                    "https_plain": true,
+                },
+                // A fifth of the defaults: a person watches.
+                "terms": { "beat_interval": "2s", "suspect_after": "6s", "lost_after": "12s" },
+                "requirements": { "require_proof": true, "class": 1 },
+            }),
+        )
     }
 
     pub(crate) fn validator(&self) -> anyhow::Result<Launch> {
-        self.configured("validator", &["--config"], &json!({
-            "data_dir": self.layout.data("validator"),
-            "key_file": self.layout.key("validator"),
-            "chain": {
-                "rpc_url": self.rpc_url(),
-                "deployment": self.layout.deployment(),
-                "poll_interval": "500ms",
-            },
-            "discovery": { "urls": [self.discovery_url()] },
-            "network": { "listen": [self.validator_endpoint()] },
-            "proof": { "class": "tiny", "retry_interval": "5s", "concurrent_runs": 2 },
-            "outbox": { "development": true },
-            "health": { "listen": format!("127.0.0.1:{}", self.ports.validator_health()) },
-        }))
+        self.configured(
+            "validator",
+            &["--config"],
+            &json!({
+                "data_dir": self.layout.data("validator"),
+                "key_file": self.layout.key("validator"),
+                "chain": {
+                    "rpc_url": self.rpc_url(),
+                    "deployment": self.layout.deployment(),
+                    "poll_interval": "500ms",
+                },
+                "discovery": { "urls": [self.discovery_url()] },
+                "network": { "listen": [self.validator_endpoint()] },
+                "proof": { "class": "tiny", "retry_interval": "5s", "concurrent_runs": 2 },
+                "outbox": { "development": true },
+                "health": { "listen": format!("127.0.0.1:{}", self.ports.validator_health()) },
+            }),
+        )
     }
 
     /// Worker 1 or 2.
@@ -139,22 +155,26 @@ impl Programs {
         if let (Some(gpu), Value::Object(more)) = (gpu.as_object_mut(), more) {
             gpu.extend(more);
         }
-        let mut launch = self.configured(name, &["--config"], &json!({
-            "data_dir": self.layout.data(name),
-            "key_file": self.layout.key(name),
-            "chain": {
-                "rpc_url": self.rpc_url(),
-                "deployment": self.layout.deployment(),
-                "pool": pool.0,
-                "poll_interval": "1s",
-            },
-            "discovery": { "urls": [self.discovery_url()] },
-            "docker": { "socket": self.docker_socket },
-            "gpu": gpu,
-            "ports": { "first": ports.start(), "last": ports.end(), "host_ip": "127.0.0.1" },
-            "labels": { "dev": name },
-            "health": { "listen": format!("127.0.0.1:{}", self.ports.worker_health(number)) },
-        }))?;
+        let mut launch = self.configured(
+            name,
+            &["--config"],
+            &json!({
+                "data_dir": self.layout.data(name),
+                "key_file": self.layout.key(name),
+                "chain": {
+                    "rpc_url": self.rpc_url(),
+                    "deployment": self.layout.deployment(),
+                    "pool": pool.0,
+                    "poll_interval": "1s",
+                },
+                "discovery": { "urls": [self.discovery_url()] },
+                "docker": { "socket": self.docker_socket },
+                "gpu": gpu,
+                "ports": { "first": ports.start(), "last": ports.end(), "host_ip": "127.0.0.1" },
+                "labels": { "dev": name },
+                "health": { "listen": format!("127.0.0.1:{}", self.ports.worker_health(number)) },
+            }),
+        )?;
         launch.arguments.push("run".into());
         Ok(launch)
     }
@@ -189,7 +209,8 @@ impl Programs {
         if path.is_file() {
             return Ok(path);
         }
-        let message = format!("{} is not there; `lode dev` starts the programs beside itself", path.display());
+        let message =
+            format!("{} is not there; `lode dev` starts the programs beside itself", path.display());
         Err(Kind::NotFound.with_remedy(message, "run scripts/up, which builds them all"))
     }
 }
@@ -207,7 +228,9 @@ fn anvil_executable(binaries: &Path) -> anyhow::Result<PathBuf> {
         if told.is_file() {
             return Ok(told);
         }
-        return Err(Kind::NotFound.because(format!("{ANVIL_VARIABLE} names {}, which is not there", told.display())));
+        return Err(
+            Kind::NotFound.because(format!("{ANVIL_VARIABLE} names {}, which is not there", told.display()))
+        );
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|folder| folder.join("anvil"));
@@ -241,7 +264,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let programs = programs(folder.path());
-        let gpus = GpuSource::Simulated { uuids: vec!["GPU-1".to_owned()], library: "/l".into(), file: "/c".into() };
+        let gpus =
+            GpuSource::Simulated { uuids: vec!["GPU-1".to_owned()], library: "/l".into(), file: "/c".into() };
         let pool = PoolId(1);
         let launches = [
             programs.discovery().unwrap(),
@@ -257,7 +281,8 @@ mod tests {
             assert!(table.contains_key("data_dir"), "{table}");
             assert!(launch.arguments.iter().any(|argument| Path::new(argument) == config));
         }
-        let worker: toml::Table = std::fs::read_to_string(programs.layout.config("worker-2")).unwrap().parse().unwrap();
+        let worker: toml::Table =
+            std::fs::read_to_string(programs.layout.config("worker-2")).unwrap().parse().unwrap();
         assert_eq!(worker["gpu"]["nvml_library"].as_str(), Some("/l"));
         assert_ne!(programs.ports.tasks(1), programs.ports.tasks(2));
     }

@@ -60,9 +60,15 @@ impl Progress {
         match &result {
             Ok(value) => {
                 let more = describe(value);
-                self.say(&format!("{start}  {} {name:34}{}  {more}", self.paint.good("✓"), self.paint.faint(&time)));
+                self.say(&format!(
+                    "{start}  {} {name:34}{}  {more}",
+                    self.paint.good("✓"),
+                    self.paint.faint(&time)
+                ));
             }
-            Err(_) => self.say(&format!("{start}  {} {name:34}{}", self.paint.bad("✗"), self.paint.faint(&time))),
+            Err(_) => {
+                self.say(&format!("{start}  {} {name:34}{}", self.paint.bad("✗"), self.paint.faint(&time)))
+            }
         }
         result
     }
@@ -113,7 +119,8 @@ mod tests {
     async fn a_step_gives_on_what_it_was_given() {
         let progress = Progress::new();
         assert_eq!(progress.step("works", async { Ok(7) }, |n| n.to_string()).await.unwrap(), 7);
-        let failed: anyhow::Result<()> = progress.step("fails", async { anyhow::bail!("why") }, |()| String::new()).await;
+        let failed: anyhow::Result<()> =
+            progress.step("fails", async { anyhow::bail!("why") }, |()| String::new()).await;
         assert_eq!(failed.unwrap_err().to_string(), "why");
     }
 }

@@ -126,7 +126,8 @@ impl Supervisor {
     /// Without processes yet. Must be called within a runtime.
     pub fn new(policy: BackoffPolicy) -> std::io::Result<(Self, mpsc::Receiver<Ended>)> {
         let (news, receiver) = mpsc::channel(NEWS);
-        let supervisor = Supervisor { processes: std::sync::Arc::default(), spawner: Spawner::new()?, policy, news };
+        let supervisor =
+            Supervisor { processes: std::sync::Arc::default(), spawner: Spawner::new()?, policy, news };
         Ok((supervisor, receiver))
     }
 
@@ -360,7 +361,8 @@ pub(crate) fn keep_copy(path: &Path) {
 fn restore(path: &Path) {
     if path.exists() && !is_whole(path) {
         let copy = copy_of(path);
-        let restored = if copy.exists() { std::fs::copy(&copy, path).map(drop) } else { std::fs::remove_file(path) };
+        let restored =
+            if copy.exists() { std::fs::copy(&copy, path).map(drop) } else { std::fs::remove_file(path) };
         if let Err(error) = restored {
             tracing::warn!(path = %path.display(), %error, "the state file is broken and could not be put right");
         }

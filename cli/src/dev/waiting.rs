@@ -87,7 +87,8 @@ mod tests {
     use lode_program::BackoffPolicy;
 
     async fn supervisor_of(script: &str, folder: &std::path::Path) -> Supervisor {
-        let quick = BackoffPolicy { initial: Duration::from_millis(10), max: Duration::from_millis(50), factor: 2.0 };
+        let quick =
+            BackoffPolicy { initial: Duration::from_millis(10), max: Duration::from_millis(50), factor: 2.0 };
         let (supervisor, _news) = Supervisor::new(quick).unwrap();
         let launch = Launch {
             name: "anvil",

@@ -32,7 +32,9 @@ impl Sheet {
 
     /// Adds a row. Control characters of cells are made visible, except for line ends.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let clean = |cell: String| cell.lines().map(|line| escape_controls(line).into_owned()).collect::<Vec<_>>().join("\n");
+        let clean = |cell: String| {
+            cell.lines().map(|line| escape_controls(line).into_owned()).collect::<Vec<_>>().join("\n")
+        };
         self.rows.push(cells.into_iter().map(clean).collect());
     }
 
@@ -146,7 +148,14 @@ mod tests {
             "8 of 8".to_owned(),
             "2s ago".to_owned(),
         ]);
-        sheet.row(["0x1".to_owned(), "joining".to_owned(), "waiting: not proven".to_owned(), "-".to_owned(), String::new(), String::new()]);
+        sheet.row([
+            "0x1".to_owned(),
+            "joining".to_owned(),
+            "waiting: not proven".to_owned(),
+            "-".to_owned(),
+            String::new(),
+            String::new(),
+        ]);
         sheet
     }
 

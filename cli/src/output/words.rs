@@ -80,6 +80,9 @@ mod tests {
         assert_eq!(membership(&json!("member")), "member");
         let waiting = json!({"Waiting": {"code": "node/not-proven", "message": "no proof yet"}});
         assert_eq!(membership(&waiting), "waiting: node/not-proven");
-        assert_eq!(membership(&json!({"status": "waiting", "code": "node/joining"})), "waiting: node/joining");
+        assert_eq!(
+            membership(&json!({"status": "waiting", "code": "node/joining"})),
+            "waiting: node/joining"
+        );
     }
 }

@@ -95,6 +95,9 @@ impl Core {
                 self.forget(ResyncReason::HeadBehindCursor { head: head.number, cursor: cursor.number }),
             );
         }
+        if head.cursor() == cursor {
+            return Plan::Nothing;
+        }
         let target = target.unwrap_or_default();
         if target <= cursor.number {
             return Plan::Confirm(cursor);

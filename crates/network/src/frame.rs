@@ -123,6 +123,12 @@ impl FrameReader {
         }
     }
 
+    /// Resolves with the cause when the connection ends or is about to.
+    pub(crate) async fn ended(&mut self) -> NetworkError {
+        self.connection.ending().await;
+        self.connection.explain("the connection ended")
+    }
+
     async fn read_frame(&mut self) -> Result<Option<Vec<u8>>, NetworkError> {
         while self.header.len() < HEADER {
             let missing = HEADER - self.header.len();

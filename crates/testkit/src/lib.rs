@@ -5,3 +5,4 @@ pub mod chain;
 pub mod fuzz;
 pub mod nvml;
 pub mod proxy;
+pub mod unix_proxy;

@@ -80,7 +80,7 @@ fn identity(
     }
     let names = ["localhost".to_owned(), address.ip().to_string()];
     let (identity, pem) = ServerIdentity::self_signed(&names)?;
-    files::replace_secret(&key, pem.key.as_bytes())?;
+    files::replace_secret(&key, pem.private_key.as_bytes())?;
     files::write_atomic(&cert, pem.certificate.as_bytes(), 0o644)?;
     tracing::info!(certificate = %cert.display(), fingerprint = %identity.fingerprint(), "made a self-signed certificate");
     Ok(identity)

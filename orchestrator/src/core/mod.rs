@@ -174,6 +174,7 @@ impl Core {
                 Timer::Lease(node) => self.lease_due(&node, due),
                 Timer::Admission(node) => self.admission_timer_due(&node, due),
                 Timer::Conflict(node) => self.conflict_due(&node),
+                Timer::Ghosts(node) => self.ghosts_due(&node, due),
                 Timer::Leave(node) => self.leave_due(&node),
                 Timer::Retry(replica) => self.retry_due(&replica),
                 Timer::Start(assignment) => self.start_due(&assignment),

@@ -164,6 +164,8 @@ pub(crate) struct Node {
     pub(crate) lease_due: Option<Millis>,
     /// Due time of the one admission timer that counts.
     pub(crate) admission_due: Option<Millis>,
+    /// Due time of the one timer for ghosts that counts.
+    pub(crate) ghosts_due: Option<Millis>,
     /// What the node was last told; its lease is measured by it.
     pub(crate) terms: BeatTerms,
     pub(crate) facts: ChainFacts,
@@ -200,6 +202,7 @@ impl Node {
             liveness: Liveness::Lost,
             lease_due: None,
             admission_due: None,
+            ghosts_due: None,
             terms,
             facts: ChainFacts::UNKNOWN,
             boot: BootCounter(0),

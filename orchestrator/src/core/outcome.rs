@@ -15,7 +15,7 @@ use lode_protocol::units::{Millis, Timestamp};
 
 use super::Core;
 use super::assignment::Wanted;
-use super::node::Standing;
+use super::node::{Ghost, Standing};
 use super::task::{Goal, Phase, Replica};
 use super::timers::{Timer, after};
 
@@ -294,7 +294,8 @@ impl Core {
     }
 
     /// An assignment should have stopped by now. If its worker lives and does not say so, it is given up; whatever still
-    /// runs there is a ghost that keeps its GPUs until the worker says that it is gone.
+    /// runs there is a ghost that keeps its GPUs until the worker says that it is gone. The worker is made to open a new
+    /// session, because that begins with telling everything that runs.
     pub(crate) fn stop_due(&mut self, id: &AssignmentId) {
         let Some(assignment) = self.assignments.get(id).filter(|known| known.is_live() && !known.is_wanted())
         else {
@@ -307,8 +308,9 @@ impl Core {
             return;
         }
         if assignment.heard && !gpus.is_empty() {
-            node.ghosts.push(super::node::Ghost { id: *id, gpus });
+            node.ghosts.push(Ghost { id: *id, gpus });
         }
+        self.hear_anew(&node_id);
         self.decide(id, AssignmentState::Lost, Reason::Superseded, "its worker did not stop it in time");
     }
 

@@ -9,12 +9,14 @@ use std::collections::BTreeSet;
 use lode_protocol::assignment::{AssignmentReport, AssignmentState, PublishedPort, Reason};
 use lode_protocol::ids::{AssignmentId, Generation, NodeId};
 use lode_protocol::task::limits;
+use lode_protocol::units::Millis;
 
 use super::Core;
 use super::assignment::{Assignment, Step, Wanted};
 use super::effect::OccurrenceKind;
 use super::hardware::cut;
 use super::node::Ghost;
+use super::timers::{Timer, after};
 
 /// Most ghosts remembered for one node.
 const MOST_GHOSTS: usize = 1_024;
@@ -116,6 +118,7 @@ impl Core {
                     node.ghosts.push(Ghost { id: report.id, gpus });
                 }
                 self.reindex(node_id);
+                self.watch_ghosts(node_id);
                 self.scratch.desired.insert(*node_id);
                 self.log(OccurrenceKind::ReportRefused {
                     assignment: report.id,
@@ -124,6 +127,33 @@ impl Core {
                 });
             }
         }
+    }
+
+    /// Ghosts do not stay for ever without a word.
+    fn watch_ghosts(&mut self, id: &NodeId) {
+        let due = after(self.now.monotonic, self.config.terms.start_deadline);
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        if !node.ghosts.is_empty() && node.ghosts_due.is_none() {
+            node.ghosts_due = Some(due);
+            self.timers.set(due, Timer::Ghosts(*id));
+        }
+    }
+
+    /// Ghosts should have gone by now: the worker is asked to tell anew what runs.
+    pub(crate) fn ghosts_due(&mut self, id: &NodeId, due: Millis) {
+        let Some(node) = self.nodes.get_mut(id).filter(|node| node.ghosts_due == Some(due)) else { return };
+        node.ghosts_due = None;
+        if !node.ghosts.is_empty() {
+            self.hear_anew(id);
+        }
+    }
+
+    /// Ends a node's session: the next one begins with everything that runs there.
+    pub(crate) fn hear_anew(&mut self, id: &NodeId) {
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        node.session = None;
+        node.superseded = None;
+        self.reindex(id);
     }
 
     /// A worker knows a later incarnation than the core does (the store was restored from a backup): numbers that have
@@ -150,6 +180,7 @@ impl Core {
             self.reindex(node_id);
             self.wake(node_id);
         }
+        self.watch_ghosts(node_id);
         for id in missing {
             let Some(assignment) = self.assignments.get(&id) else { continue };
             match assignment.wanted {

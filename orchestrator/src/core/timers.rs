@@ -14,6 +14,8 @@ pub(crate) enum Timer {
     Admission(NodeId),
     /// A node's conflict may have healed.
     Conflict(NodeId),
+    /// Something that must not run should have gone from a node.
+    Ghosts(NodeId),
     /// A leave must go to the chain before its signature expires.
     Leave(NodeId),
     /// A replica's back-off is over.

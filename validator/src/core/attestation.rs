@@ -131,7 +131,12 @@ impl Attestor {
     }
 
     /// Does what is due; nodes whose results were given up come back.
-    pub(super) fn advance(&mut self, times: Times<'_>, secret: &mut Secret, effects: &mut Vec<Effect>) -> Vec<NodeId> {
+    pub(super) fn advance(
+        &mut self,
+        times: Times<'_>,
+        secret: &mut Secret,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<NodeId> {
         let epoch = times.timing.epoch_at(times.head.timestamp);
         let phase = times.timing.phase_at(times.head.timestamp);
         let Some(attestation) = &mut self.current else {
@@ -140,10 +145,16 @@ impl Attestor {
         };
         let over = attestation.epoch < epoch;
         match attestation.stage {
-            Stage::Committing if over || phase == EpochPhase::Reveal && !self.submitted => return self.drop_it(effects),
-            Stage::Committed | Stage::Revealing if over => return self.drop_it(effects),
+            Stage::Committing | Stage::Committed | Stage::Revealing if over => return self.drop_it(effects),
+            // After a restart nobody knows whether the commitment was mined: the reveal finds out.
+            Stage::Committing if phase == EpochPhase::Reveal && !self.submitted => {
+                attestation.stage = Stage::Revealing;
+                effects.push(Effect::Save(Change::PutAttestation(attestation.clone())));
+                self.reveal(effects);
+            }
             Stage::Committing if !self.submitted => {
-                let commitment = commitment(times.validator, attestation.epoch, attestation.salt, attestation.root());
+                let commitment =
+                    commitment(times.validator, attestation.epoch, attestation.salt, attestation.root());
                 effects.push(Effect::Submit(Intent::Commit { epoch: attestation.epoch, commitment }));
                 self.submitted = true;
             }
@@ -214,7 +225,8 @@ impl Attestor {
         self.batches_left = 0;
         for batch in items.chunks(BATCH) {
             self.batches_left = self.batches_left.saturating_add(1);
-            effects.push(Effect::Submit(Intent::ProveBatch { epoch: attestation.epoch, items: batch.to_vec() }));
+            effects
+                .push(Effect::Submit(Intent::ProveBatch { epoch: attestation.epoch, items: batch.to_vec() }));
         }
         self.submitted = true;
     }
@@ -244,7 +256,12 @@ impl Attestor {
     }
 
     /// An intent reached its end. Returns nodes that may be looked at anew.
-    pub(super) fn on_outcome(&mut self, intent: &Intent, outcome: &Outcome, effects: &mut Vec<Effect>) -> Vec<NodeId> {
+    pub(super) fn on_outcome(
+        &mut self,
+        intent: &Intent,
+        outcome: &Outcome,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<NodeId> {
         let Some(attestation) = &mut self.current else { return Vec::new() };
         let done = match outcome {
             Outcome::Confirmed(_) | Outcome::AlreadyDone(_) => true,

@@ -36,7 +36,14 @@ pub(super) enum Due {
 
 impl Node {
     /// Whether it is due; `validity` is how many epochs a proof counts.
-    pub(super) fn due(&self, now: Moment, wall: Timestamp, epoch: Epoch, class: &ProofClass, validity: u64) -> Due {
+    pub(super) fn due(
+        &self,
+        now: Moment,
+        wall: Timestamp,
+        epoch: Epoch,
+        class: &ProofClass,
+        validity: u64,
+    ) -> Due {
         let (Some(description), Some(facts)) = (&self.description, &self.facts) else { return Due::Unknown };
         let there = self.connected && facts.registered && !description.gpus.is_empty();
         if !there || description.expires_at < wall {
@@ -75,7 +82,12 @@ impl Node {
 }
 
 /// From which epoch on a proof has to be made anew; `None` is now.
-fn renewal(proven: &ProvenRecord, description: &Description, class: &ProofClass, validity: u64) -> Option<Epoch> {
+fn renewal(
+    proven: &ProvenRecord,
+    description: &Description,
+    class: &ProofClass,
+    validity: u64,
+) -> Option<Epoch> {
     let whole = usize::from(proven.gpu_count) == description.gpus.len();
     if !proven.current || !whole || proven.class.0 != class.id.0 {
         return None;

@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lode_contracts::{BlockRef, Epoch};
 use lode_gpu_proof::{
-    Challenge as Choice, Commit, Digest as ProofDigest, EpochInputs, ProofClass, ProofError, SessionInputs, SessionSeed,
+    Challenge as Choice, Commit, Digest as ProofDigest, EpochInputs, ProofClass, ProofError, SessionInputs,
+    SessionSeed,
 };
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::hash::Digest;
@@ -129,16 +130,19 @@ impl Run {
         match (answer, &mut self.state) {
             (Answer::Ready { run }, State::Preparing { .. }) if run == self.id => {
                 self.started = now;
-                self.state = State::Proving { until: now.plus(Millis(self.class.total_limit_ms)).plus(GRACE) };
+                self.state =
+                    State::Proving { until: now.plus(Millis(self.class.total_limit_ms)).plus(GRACE) };
                 let challenge = Challenge::Start { run, beacon: self.beacon, nonce: self.nonce };
                 effects.push(Effect::Send { node: self.node, challenge });
                 None
             }
-            (Answer::Busy { run, assignments }, State::Preparing { .. }) if run == self.id => Some(End::NoVerdict {
-                code: ErrorCode::new("proof/busy"),
-                message: format!("its GPUs work for {} assignments", assignments.len()),
-                busy: true,
-            }),
+            (Answer::Busy { run, assignments }, State::Preparing { .. }) if run == self.id => {
+                Some(End::NoVerdict {
+                    code: ErrorCode::new("proof/busy"),
+                    message: format!("its GPUs work for {} assignments", assignments.len()),
+                    busy: true,
+                })
+            }
             (Answer::Declined { run, failure }, State::Preparing { .. }) if run == self.id => {
                 let busy = failure.code == "proof/other-run";
                 Some(End::NoVerdict { code: failure.code, message: failure.message, busy })
@@ -154,7 +158,10 @@ impl Run {
                 // The first one is final.
                 place.get_or_insert((at, root));
                 let all = self.commits.len() == self.seeds.len()
-                    && self.commits.values().all(|commits| commits.walk.is_some() && commits.product.is_some());
+                    && self
+                        .commits
+                        .values()
+                        .all(|commits| commits.walk.is_some() && commits.product.is_some());
                 if all { self.judge_times(now, head) } else { None }
             }
             (Answer::Opened { run, opening }, State::Opening { waiting, checking, .. }) if run == self.id => {
@@ -181,19 +188,29 @@ impl Run {
     /// Time passed.
     pub(super) fn on_time(&mut self, now: Moment, head: u64) -> Option<End> {
         match &mut self.state {
-            State::Preparing { until } if *until <= now => Some(no_verdict("proof/silent", "it did not get ready in time")),
-            State::Proving { until } if *until <= now => self.judge_times(now, head),
-            State::Awaiting { until, .. } if *until <= now => {
-                Some(no_verdict("chain/unreachable", "no block came after its commits: nothing could be drawn"))
+            State::Preparing { until } if *until <= now => {
+                Some(no_verdict("proof/silent", "it did not get ready in time"))
             }
+            State::Proving { until } if *until <= now => self.judge_times(now, head),
+            State::Awaiting { until, .. } if *until <= now => Some(no_verdict(
+                "chain/unreachable",
+                "no block came after its commits: nothing could be drawn",
+            )),
             State::Opening { waiting, until, .. } if *until <= now => {
                 let silent = std::mem::take(waiting);
                 for gpu in silent.into_keys() {
-                    self.fail(gpu, "proof/no-opening", "what it committed to was not shown in time".to_owned());
+                    self.fail(
+                        gpu,
+                        "proof/no-opening",
+                        "what it committed to was not shown in time".to_owned(),
+                    );
                 }
                 self.finished()
             }
-            State::Preparing { .. } | State::Proving { .. } | State::Awaiting { .. } | State::Opening { .. } => None,
+            State::Preparing { .. }
+            | State::Proving { .. }
+            | State::Awaiting { .. }
+            | State::Opening { .. } => None,
         }
     }
 
@@ -209,9 +226,13 @@ impl Run {
         for (gpu, commits) in &self.commits {
             let (Some((_, walk)), Some((_, product))) = (commits.walk, commits.product) else { continue };
             let Some(seed) = self.seeds.get(gpu).filter(|_| !self.judged.contains_key(gpu)) else { continue };
-            let commit =
-                Commit { session_seed: *seed, walk_root: ProofDigest(walk.0), gemm_root: ProofDigest(product.0) };
-            let choice = Choice::derive(&self.class.params, &opening_secret, &commit, &ProofDigest(head.hash.0));
+            let commit = Commit {
+                session_seed: *seed,
+                walk_root: ProofDigest(walk.0),
+                gemm_root: ProofDigest(product.0),
+            };
+            let choice =
+                Choice::derive(&self.class.params, &opening_secret, &commit, &ProofDigest(head.hash.0));
             let (rows, walkers) = (choice.rows().to_vec(), choice.walkers());
             selections.push(Selection { gpu: gpu.clone(), rows, walkers });
             waiting.insert(gpu.clone(), (commit, choice));
@@ -235,7 +256,9 @@ impl Run {
                 let elapsed = self.elapsed(&gpu);
                 self.judged.insert(gpu.clone(), GpuVerdict { gpu, failure: Some(failure), elapsed });
             }
-            RunVerdict::Crashed => return Some(no_verdict("proof/check-crashed", "this validator's check broke off")),
+            RunVerdict::Crashed => {
+                return Some(no_verdict("proof/check-crashed", "this validator's check broke off"));
+            }
         }
         self.finished()
     }
@@ -252,8 +275,12 @@ impl Run {
             let product = commits.and_then(|commits| taken(commits.product));
             let judged = match (walk, product) {
                 (Some(walk), Some(product)) => self.class.judge_times(walk, product).map(drop),
-                (None, _) => Err(ProofError::WalkLate { taken_ms: waited, limit_ms: self.class.walk_limit_ms }),
-                (Some(_), None) => Err(ProofError::GemmLate { taken_ms: waited, limit_ms: self.class.total_limit_ms }),
+                (None, _) => {
+                    Err(ProofError::WalkLate { taken_ms: waited, limit_ms: self.class.walk_limit_ms })
+                }
+                (Some(_), None) => {
+                    Err(ProofError::GemmLate { taken_ms: waited, limit_ms: self.class.total_limit_ms })
+                }
             };
             if let Err(error) = judged {
                 self.fail(gpu, error.code(), format!("{error}: {}", error.remedy()));
@@ -289,7 +316,13 @@ fn no_verdict(code: &'static str, message: &str) -> End {
 }
 
 /// What the worker derives too: its chain, its deployment, its key, its GPU, and what `Start` said.
-fn session(settings: &Settings, description: &Description, gpu: &GpuUuid, beacon: Digest, nonce: Digest) -> SessionInputs {
+fn session(
+    settings: &Settings,
+    description: &Description,
+    gpu: &GpuUuid,
+    beacon: Digest,
+    nonce: Digest,
+) -> SessionInputs {
     let mut deployment = [0; 32];
     for (to, from) in deployment.iter_mut().rev().zip(settings.deployment.0.iter().rev()) {
         *to = *from;

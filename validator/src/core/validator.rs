@@ -34,7 +34,7 @@ pub struct Core {
     settings: Settings,
     secret: Secret,
     nodes: BTreeMap<NodeId, Node>,
-    /// When to look at a node; at most one entry per node in each.
+    /// When to look at a node.
     agenda: BTreeSet<(Moment, NodeId)>,
     renewals: BTreeSet<(Epoch, NodeId)>,
     runs: BTreeMap<NodeId, Run>,
@@ -73,7 +73,8 @@ impl Core {
             Event::Tick { wall } => self.on_tick(now, wall, &mut effects),
             Event::Described(description) => self.on_described(now, description, &mut effects),
             Event::Touched(nodes) => {
-                let known: Vec<NodeId> = nodes.into_iter().filter(|node| self.nodes.contains_key(node)).collect();
+                let known: Vec<NodeId> =
+                    nodes.into_iter().filter(|node| self.nodes.contains_key(node)).collect();
                 read(known, &mut effects);
             }
             Event::Resync => {
@@ -106,12 +107,20 @@ impl Core {
                     known.connected = false;
                 }
                 if self.runs.remove(&node).is_some() {
-                    self.put_off(now, node, "network/closed: the connection was lost in the run".to_owned(), true);
+                    self.put_off(
+                        now,
+                        node,
+                        "network/closed: the connection was lost in the run".to_owned(),
+                        true,
+                    );
                 }
             }
             Event::Answered { node, at, answer } => {
                 let head = self.head.as_ref().map_or(0, |head| head.number);
-                let end = self.runs.get_mut(&node).and_then(|run| run.on_answer(now, at, head, answer, &mut effects));
+                let end = self
+                    .runs
+                    .get_mut(&node)
+                    .and_then(|run| run.on_answer(now, at, head, answer, &mut effects));
                 self.end(now, node, end, &mut effects);
             }
             Event::Verified { node, run, gpu, verdict } => {
@@ -122,6 +131,10 @@ impl Core {
             Event::Settled { id, intent, outcome } => {
                 let touched = self.attestor.on_outcome(&intent, &outcome, &mut effects);
                 effects.push(Effect::Acknowledge(id));
+                for node in &touched {
+                    // Unknown until it is read: a node that was just proven must not look unproven.
+                    self.nodes.entry(*node).or_default().facts = None;
+                }
                 read(touched, &mut effects);
             }
             Event::NotSubmitted => self.attestor.on_not_submitted(),
@@ -232,7 +245,8 @@ impl Core {
         if self.beacon.is_none_or(|(known, _)| known != epoch) {
             self.beacon = Some((epoch, head.hash));
         }
-        let standing = self.standing.filter(|(known, ..)| *known == epoch).map(|(_, own, total)| (own, total));
+        let standing =
+            self.standing.filter(|(known, ..)| *known == epoch).map(|(_, own, total)| (own, total));
         if standing.is_none() {
             effects.push(Effect::ReadStanding(epoch));
         }
@@ -271,17 +285,31 @@ impl Core {
                 self.put_off(now, id, format!("{code}: {message}"), !busy);
             }
             End::Judged(gpus) => {
-                effects.push(Effect::Send { node: id, challenge: Challenge::Verdict { run: run.id, gpus: gpus.clone() } });
+                effects.push(Effect::Send {
+                    node: id,
+                    challenge: Challenge::Verdict { run: run.id, gpus: gpus.clone() },
+                });
                 effects.push(Effect::Judged { node: id, gpus: gpus.clone() });
                 self.judged(now, id, run.epoch, &gpus, effects);
             }
         }
     }
 
-    fn judged(&mut self, now: Moment, id: NodeId, epoch: Epoch, gpus: &[GpuVerdict], effects: &mut Vec<Effect>) {
-        let passed: Vec<_> =
-            gpus.iter().filter(|verdict| verdict.failure.is_none()).map(|verdict| verdict.gpu.clone()).collect();
+    fn judged(
+        &mut self,
+        now: Moment,
+        id: NodeId,
+        epoch: Epoch,
+        gpus: &[GpuVerdict],
+        effects: &mut Vec<Effect>,
+    ) {
+        let passed: Vec<_> = gpus
+            .iter()
+            .filter(|verdict| verdict.failure.is_none())
+            .map(|verdict| verdict.gpu.clone())
+            .collect();
         let failed = gpus.len().saturating_sub(passed.len());
+        let soon = epoch.plus(self.validity() / 2);
         let node = self.nodes.entry(id).or_default();
         let retry = self.settings.retry;
         node.last = Some(match gpus.iter().find_map(|verdict| verdict.failure.as_ref()) {
@@ -294,11 +322,14 @@ impl Core {
         } else {
             node.put_off(now, retry);
         }
-        let proven = node.facts.as_ref().and_then(|facts| facts.proven.as_ref()).filter(|proven| proven.current);
-        // Nothing to say about a node that was not proven and still is not, or that lost no further GPU.
+        let proven =
+            node.facts.as_ref().and_then(|facts| facts.proven.as_ref()).filter(|proven| proven.current);
+        // Nothing to say about a node that was not proven and still is not, or that is as it was.
         let news = match proven {
             None => !passed.is_empty(),
-            Some(proven) => failed == 0 || usize::from(proven.gpu_count) != passed.len(),
+            Some(proven) => {
+                failed == 0 || usize::from(proven.gpu_count) != passed.len() || proven.expiry_epoch <= soon
+            }
         };
         let not_before = node.not_before;
         if news {

@@ -66,7 +66,12 @@ pub async fn init(arguments: &Arguments, flags: &InitArguments) -> anyhow::Resul
     match consent {
         Some(path) => {
             println!("\nGive {} to the provider, who runs where the provider's key is:\n", path.display());
-            println!("  lode provider authorize --consent {}", path.display());
+            println!(
+                "  lode provider authorize --consent {} --units GPUS --key-file PROVIDER.key --deployment {}",
+                path.display(),
+                config.chain.deployment.display()
+            );
+            println!("\n(GPUS: how many this node lends, at least 1; the stake must cover them.)");
             println!("\nThen start the worker here:\n\n  lode-worker run");
         }
         None => {

@@ -99,7 +99,8 @@ impl DockerEngine {
     }
 
     async fn fetch(&self, reference: &str) -> Result<(), EngineFailure> {
-        let docker = self.docker().await?;
+        // The engine answers nothing at all before the registry has: its silence is the registry's.
+        let docker = self.docker().await?.clone().with_timeout(PULL_SILENCE);
         let (name, tag) = image::split(reference);
         let options = CreateImageOptionsBuilder::default().from_image(&name).tag(&tag).build();
         let mut progress = Box::pin(docker.create_image(Some(options), None, None));
@@ -108,6 +109,9 @@ impl DockerEngine {
                 Err(_) => return Err(EngineFailure::PullFailed(format!("no progress for {PULL_SILENCE:?}"))),
                 Ok(None) => return Ok(()),
                 Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(Error::RequestTimeoutError))) => {
+                    return Err(EngineFailure::PullFailed(format!("the registry gave no answer for {PULL_SILENCE:?}")));
+                }
                 Ok(Some(Err(error))) => return Err(classify(&error, During::Pull)),
             }
         }

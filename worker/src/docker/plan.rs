@@ -160,7 +160,7 @@ impl Blueprint<'_> {
             readonly_rootfs: Some(!wants_disk),
             tmpfs: Some(HashMap::from([(
                 "/tmp".to_owned(),
-                format!("rw,nosuid,nodev,size={}", self.hardening.tmpfs.0),
+                format!("rw,exec,nosuid,nodev,size={}", self.hardening.tmpfs.0),
             )])),
             // The kernel takes a task before it takes the host's own programs.
             oom_score_adj: Some(500),

@@ -143,7 +143,7 @@ mod tests {
         batch
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn effects_wait_for_a_full_disk_and_come_in_order_when_there_is_space() {
         let store = MemoryStore::new();
         let (writer, _thread) = Writer::start(std::sync::Arc::new(store.clone()), WriterLimits::default()).unwrap();
@@ -152,7 +152,7 @@ mod tests {
         store.set_fault(Some(Fault::Full));
         commits.push(put(1), vec!["a"]);
         commits.push(Batch::new(), vec!["b"]);
-        let early = tokio::time::timeout(Duration::from_secs(5), commits.released()).await;
+        let early = tokio::time::timeout(Duration::from_millis(1_500), commits.released()).await;
         assert!(early.is_err(), "released {early:?} although nothing is durable");
         assert_eq!(findings.list().first().map(|row| row.finding.code.as_str().to_owned()).as_deref(), Some("store/full"));
         store.set_fault(None);

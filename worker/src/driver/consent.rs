@@ -13,7 +13,7 @@ const LONGEST: Millis = Millis::seconds(24 * 3_600);
 
 /// Why there is no consent.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum NoConsent {
+pub(super) enum NoConsent {
     /// The chain has not answered lately; to be asked again.
     #[error("the chain does not answer, so that the invite cannot be checked")]
     Unknown,
@@ -23,7 +23,7 @@ pub enum NoConsent {
 }
 
 /// Signs the consent to `signed`, if everything about it is as the chain says.
-pub fn consent_to(
+pub(super) fn consent_to(
     signed: &SignedInvite,
     identity: &Identity,
     view: &ChainView,

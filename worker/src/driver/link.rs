@@ -1,5 +1,7 @@
 //! The way to the orchestrator: follows the pool's key and endpoints on chain.
 
+use std::time::Duration;
+
 use lode_network::{ClientConfig, ClientEvent, Endpoint, EndpointUrl, NetworkError, PeerClient, Transport};
 use lode_program::TaskGroup;
 use lode_protocol::ids::Address;
@@ -7,6 +9,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain_view::KnownChain;
+
+/// Longest wait between two tries to connect: well below the time after which a node counts as lost.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// A client to the present orchestrator, once one is known.
 #[derive(Debug)]
@@ -67,7 +72,10 @@ impl Link {
             return false;
         }
         tracing::info!(orchestrator = %known.orchestrator, "the pool's orchestrator");
-        let config = ClientConfig::new(known.orchestrator, endpoints.clone());
+        let config = ClientConfig {
+            backoff_max: LONGEST_WAIT,
+            ..ClientConfig::new(known.orchestrator, endpoints.clone())
+        };
         let (client, task, events) = PeerClient::session(self.endpoint.clone(), config);
         let stop = self.tasks.shutdown().token().child_token();
         let token = stop.clone();

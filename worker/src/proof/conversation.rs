@@ -60,8 +60,12 @@ impl Conversation {
             match challenge {
                 Ok(challenge @ Challenge::Prepare { .. }) => match run::prove(&mut self, challenge).await {
                     Ok(()) => {}
-                    Err(Ended::Disconnected) => tracing::info!(validator = %self.validator, "connection lost in a proof"),
-                    Err(Ended::Silent) => tracing::warn!(validator = %self.validator, "a proof was not brought to its end"),
+                    Err(Ended::Disconnected) => {
+                        tracing::info!(validator = %self.validator, "connection lost in a proof")
+                    }
+                    Err(Ended::Silent) => {
+                        tracing::warn!(validator = %self.validator, "a proof was not brought to its end")
+                    }
                     Err(Ended::Stopped) => return,
                 },
                 Ok(Challenge::Verdict { gpus, .. }) => self.judged(&gpus),
@@ -78,7 +82,9 @@ impl Conversation {
     pub(super) async fn hear(&mut self, deadline: Option<Instant>) -> Result<Challenge, Ended> {
         loop {
             let event = match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline, self.events.recv()).await.map_err(|_| Ended::Silent)?,
+                Some(deadline) => {
+                    tokio::time::timeout_at(deadline, self.events.recv()).await.map_err(|_| Ended::Silent)?
+                }
                 None => self.events.recv().await,
             };
             match event {
@@ -89,7 +95,9 @@ impl Conversation {
                 }
                 Some(ClientEvent::Frame(bytes)) => match self.open(&bytes) {
                     Ok(challenge) => return Ok(challenge),
-                    Err(error) => tracing::warn!(validator = %self.validator, %error, "a challenge was refused"),
+                    Err(error) => {
+                        tracing::warn!(validator = %self.validator, %error, "a challenge was refused")
+                    }
                 },
                 Some(ClientEvent::Disconnected { reason }) => {
                     tracing::debug!(validator = %self.validator, %reason, "disconnected");
@@ -151,7 +159,9 @@ impl Conversation {
                     tracing::warn!(gpu, code = %failure.code, failure.message, "the proof of a GPU failed");
                     let message = format!("the validator found {}: {}", failure.code, failure.message);
                     let remedy = "look up the code in docs/errors.md; the validator tries again by itself";
-                    self.shared.findings.raise(Finding::error("proof/failed", message).about(gpu).remedy(remedy));
+                    self.shared
+                        .findings
+                        .raise(Finding::error("proof/failed", message).about(gpu).remedy(remedy));
                 }
             }
         }

@@ -106,7 +106,8 @@ pub async fn respond(context: ProofContext, shutdown: CancellationToken) -> anyh
         match looked {
             Ok(Ok(validators)) => {
                 links.retain(|id, link| {
-                    let stays = validators.iter().any(|record| record.id == *id && record.endpoint == link.endpoint);
+                    let stays =
+                        validators.iter().any(|record| record.id == *id && record.endpoint == link.endpoint);
                     if !stays {
                         shared.findings.clear("validator/unreachable", &id.to_string());
                     }
@@ -116,7 +117,10 @@ pub async fn respond(context: ProofContext, shutdown: CancellationToken) -> anyh
                     if !links.contains_key(&record.id) {
                         let stop = shutdown.child_token();
                         if connect(&shared, &endpoint, &tasks, &record, &stop) {
-                            links.insert(record.id, Link { endpoint: record.endpoint, _stop: stop.drop_guard() });
+                            links.insert(
+                                record.id,
+                                Link { endpoint: record.endpoint, _stop: stop.drop_guard() },
+                            );
                         }
                     }
                 }
@@ -175,5 +179,7 @@ fn sibling() -> anyhow::Result<String> {
 fn unreachable(validator: ValidatorId, detail: &str) -> Finding {
     Finding::warning("validator/unreachable", format!("the validator cannot be reached: {detail}"))
         .about(validator.to_string())
-        .remedy("the worker goes on trying; ask the validator's operator whether its endpoint on chain is right")
+        .remedy(
+            "the worker goes on trying; ask the validator's operator whether its endpoint on chain is right",
+        )
 }

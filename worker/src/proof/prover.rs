@@ -54,7 +54,10 @@ impl Provers {
         let (said, gpu) = (self.said.clone(), gpu.clone());
         let limit = Response::max_bytes(&self.params);
         self.processes.spawn(async move {
-            let reason = converse(child, receiver, limit, |response| said.send((gpu.clone(), Said::Response(response)))).await;
+            let reason = converse(child, receiver, limit, |response| {
+                said.send((gpu.clone(), Said::Response(response)))
+            })
+            .await;
             // A run that is over does not listen any more.
             let _ = said.send((gpu.clone(), Said::Failed(reason))).await;
         });

@@ -52,7 +52,8 @@ pub(super) async fn prove(conversation: &mut Conversation, prepare: Challenge) -
         return conversation.decline(id, "proof/unknown-class", text);
     };
     if class.params.hash().0 != parameters.0 {
-        let text = format!("class {} has other parameters here: run the same release as the validator", class.name);
+        let text =
+            format!("class {} has other parameters here: run the same release as the validator", class.name);
         return conversation.decline(id, "proof/params", text);
     }
     if let Err((code, text)) = may_prove(conversation, &gpus) {
@@ -64,7 +65,11 @@ pub(super) async fn prove(conversation: &mut Conversation, prepare: Challenge) -
     }
     let shared = conversation.shared.clone();
     let Ok(_turn) = shared.turn.try_lock() else {
-        return conversation.decline(id, "proof/other-run", "another validator is proving this node".to_owned());
+        return conversation.decline(
+            id,
+            "proof/other-run",
+            "another validator is proving this node".to_owned(),
+        );
     };
     let (mut provers, mut said) = Provers::new(shared.command.clone(), class.params);
     let mut run = Run {
@@ -139,15 +144,23 @@ impl Run {
                     if params_hash == self.class.params.hash() && gpu_uuid == gpu.as_str() {
                         self.ready.insert(gpu);
                     } else {
-                        self.lost(&gpu, "the prover is ready for something else than it was asked".to_owned());
+                        self.lost(
+                            &gpu,
+                            "the prover is ready for something else than it was asked".to_owned(),
+                        );
                     }
                 }
-                Said::Response(Response::Error { code, message }) => self.lost(&gpu, format!("{code}: {message}")),
-                Said::Response(other) => self.lost(&gpu, format!("the prover spoke out of turn: {}", name(&other))),
+                Said::Response(Response::Error { code, message }) => {
+                    self.lost(&gpu, format!("{code}: {message}"))
+                }
+                Said::Response(other) => {
+                    self.lost(&gpu, format!("the prover spoke out of turn: {}", name(&other)))
+                }
                 Said::Failed(reason) => self.lost(&gpu, reason),
             }
         }
-        let late: Vec<GpuUuid> = self.requests.keys().filter(|gpu| !self.ready.contains(*gpu)).cloned().collect();
+        let late: Vec<GpuUuid> =
+            self.requests.keys().filter(|gpu| !self.ready.contains(*gpu)).cloned().collect();
         for gpu in late {
             self.lost(&gpu, "the prover did not get ready in time".to_owned());
         }
@@ -227,7 +240,12 @@ impl Run {
             }
             Said::Response(Response::GemmRoot { root }) => {
                 self.committed.insert(gpu.clone());
-                conversation.answer(&Answer::Committed { run, gpu, phase: Phase::Product, root: Digest(root.0) })
+                conversation.answer(&Answer::Committed {
+                    run,
+                    gpu,
+                    phase: Phase::Product,
+                    root: Digest(root.0),
+                })
             }
             Said::Response(Response::Opening { bytes }) => {
                 conversation.answer(&Answer::Opened { run, opening: GpuOpening { gpu, opening: bytes } })
@@ -247,13 +265,17 @@ impl Run {
     fn open(&mut self, selections: Vec<Selection>) {
         for Selection { gpu, rows, walkers } in selections {
             let params = &self.class.params;
-            let within = rows.len() <= params.row_openings as usize && walkers.len() <= params.walk_openings as usize;
+            let within =
+                rows.len() <= params.row_openings as usize && walkers.len() <= params.walk_openings as usize;
             let due = self.committed.contains(&gpu) && !self.opened.contains(&gpu);
             if !within || !due {
                 tracing::warn!(%gpu, within, due, "a demand to open a proof was refused");
                 continue;
             }
-            let asked = self.requests.get(&gpu).is_some_and(|prover| prover.try_send(Request::Open { rows, walkers }).is_ok());
+            let asked = self
+                .requests
+                .get(&gpu)
+                .is_some_and(|prover| prover.try_send(Request::Open { rows, walkers }).is_ok());
             if asked {
                 self.opened.insert(gpu);
             }

@@ -110,7 +110,8 @@ impl Node {
 
     pub fn with(access: GpuAccess) -> Self {
         let mut address = [0; 20];
-        address[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+        address[..16].copy_from_slice(uuid::Uuid::now_v7().as_bytes());
+        address.reverse(); // the random part first: names are made of it
         let id = NodeId(Address(address));
         let realm = Realm { chain: ChainId(31_337), deployment: Address([7; 20]), pool: PoolId(1) };
         Self { id, realm, engine: DockerEngine::new(config(id, realm, access)) }

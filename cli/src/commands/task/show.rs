@@ -54,10 +54,13 @@ pub(super) fn task(task: &Task) -> anyhow::Result<()> {
     head.row(["created".to_owned(), format!("{} ({})", summary.created, ago(Some(&summary.created), now))]);
     output::sheet(&head)?;
     output::line("")?;
-    let mut sheet =
-        Sheet::new(["replica", "try", "state", "node", "gpus", "ports", "why"]).or_else("not placed yet: see `lode task explain`");
+    let mut sheet = Sheet::new(["replica", "try", "state", "node", "gpus", "ports", "why"])
+        .or_else("not placed yet: see `lode task explain`");
     for assignment in &task.assignments {
-        let ports = assignment.ports.iter().map(|port| format!("{} {}→{}/{}", port.name, port.host, port.container, port.protocol));
+        let ports = assignment
+            .ports
+            .iter()
+            .map(|port| format!("{} {}→{}/{}", port.name, port.host, port.container, port.protocol));
         sheet.row([
             assignment.replica.to_string(),
             assignment.incarnation.to_string(),
@@ -72,9 +75,17 @@ pub(super) fn task(task: &Task) -> anyhow::Result<()> {
 }
 
 pub(super) fn explanation(explanation: &Explanation, nodes: bool) -> anyhow::Result<()> {
-    output::line(&format!("{}: {}", escape_controls(&explanation.state), escape_controls(&explanation.summary)))?;
+    output::line(&format!(
+        "{}: {}",
+        escape_controls(&explanation.state),
+        escape_controls(&explanation.summary)
+    ))?;
     if let Some(blocked) = &explanation.blocked {
-        output::line(&format!("nothing is placed now: {} [{}]", escape_controls(&blocked.message), escape_controls(&blocked.code)))?;
+        output::line(&format!(
+            "nothing is placed now: {} [{}]",
+            escape_controls(&blocked.message),
+            escape_controls(&blocked.code)
+        ))?;
     }
     if explanation.waiting > 0 {
         output::line(&format!(
@@ -132,8 +143,10 @@ mod tests {
 
     #[test]
     fn an_event_is_one_harmless_line() {
-        let line = event(&json!({"at": "T", "type": "assignment", "assignment": "a.0.1", "from": "running", "to": "failed",
-            "reason": "oom_killed", "detail": "\u{1b}[2J\nx"}));
+        let line = event(
+            &json!({"at": "T", "type": "assignment", "assignment": "a.0.1", "from": "running", "to": "failed",
+            "reason": "oom_killed", "detail": "\u{1b}[2J\nx"}),
+        );
         assert!(line.starts_with("T  assignment  a.0.1  running → failed  oom_killed"), "{line}");
         assert!(!line.contains('\u{1b}') && !line.contains('\n'), "{line:?}");
     }

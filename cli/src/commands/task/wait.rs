@@ -91,10 +91,12 @@ pub(super) async fn after_submission(
     if state == "succeeded" || state == "running" {
         return Ok(());
     }
-    let reasons: Vec<String> = task.assignments.iter().filter(|a| a.state != "succeeded").map(show::why).collect();
+    let reasons: Vec<String> =
+        task.assignments.iter().filter(|a| a.state != "succeeded").map(show::why).collect();
     let reason = reasons.last().filter(|reason| !reason.is_empty()).map(|reason| format!(": {reason}"));
     let message = format!("task {id} {state}{}", reason.unwrap_or_default());
-    Err(Kind::Failed.with_remedy(message, format!("`lode task logs {id}` and `lode task show {id}` say more")))
+    Err(Kind::Failed
+        .with_remedy(message, format!("`lode task logs {id}` and `lode task show {id}` say more")))
 }
 
 /// A task that settles without output (or whose logs fail) must not be waited for in vain; one that has settled gets a
@@ -133,7 +135,8 @@ mod tests {
     use crate::api::TaskSummary;
 
     fn task(kind: &str, state: &str) -> Task {
-        let summary = TaskSummary { kind: kind.to_owned(), state: state.to_owned(), ..TaskSummary::default() };
+        let summary =
+            TaskSummary { kind: kind.to_owned(), state: state.to_owned(), ..TaskSummary::default() };
         Task { summary, ..Task::default() }
     }
 

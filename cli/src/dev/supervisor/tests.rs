@@ -14,7 +14,8 @@ fn shell(name: &'static str, folder: &Path, script: &str) -> Launch {
 }
 
 fn supervisor() -> (Supervisor, mpsc::Receiver<Ended>) {
-    let quick = BackoffPolicy { initial: Duration::from_millis(20), max: Duration::from_millis(200), factor: 2.0 };
+    let quick =
+        BackoffPolicy { initial: Duration::from_millis(20), max: Duration::from_millis(200), factor: 2.0 };
     Supervisor::new(quick).unwrap()
 }
 
@@ -71,11 +72,13 @@ async fn a_process_stopped_by_hand_stays_stopped_until_it_is_started() {
 async fn a_process_that_ignores_the_request_is_killed_with_what_it_started() {
     let folder = tempfile::tempdir().unwrap();
     let (supervisor, _news) = supervisor();
-    let mut launch = shell("a", folder.path(), "trap '' TERM; sleep 600 & echo $!; while :; do sleep 1; done");
+    let mut launch =
+        shell("a", folder.path(), "trap '' TERM; sleep 600 & echo $!; while :; do sleep 1; done");
     launch.grace = Duration::from_millis(100);
     supervisor.run(launch).await.unwrap();
     let log = folder.path().join("a.log");
-    until("the child is named", || std::fs::read_to_string(&log).is_ok_and(|text| text.ends_with('\n'))).await;
+    until("the child is named", || std::fs::read_to_string(&log).is_ok_and(|text| text.ends_with('\n')))
+        .await;
     let grandchild: u32 = std::fs::read_to_string(&log).unwrap().trim().parse().unwrap();
     supervisor.stop("a", false).await.unwrap();
     until("the grandchild is dead", || !is_alive(grandchild)).await;
@@ -105,7 +108,8 @@ async fn a_state_file_cut_short_by_a_kill_is_put_right_before_the_next_start() {
     launch.guarded = Some(state.clone());
     supervisor.run(launch).await.unwrap();
     let log = folder.path().join("a.log");
-    until("the state is read", || std::fs::read_to_string(&log).is_ok_and(|text| text == "{\"block\": 7}")).await;
+    until("the state is read", || std::fs::read_to_string(&log).is_ok_and(|text| text == "{\"block\": 7}"))
+        .await;
 }
 
 #[tokio::test]

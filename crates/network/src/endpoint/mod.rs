@@ -3,10 +3,12 @@
 //! [`Endpoint`] is a cheap handle; [`EndpointTask`] owns the swarm and must run for anything to happen.
 
 mod admission;
+mod dial;
 mod owner;
 mod state;
 mod substreams;
 mod transport;
+mod watchdog;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,7 +76,8 @@ pub struct EndpointConfig {
     pub handshake_timeout: Duration,
     /// Time between keep-alives on each connection.
     pub ping_interval: Duration,
-    /// A keep-alive unanswered for so long ends the connection.
+    /// A keep-alive unanswered for so long ends the connection: at the latest `ping_interval + ping_timeout` after the
+    /// last sign of life.
     pub ping_timeout: Duration,
     /// A connection without streams is closed after this time.
     pub idle_timeout: Duration,

@@ -3,30 +3,36 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::dial_opts::DialOpts;
-use libp2p::swarm::{
-    ConnectionDenied, ConnectionId as SwarmId, DialError, ListenError, NetworkBehaviour, Swarm, SwarmEvent,
-};
+use libp2p::swarm::{ConnectionId as SwarmId, ListenError, NetworkBehaviour, Swarm, SwarmEvent};
 use libp2p::{PeerId, Stream, identify, ping};
 use lode_protocol::ids::Address;
 use lode_protocol::keys::SigningKey;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{Admission, Refused};
+use super::admission::Admission;
+use super::dial::{PendingDial, dial_error, mismatch};
 use super::state::{ConnectionId, ConnectionState, Connections};
 use super::substreams::{Inbound, OpenRequest, Substreams};
 use super::transport::stack;
+use super::watchdog::Watchdog;
 use super::{Connection, EndpointConfig, IncomingStream};
 use crate::address::PeerAddress;
 use crate::error::NetworkError;
 use crate::frame::{FramedStream, Side};
-use crate::identity::{address_of, keypair};
+use crate::identity::keypair;
 use crate::metrics::{ByDirection, Direction, NetworkMetrics};
 use crate::protocol::Protocol;
+
+/// How often silent connections are looked for: an eighth of the keep-alive's timeout, within these bounds.
+const SHORTEST_PATROL: Duration = Duration::from_millis(10);
+const LONGEST_PATROL: Duration = Duration::from_secs(1);
 
 /// What handles ask of the owner.
 #[derive(Debug)]
@@ -55,12 +61,6 @@ struct Behaviour {
     identify: identify::Behaviour,
 }
 
-struct PendingDial {
-    address: PeerAddress,
-    expected: Address,
-    reply: oneshot::Sender<Result<Connection, NetworkError>>,
-}
-
 struct Open {
     state: Arc<ConnectionState>,
     peer: PeerId,
@@ -78,6 +78,8 @@ pub struct EndpointTask {
     open: HashMap<SwarmId, Open>,
     dials: HashMap<SwarmId, PendingDial>,
     acceptors: HashMap<Protocol, mpsc::Sender<IncomingStream>>,
+    watchdog: Watchdog<SwarmId>,
+    patrol: Duration,
     metrics: NetworkMetrics,
     addresses: Vec<PeerAddress>,
 }
@@ -123,6 +125,8 @@ impl EndpointTask {
             open: HashMap::new(),
             dials: HashMap::new(),
             acceptors: HashMap::new(),
+            watchdog: Watchdog::new(config.ping_interval + config.ping_timeout),
+            patrol: (config.ping_timeout / 8).clamp(SHORTEST_PATROL, LONGEST_PATROL),
             metrics,
             addresses: Vec::new(),
         };
@@ -165,8 +169,11 @@ impl EndpointTask {
 
     /// Works until `shutdown` or until no handle is left, then closes everything.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut patrol = interval(self.patrol);
+        patrol.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                _ = patrol.tick() => self.end_silent_connections(),
                 () = shutdown.cancelled() => break,
                 command = self.commands.recv() => match command {
                     Some(command) => self.on_command(command),
@@ -221,21 +228,20 @@ impl EndpointTask {
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Substreams(inbound)) => self.on_inbound(inbound),
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
-                connection,
-                result: Err(failure),
-                ..
-            })) => {
-                self.on_ping_failure(connection, &failure);
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { connection, result, .. })) => {
+                match result {
+                    Ok(_) => self.watchdog.heard(connection, Instant::now()),
+                    // What counts is that no answer comes; the watchdog sees that.
+                    Err(failure) => tracing::debug!(%connection, %failure, "a keep-alive failed"),
+                }
             }
-            SwarmEvent::Behaviour(
-                BehaviourEvent::Ping(_) | BehaviourEvent::Identify(_) | BehaviourEvent::Admission(_),
-            ) => {}
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(_) | BehaviourEvent::Admission(_)) => {}
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let direction = if endpoint.is_dialer() { Direction::Outgoing } else { Direction::Incoming };
                 self.on_established(peer_id, connection_id, direction);
             }
             SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
+                self.watchdog.forget(connection_id);
                 let Some(open) = self.open.remove(&connection_id) else { return };
                 let seen =
                     cause.map_or("the peer ended the connection".to_owned(), |cause| cause.to_string());
@@ -277,6 +283,7 @@ impl EndpointTask {
             return;
         };
         self.metrics.connections.get_or_create(&ByDirection { direction }).inc();
+        self.watchdog.watch(swarm_id, Instant::now());
         self.by_id.insert(state.id, swarm_id);
         self.connections.insert(state.clone());
         self.open.insert(swarm_id, Open { state: state.clone(), peer, direction });
@@ -320,61 +327,12 @@ impl EndpointTask {
         }
     }
 
-    fn on_ping_failure(&mut self, connection: SwarmId, failure: &ping::Failure) {
-        if matches!(failure, ping::Failure::Unsupported) {
-            return;
-        }
-        if let Some(open) = self.open.get(&connection) {
-            tracing::debug!(peer = %open.state.peer, %failure, "keep-alive failed");
-            open.state.close_for(NetworkError::KeepaliveFailed);
-            self.swarm.close_connection(connection);
+    fn end_silent_connections(&mut self) {
+        for connection in self.watchdog.overdue(Instant::now()) {
+            if let Some(open) = self.open.get(&connection) {
+                open.state.close_for(NetworkError::KeepaliveFailed);
+                self.swarm.close_connection(connection);
+            }
         }
     }
-}
-
-fn mismatch(dial: &PendingDial, got: &str) -> NetworkError {
-    NetworkError::PeerMismatch {
-        address: dial.address.to_string(),
-        expected: dial.expected.to_string(),
-        got: got.to_owned(),
-    }
-}
-
-fn dial_error(dial: &PendingDial, error: &DialError) -> NetworkError {
-    let address = dial.address.to_string();
-    match error {
-        DialError::WrongPeerId { obtained, .. } => {
-            let got =
-                address_of(obtained).map_or_else(|| obtained.to_string(), |address| address.to_string());
-            mismatch(dial, &got)
-        }
-        DialError::Denied { cause } => denied(cause),
-        DialError::Transport(errors) => {
-            let reasons: Vec<String> = errors.iter().map(|(_, error)| deepest(error)).collect();
-            NetworkError::Dial { address, reason: reasons.join("; ") }
-        }
-        DialError::LocalPeerId { .. } => {
-            NetworkError::Dial { address, reason: "this is our own address".to_owned() }
-        }
-        DialError::NoAddresses | DialError::DialPeerConditionFalse(_) | DialError::Aborted => {
-            NetworkError::Dial { address, reason: error.to_string() }
-        }
-    }
-}
-
-fn denied(cause: &ConnectionDenied) -> NetworkError {
-    match cause.downcast_ref::<Refused>() {
-        Some(Refused("unsupported-key")) => NetworkError::UnsupportedPeer,
-        Some(refused) => NetworkError::Denied { reason: refused.to_string() },
-        None => NetworkError::Denied { reason: cause.to_string() },
-    }
-}
-
-/// The innermost cause: the layers around it say only that they failed.
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

@@ -65,7 +65,12 @@ async fn read(
     mut reader: FrameReader,
 ) -> NetworkError {
     loop {
-        let Ok(permit) = peer.unanswered.clone().acquire_owned().await else {
+        let permit = tokio::select! {
+            permit = peer.unanswered.clone().acquire_owned() => permit,
+            // Nobody answers, but the end must still be told.
+            reason = reader.ended() => return reason,
+        };
+        let Ok(permit) = permit else {
             return NetworkError::closed("the server has ended");
         };
         let bytes = match reader.next().await {

@@ -162,6 +162,11 @@ async fn a_peer_that_never_waits_for_answers_leaves_room_for_others() {
     assert_eq!(flooder.frame().await, b"answer");
     let ServerEvent::Frame(next) = timeout(DEADLINE, events.recv()).await.unwrap().unwrap() else { panic!() };
     assert_eq!(next.bytes, [b'f', 3]);
+    // Its end is told although three of its frames are still unanswered and nothing of it is being read.
+    drop(flooder);
+    let end = timeout(DEADLINE, events.recv()).await.unwrap().unwrap();
+    assert!(matches!(end, ServerEvent::Closed { peer, .. } if peer == key(2).address()), "{end:?}");
+    drop((held, next));
 }
 
 #[tokio::test]

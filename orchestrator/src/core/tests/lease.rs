@@ -122,3 +122,26 @@ fn the_beat_interval_stretches_with_the_fleet_and_leases_with_it() {
     assert_eq!(terms.interval, Millis::seconds(30));
     assert_eq!(terms.lost_after, Millis::seconds(180));
 }
+
+#[test]
+fn a_ghost_that_its_node_no_longer_knows_of_frees_its_gpus() {
+    let mut world = World::members(2, 2);
+    let task = world.submit(1, spec("service", "[resources]\ngpus = 2\n"));
+    let lost = world.number_of(world.node_of(assignment(task, 0, 1)));
+    let other = 1 - lost;
+    for _ in 0..3 {
+        world.work(lost);
+    }
+    world.wait_beating(65_000, &[other]);
+    world.workers[lost].obedient = false;
+    world.hello(lost);
+    world.beat(lost);
+    let waiting = world.submit(2, spec("batch", "[resources]\ngpus = 2\n"));
+    assert_eq!(world.core.assignment(&assignment(waiting, 0, 1)), None);
+    // The host was reinstalled: its worker starts with nothing and says so.
+    world.workers[lost].containers.clear();
+    world.workers[lost].boot += 1;
+    world.hello(lost);
+    world.beat(lost);
+    assert_eq!(world.node_of(assignment(waiting, 0, 1)), world.workers[lost].id);
+}

@@ -29,9 +29,21 @@ enum Op {
     Wipe(usize),
     Disconnect(usize),
     Fail(usize, usize, Reason),
-    Claim { worker: usize, task: u128, replica: u32, incarnation: u32, state: AssignmentState, gpu: u32 },
+    Claim {
+        worker: usize,
+        task: u128,
+        replica: u32,
+        incarnation: u32,
+        state: AssignmentState,
+        gpu: u32,
+    },
     Gpu(usize, u32, GpuState),
-    Submit { batch: bool, gpus: u32, cpus: u32, replicas: u32 },
+    Submit {
+        batch: bool,
+        gpus: u32,
+        cpus: u32,
+        replicas: u32,
+    },
     Stop(u128),
     Start(u128),
     Delete(u128),
@@ -41,6 +53,8 @@ enum Op {
     Readmit(usize),
     Chain(bool),
     Membership(usize, u8),
+    /// Another process with the node's key says hello: a copy of the data directory, or an older one.
+    Rival(usize, bool),
     Restart,
 }
 
@@ -101,6 +115,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => worker().prop_map(Op::Readmit),
         2 => any::<bool>().prop_map(Op::Chain),
         1 => (worker(), 0u8..4).prop_map(|(worker, state)| Op::Membership(worker, state)),
+        1 => (worker(), any::<bool>()).prop_map(|(worker, older)| Op::Rival(worker, older)),
         2 => Just(Op::Restart),
     ]
 }
@@ -273,6 +288,14 @@ impl Life {
                 };
                 self.membership(number, state);
             }
+            Op::Rival(number, older) => {
+                let mut event = self.world.hello_event(number);
+                if let Event::HelloReceived { hello, link, .. } = &mut event {
+                    hello.boot = BootCounter(hello.boot.0 - u64::from(older));
+                    link.connection = ConnectionId(900);
+                }
+                self.send(event);
+            }
             Op::Restart => self.restart(),
         }
     }
@@ -347,6 +370,7 @@ impl Life {
         for worker in &self.world.workers {
             let view = core.node(&worker.id).unwrap();
             assert_eq!(view.summary.state, NodeState::Alive, "{:?}", view.summary.membership);
+            assert_eq!(core.nodes[&worker.id].ghosts, [], "what must not run has gone");
             let run: Vec<AssignmentId> = worker
                 .containers
                 .iter()

@@ -406,7 +406,7 @@ impl World {
             let step = left.min(5_000);
             self.wait(step);
             for number in beating {
-                self.beat(*number);
+                self.keep_beating(*number);
             }
             left -= step;
         }
@@ -454,6 +454,16 @@ impl World {
     pub(super) fn beat(&mut self, number: usize) -> Effects {
         let event = self.beat_event(number);
         self.ok(event)
+    }
+
+    /// A beat, in a new session if the old one is not known any more.
+    pub(super) fn keep_beating(&mut self, number: usize) {
+        let event = self.beat_event(number);
+        if let Err(refused) = self.step(event) {
+            assert!(refused.reopen, "{refused}");
+            self.hello(number);
+            self.beat(number);
+        }
     }
 
     /// Containers take a step, then the worker beats.

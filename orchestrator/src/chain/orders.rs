@@ -1,0 +1,162 @@
+//! What the core wants of the chain, and what became of it.
+
+use std::time::Duration;
+
+use lode_contracts::{ChainEvent, Intent, Outbox, OutboxError, OutboxEvent, Outcome};
+use lode_protocol::error_code::ErrorCode;
+use lode_protocol::ids::NodeId;
+use lode_protocol::join::{Join, LeaveStatement};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{FIRST_WAIT, Following, LAST_WAIT};
+use crate::core::event::Event;
+use crate::driver::{ChainOrder, Handle};
+use crate::wire::Identity;
+
+/// Joins that travel together at most.
+const JOINS: usize = 50;
+/// How long the first join waits for others.
+const JOIN_WAIT: Duration = Duration::from_millis(300);
+
+/// Carries the core's orders: what to follow to the watch, what to write to the outbox.
+#[derive(Debug)]
+pub struct ChainOrders {
+    /// For signing invites and naming the pool.
+    pub identity: Identity,
+    /// Where writes go.
+    pub outbox: Outbox,
+    /// Where follows go.
+    pub watch: mpsc::UnboundedSender<Following>,
+}
+
+impl ChainOrders {
+    /// Runs until the driver ends.
+    pub async fn run(self, mut orders: mpsc::UnboundedReceiver<ChainOrder>) {
+        let mut joins: Vec<Join> = Vec::new();
+        let mut due = Instant::now();
+        loop {
+            let order = tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => Some(order),
+                    None => return,
+                },
+                () = tokio::time::sleep_until(due), if !joins.is_empty() => None,
+            };
+            match order {
+                None => self.submit(Intent::JoinBatch(std::mem::take(&mut joins))).await,
+                Some(ChainOrder::Join { invite, consent }) => {
+                    if joins.is_empty() {
+                        due = Instant::now() + JOIN_WAIT;
+                    }
+                    let digest = invite.invite_digest(&self.identity.pools_domain);
+                    joins.push(Join {
+                        invite,
+                        invite_signature: self.identity.key.sign_recoverable(&digest),
+                        consent_signature: consent,
+                    });
+                    if joins.len() >= JOINS {
+                        self.submit(Intent::JoinBatch(std::mem::take(&mut joins))).await;
+                    }
+                }
+                Some(ChainOrder::Follow(node)) => drop(self.watch.send(Following::Yes(node))),
+                Some(ChainOrder::Unfollow(node)) => drop(self.watch.send(Following::No(node))),
+                Some(ChainOrder::Eject(node)) => {
+                    self.submit(Intent::Eject { pool: self.identity.realm.pool, node }).await;
+                }
+                Some(ChainOrder::Leave { node, leave }) => {
+                    let statement = LeaveStatement {
+                        pool: self.identity.realm.pool,
+                        node,
+                        counter: leave.counter,
+                        deadline: leave.deadline,
+                    };
+                    self.submit(Intent::LeaveBySignature { statement, signature: leave.signature }).await;
+                }
+            }
+        }
+    }
+
+    /// Until the outbox has it durably: the store may be full for a while.
+    async fn submit(&self, intent: Intent) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.outbox.submit(intent.clone()).await {
+                Ok(_) | Err(OutboxError::Stopped) => return,
+                Err(error) => {
+                    tracing::warn!(code = %error.code(), %error, "the outbox did not take an intent; trying again");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(LAST_WAIT);
+                }
+            }
+        }
+    }
+}
+
+/// Tells the core what became of joins, and has everything else read again.
+#[derive(Debug)]
+pub struct ChainOutcomes {
+    /// The core.
+    pub driver: Handle,
+    /// To acknowledge.
+    pub outbox: Outbox,
+    /// To have nodes read again.
+    pub watch: mpsc::UnboundedSender<Following>,
+}
+
+impl ChainOutcomes {
+    /// Runs until the outbox ends.
+    pub async fn run(self, mut outcomes: mpsc::UnboundedReceiver<OutboxEvent>) {
+        while let Some(OutboxEvent { id, intent, outcome }) = outcomes.recv().await {
+            let failed = failed_joins(&intent, &outcome);
+            for node in concerned(&intent) {
+                // The watch ends only with the program.
+                let _ = self.watch.send(Following::Again(node));
+            }
+            if let Outcome::Reverted { error, .. } = &outcome {
+                tracing::warn!(%error, ?intent, "the contract refused an intent");
+            }
+            for (node, counter, message) in failed {
+                let code = ErrorCode::new("join/reverted");
+                self.driver.fact(Event::JoinFailed { node, counter, code, message }).await;
+            }
+            if let Err(error) = self.outbox.acknowledge(id).await {
+                // It comes again after a restart, and does no harm then.
+                tracing::warn!(code = %error.code(), %error, "an outcome could not be acknowledged");
+            }
+        }
+    }
+}
+
+fn concerned(intent: &Intent) -> Vec<NodeId> {
+    match intent {
+        Intent::JoinBatch(joins) => joins.iter().map(|join| join.invite.node).collect(),
+        Intent::Eject { node, .. } => vec![*node],
+        Intent::LeaveBySignature { statement, .. } => vec![statement.node],
+        _ => Vec::new(),
+    }
+}
+
+/// Joins of a batch that did not come about, with the reason.
+fn failed_joins(intent: &Intent, outcome: &Outcome) -> Vec<(NodeId, u64, String)> {
+    let Intent::JoinBatch(joins) = intent else { return Vec::new() };
+    match outcome {
+        Outcome::Confirmed(receipt) => receipt
+            .events
+            .iter()
+            .filter_map(|logged| match &logged.event {
+                ChainEvent::JoinFailed { node, reason, .. } => Some((*node, reason.to_string())),
+                _ => None,
+            })
+            .filter_map(|(node, reason)| {
+                let join = joins.iter().find(|join| join.invite.node == node)?;
+                Some((node, join.invite.counter, format!("the contract refused the join: {reason}")))
+            })
+            .collect(),
+        Outcome::AlreadyDone(_) => Vec::new(),
+        Outcome::Reverted { error, .. } => joins
+            .iter()
+            .map(|join| (join.invite.node, join.invite.counter, format!("the contract refused the joins: {error}")))
+            .collect(),
+    }
+}

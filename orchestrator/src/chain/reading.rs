@@ -1,0 +1,197 @@
+//! What must be read again, and when.
+//!
+//! Events are hints: each marks the nodes (or the pool) whose facts may have changed. Nothing is taken from an event
+//! itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lode_contracts::{ChainEvent, ChainView as FollowerView, Epoch, EpochTiming, FollowerEvent};
+use lode_protocol::hash::Digest;
+use lode_protocol::ids::{NodeId, ProviderId};
+
+use super::Following;
+use crate::core::event::ChainView;
+
+/// What is known of a followed node besides what the core was told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    pub(super) provider: Option<ProviderId>,
+    /// Last epoch in which its proof counts.
+    pub(super) expiry: Option<Epoch>,
+}
+
+/// Mutable part of the watch.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) followed: BTreeMap<NodeId, Known>,
+    pub(super) dirty: BTreeSet<NodeId>,
+    pub(super) pool_dirty: bool,
+    pub(super) following: bool,
+    pub(super) timing: Option<EpochTiming>,
+    pub(super) epoch: Option<Epoch>,
+    pub(super) told: Option<ChainView>,
+    /// Terms that the store and the core know.
+    pub(super) terms: Option<Digest>,
+}
+
+impl Reading {
+    pub(super) fn has_work(&self) -> bool {
+        self.pool_dirty || !self.dirty.is_empty()
+    }
+
+    pub(super) fn order(&mut self, order: Following) {
+        match order {
+            Following::Yes(node) => {
+                self.followed.entry(node).or_default();
+                self.dirty.insert(node);
+            }
+            Following::Again(node) => self.mark(node),
+            Following::No(node) => {
+                self.followed.remove(&node);
+                self.dirty.remove(&node);
+            }
+        }
+    }
+
+    fn mark(&mut self, node: NodeId) {
+        if self.followed.contains_key(&node) {
+            self.dirty.insert(node);
+        }
+    }
+
+    fn mark_provider(&mut self, provider: ProviderId) {
+        let theirs = self.followed.iter().filter(|(_, known)| known.provider == Some(provider));
+        let nodes: Vec<NodeId> = theirs.map(|(node, _)| *node).collect();
+        self.dirty.extend(nodes);
+    }
+
+    pub(super) fn mark_all(&mut self) {
+        self.pool_dirty = true;
+        self.dirty.extend(self.followed.keys().copied());
+    }
+
+    pub(super) fn event(&mut self, event: FollowerEvent) {
+        match event {
+            FollowerEvent::Resync { .. } => {
+                self.epoch = None;
+                self.mark_all();
+            }
+            FollowerEvent::Events { events, .. } => {
+                for logged in events {
+                    self.happened(&logged.event);
+                }
+            }
+        }
+    }
+
+    /// What an event makes worth reading again.
+    fn happened(&mut self, event: &ChainEvent) {
+        match event {
+            ChainEvent::ProviderRegistered { provider, .. }
+            | ChainEvent::Staked { provider, .. }
+            | ChainEvent::UnstakeRequested { provider, .. }
+            | ChainEvent::Withdrawn { provider, .. }
+            | ChainEvent::ProviderBanned { provider, .. }
+            | ChainEvent::ProviderUnbanned { provider, .. } => self.mark_provider(*provider),
+            ChainEvent::NodeAdded { provider, node, .. } | ChainEvent::NodeRemoved { provider, node, .. } => {
+                // The stake must cover all units: one more or less concerns every node of the provider.
+                self.mark_provider(*provider);
+                self.mark(*node);
+            }
+            ChainEvent::NodeReplaced { provider, old, new, .. } => {
+                self.mark_provider(*provider);
+                self.mark(*old);
+                self.mark(*new);
+            }
+            ChainEvent::NodeJoined { node, .. }
+            | ChainEvent::NodeAlreadyMember { node, .. }
+            | ChainEvent::NodeLeft { node, .. }
+            | ChainEvent::NodeEjected { node, .. } => {
+                self.pool_dirty = true;
+                self.mark(*node);
+            }
+            ChainEvent::JoinFailed { node, .. }
+            | ChainEvent::NodeBanned { node, .. }
+            | ChainEvent::NodeUnbanned { node, .. }
+            | ChainEvent::NodeProven { node, .. }
+            | ChainEvent::NodeUnproven { node, .. }
+            | ChainEvent::ProofFailed { node, .. } => self.mark(*node),
+            ChainEvent::PoolStarted { .. }
+            | ChainEvent::PoolEnded { .. }
+            | ChainEvent::OrchestratorChanged { .. }
+            | ChainEvent::EndpointsChanged { .. }
+            | ChainEvent::RequirementsChanged { .. }
+            | ChainEvent::OwnershipTransferred { .. }
+            | ChainEvent::PoolCreated { .. } => self.pool_dirty = true,
+            _ => {}
+        }
+    }
+
+    /// Proofs run out by time, without an event.
+    pub(super) fn expire(&mut self, view: &FollowerView) {
+        let (Some(timing), Some(head)) = (self.timing, view.head) else { return };
+        let epoch = timing.epoch_at(head.timestamp);
+        if self.epoch.replace(epoch) == Some(epoch) {
+            return;
+        }
+        let over: Vec<NodeId> = self
+            .followed
+            .iter()
+            .filter(|(_, known)| known.expiry.is_some_and(|expiry| expiry < epoch))
+            .map(|(node, _)| *node)
+            .collect();
+        self.dirty.extend(over);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lode_protocol::ids::Address;
+    use lode_protocol::units::Timestamp;
+
+    fn node(number: u8) -> NodeId {
+        NodeId(Address([number; 20]))
+    }
+
+    fn reading() -> Reading {
+        let mut reading = Reading::default();
+        for number in 1..=3 {
+            let provider = Some(ProviderId(Address([if number == 3 { 9 } else { 8 }; 20])));
+            reading.followed.insert(node(number), Known { provider, expiry: Some(Epoch(u64::from(number))) });
+        }
+        reading
+    }
+
+    #[test]
+    fn stake_concerns_all_nodes_of_its_provider_and_no_others() {
+        let mut reading = reading();
+        let provider = ProviderId(Address([8; 20]));
+        reading.happened(&ChainEvent::NodeRemoved { provider, node: node(7), registration: 1 });
+        assert_eq!(reading.dirty, BTreeSet::from([node(1), node(2)]));
+    }
+
+    #[test]
+    fn a_proof_is_read_again_when_its_last_epoch_is_over() {
+        let mut reading = reading();
+        reading.timing = Some(EpochTiming { epoch_seconds: 10, max_validity_epochs: 3 });
+        let block = |seconds: u64| lode_contracts::BlockRef {
+            number: seconds,
+            hash: Digest::default(),
+            timestamp: Timestamp(seconds * 1_000),
+        };
+        reading.expire(&FollowerView { head: Some(block(15)), ..FollowerView::default() });
+        assert!(reading.dirty.is_empty(), "it counts in its last epoch");
+        reading.expire(&FollowerView { head: Some(block(20)), ..FollowerView::default() });
+        assert_eq!(reading.dirty, BTreeSet::from([node(1)]));
+    }
+
+    #[test]
+    fn after_a_resync_everything_is_read_again() {
+        let mut reading = reading();
+        reading.mark_all();
+        assert!(reading.pool_dirty && reading.dirty.len() == 3);
+        reading.order(Following::No(node(2)));
+        assert_eq!(reading.dirty.len(), 2);
+    }
+}

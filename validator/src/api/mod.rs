@@ -1,0 +1,27 @@
+//! What people may ask: `GET /v1/status`.
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use lode_program::finding::FindingSet;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::core::Status;
+
+#[derive(Clone, Debug)]
+struct Asked {
+    validator: String,
+    status: watch::Receiver<Status>,
+    findings: FindingSet,
+}
+
+/// The routes.
+pub fn router(validator: String, status: watch::Receiver<Status>, findings: FindingSet) -> Router {
+    Router::new().route("/v1/status", get(tell)).with_state(Asked { validator, status, findings })
+}
+
+async fn tell(State(asked): State<Asked>) -> Json<serde_json::Value> {
+    let status = asked.status.borrow().clone();
+    Json(json!({ "validator": asked.validator, "status": status, "findings": asked.findings.list() }))
+}

@@ -1,0 +1,542 @@
+//! The core against a simple world: a chain that mines what is submitted, and nodes that compute real proofs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lode_contracts::{
+    Amount, BlockRef, Epoch, EpochTiming, Intent, IntentId, Outcome, ProvenRecord, Receipt, Revert,
+    timestamp_of_seconds,
+};
+use lode_gpu_proof::{
+    Commit, CpuProver, Digest as ProofDigest, EpochVerifier, FreivaldsSecret, ProofClass, Prover,
+    SessionInputs,
+};
+use lode_protocol::error_code::ErrorCode;
+use lode_protocol::hash::{Digest, keccak256};
+use lode_protocol::ids::{Address, BootCounter, ChainId, GpuUuid, NodeId, Nonce, ValidatorId};
+use lode_protocol::keys::SigningKey;
+use lode_protocol::proof::{Answer, Challenge, GpuOpening, GpuVerdict, Phase, ProofFailure};
+use lode_protocol::units::{Millis, Timestamp};
+use proptest::prelude::*;
+
+use super::*;
+
+const EPOCH_SECONDS: u64 = 10;
+const TIMING: EpochTiming = EpochTiming { epoch_seconds: EPOCH_SECONDS, max_validity_epochs: 100 };
+const DEPLOYMENT: Address = Address([0xa3; 20]);
+const VALIDATOR: ValidatorId = ValidatorId(Address([0xee; 20]));
+
+fn settings() -> Settings {
+    Settings {
+        validator: VALIDATOR,
+        chain: ChainId(31_337),
+        deployment: DEPLOYMENT,
+        class: ProofClass::TINY,
+        validity_epochs: 0,
+        retry: Millis::seconds(5),
+        concurrent_runs: 4,
+    }
+}
+
+fn key(number: u8) -> SigningKey {
+    SigningKey::from_bytes(&[number; 32]).unwrap()
+}
+
+fn node(number: u8) -> NodeId {
+    NodeId(key(number).address())
+}
+
+fn gpus(number: u8, count: usize) -> Vec<GpuUuid> {
+    (0..count).map(|index| format!("GPU-{number}-{index}").parse().unwrap()).collect()
+}
+
+fn description(number: u8, count: usize) -> Description {
+    Description {
+        node: node(number),
+        public_key: key(number).public(),
+        gpus: gpus(number, count),
+        version: (BootCounter(1), 1),
+        expires_at: Timestamp(u64::MAX),
+    }
+}
+
+/// How a node of the world behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Conduct {
+    Honest,
+    /// Is ready and then says nothing.
+    SilentAfterStart,
+    /// Commits and never shows anything.
+    NeverOpens,
+    /// Shows something else than it committed to.
+    OtherOpening,
+    /// Did the work for another session.
+    OtherSession,
+    Busy,
+}
+
+/// A world of one validator.
+struct World {
+    core: Core,
+    now: Moment,
+    second: u64,
+    block: u64,
+    conduct: BTreeMap<NodeId, Conduct>,
+    keys: BTreeMap<NodeId, u8>,
+    provers: BTreeMap<GpuUuid, CpuProver>,
+    started: BTreeSet<Nonce>,
+    results: BTreeMap<NodeId, NodeResult>,
+    attestation: Option<Attestation>,
+    roots: BTreeMap<Epoch, Digest>,
+    proven: BTreeMap<NodeId, ProvenRecord>,
+    judged: Vec<(NodeId, Vec<GpuVerdict>)>,
+    prepared: Vec<NodeId>,
+    submitted: Vec<Intent>,
+    intents: u64,
+    chain_works: bool,
+    checks_crash: bool,
+    restarts: u8,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = World {
+            core: Core::new(settings(), Secret::new([7; 32]), Loaded::default()),
+            now: Moment(1_000),
+            second: 1_000,
+            block: 1,
+            conduct: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            provers: BTreeMap::new(),
+            started: BTreeSet::new(),
+            results: BTreeMap::new(),
+            attestation: None,
+            roots: BTreeMap::new(),
+            proven: BTreeMap::new(),
+            judged: Vec::new(),
+            prepared: Vec::new(),
+            submitted: Vec::new(),
+            intents: 0,
+            chain_works: true,
+            checks_crash: false,
+            restarts: 100,
+        };
+        world.give(Event::Timing(TIMING));
+        world
+    }
+
+    fn join(&mut self, number: u8, count: usize, conduct: Conduct) {
+        self.conduct.insert(node(number), conduct);
+        self.keys.insert(node(number), number);
+        self.give(Event::Described(description(number, count)));
+        self.give(Event::Connected(node(number)));
+    }
+
+    fn restart(&mut self) {
+        let loaded = Loaded {
+            results: self.results.values().cloned().collect(),
+            attestation: self.attestation.clone(),
+        };
+        self.restarts += 1;
+        self.core = Core::new(settings(), Secret::new([self.restarts; 32]), loaded);
+        self.give(Event::Timing(TIMING));
+        let nodes: Vec<(NodeId, u8)> = self.keys.iter().map(|(node, number)| (*node, *number)).collect();
+        for (node, number) in nodes {
+            self.give(Event::Described(description(number, 2)));
+            self.give(Event::Connected(node));
+        }
+    }
+
+    /// One second: ticks, and a block.
+    fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            for _ in 0..4 {
+                self.now = self.now.plus(Millis(250));
+                self.give(Event::Tick { wall: Timestamp(self.second * 1_000) });
+            }
+            self.second += 1;
+            self.block += 1;
+            if self.chain_works {
+                let head = BlockRef {
+                    number: self.block,
+                    hash: keccak256(&self.block.to_be_bytes()),
+                    timestamp: timestamp_of_seconds(self.second),
+                };
+                self.give(Event::Head(head));
+            }
+        }
+    }
+
+    fn epoch(&self) -> Epoch {
+        TIMING.epoch_at(timestamp_of_seconds(self.second))
+    }
+
+    fn give(&mut self, event: Event) {
+        let mut events = std::collections::VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let effects = self.core.step(self.now, event);
+            let (saves, others): (Vec<_>, Vec<_>) =
+                effects.into_iter().partition(|effect| matches!(effect, Effect::Save(_)));
+            for effect in saves {
+                if let Effect::Save(change) = effect {
+                    self.save(change);
+                }
+            }
+            for effect in others {
+                events.extend(self.carry_out(effect));
+            }
+        }
+    }
+
+    fn save(&mut self, change: Change) {
+        match change {
+            Change::PutResult(result) => drop(self.results.insert(result.node, result)),
+            Change::DeleteResult(node) => drop(self.results.remove(&node)),
+            Change::PutAttestation(attestation) => self.attestation = Some(attestation),
+            Change::DeleteAttestation => self.attestation = None,
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
+        match effect {
+            Effect::Save(_) | Effect::Acknowledge(_) | Effect::Raise(_) | Effect::Clear(..) => Vec::new(),
+            Effect::Send { node, challenge } => self.hear(node, challenge),
+            Effect::Verify(job) => {
+                if self.checks_crash {
+                    return vec![Event::Verified {
+                        node: job.node,
+                        run: job.run,
+                        gpu: job.gpu,
+                        verdict: RunVerdict::Crashed,
+                    }];
+                }
+                let verifier =
+                    EpochVerifier::new(job.class.params, &job.inputs, FreivaldsSecret::new([3; 32])).unwrap();
+                let verdict = match verifier.verify_bytes(&job.seed, &job.commit, &job.choice, &job.opening) {
+                    Ok(()) => RunVerdict::Passed,
+                    Err(error) => RunVerdict::Failed(ProofFailure {
+                        code: ErrorCode::new(error.code()),
+                        message: error.to_string(),
+                    }),
+                };
+                vec![Event::Verified { node: job.node, run: job.run, gpu: job.gpu, verdict }]
+            }
+            Effect::Submit(intent) => self.mine(intent),
+            Effect::ReadFacts(nodes) if self.chain_works => nodes
+                .into_iter()
+                .map(|node| {
+                    let facts = Facts { registered: true, proven: self.proven.get(&node).cloned() };
+                    Event::Facts { node, facts }
+                })
+                .collect(),
+            Effect::ReadStanding(epoch) if self.chain_works => {
+                vec![Event::Standing { epoch, own: Amount::tokens(1), total: Amount::tokens(1) }]
+            }
+            Effect::ReadRoot(epoch) if self.chain_works => {
+                vec![Event::Root { epoch, root: self.roots.get(&epoch).copied() }]
+            }
+            Effect::ReadFacts(_) | Effect::ReadStanding(_) | Effect::ReadRoot(_) => Vec::new(),
+            Effect::Judged { node, gpus } => {
+                self.judged.push((node, gpus));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Does what the contract does, at once.
+    fn mine(&mut self, intent: Intent) -> Vec<Event> {
+        let refused = |name: &str| Outcome::Reverted {
+            error: Revert { name: name.to_owned(), detail: String::new() },
+            transaction: None,
+        };
+        let confirmed = Outcome::Confirmed(Receipt {
+            transaction: Digest::default(),
+            block: self.block,
+            block_hash: Digest::default(),
+            succeeded: true,
+            gas_used: 1,
+            events: Vec::new(),
+        });
+        let into = self.second % EPOCH_SECONDS;
+        let outcome = match &intent {
+            Intent::Commit { epoch, .. } => {
+                let saved = self
+                    .attestation
+                    .as_ref()
+                    .expect("the attestation is saved before its commitment is sent");
+                assert_eq!(saved.epoch, *epoch);
+                if *epoch == self.epoch() && into < EPOCH_SECONDS / 2 {
+                    confirmed
+                } else {
+                    refused("WrongEpoch")
+                }
+            }
+            Intent::Reveal { epoch, root, salt } => {
+                let saved = self.attestation.as_ref().expect("an attestation that is revealed is saved");
+                assert_eq!((saved.root(), saved.salt), (*root, *salt));
+                if *epoch == self.epoch() && into >= EPOCH_SECONDS / 2 {
+                    self.roots.insert(*epoch, *root);
+                    confirmed
+                } else {
+                    refused("WrongEpoch")
+                }
+            }
+            Intent::ProveBatch { epoch, items } => {
+                for item in items {
+                    assert!(lode_contracts::verify_path(self.roots[epoch], &item.leaf, &item.path));
+                    let leaf = item.leaf;
+                    let record = ProvenRecord {
+                        class: leaf.class,
+                        gpu_count: leaf.gpu_count,
+                        vram_gib: leaf.vram_gib,
+                        walk_score: leaf.walk_score,
+                        gemm_score: leaf.gemm_score,
+                        proven_epoch: *epoch,
+                        expiry_epoch: leaf.expiry_epoch,
+                        registration: 1,
+                        current: leaf.pass,
+                    };
+                    self.proven.insert(leaf.node, record);
+                }
+                confirmed
+            }
+            other => panic!("a validator does not submit {other:?}"),
+        };
+        self.submitted.push(intent.clone());
+        self.intents += 1;
+        vec![Event::Settled { id: IntentId(self.intents), intent, outcome }]
+    }
+
+    /// A node answers.
+    fn hear(&mut self, node: NodeId, challenge: Challenge) -> Vec<Event> {
+        let conduct = self.conduct[&node];
+        let number = self.keys[&node];
+        let at = self.now;
+        let answered = |answer| Event::Answered { node, at, answer };
+        match challenge {
+            Challenge::Prepare { run, gpus, .. } => {
+                self.prepared.push(node);
+                if conduct == Conduct::Busy {
+                    return vec![answered(Answer::Busy { run, assignments: Vec::new() })];
+                }
+                for gpu in gpus {
+                    let mut prover = CpuProver::new(gpu.as_str().to_owned());
+                    prover.prepare(&ProofClass::TINY.params).unwrap();
+                    self.provers.insert(gpu, prover);
+                }
+                vec![answered(Answer::Ready { run })]
+            }
+            Challenge::Start { run, beacon, nonce } => {
+                assert!(self.started.insert(run), "a run starts once");
+                if conduct == Conduct::SilentAfterStart {
+                    return Vec::new();
+                }
+                let mut events = Vec::new();
+                for (gpu, prover) in self.provers.iter_mut().filter(|(gpu, _)| owner(gpu) == number) {
+                    let mut session = session(number, gpu, beacon, nonce);
+                    if conduct == Conduct::OtherSession {
+                        session.validator_nonce = ProofDigest([9; 32]);
+                    }
+                    let commit: Commit = prover.start(&session, &mut |_| ()).unwrap();
+                    for (phase, root) in [(Phase::Walk, commit.walk_root), (Phase::Product, commit.gemm_root)]
+                    {
+                        let root = Digest(root.0);
+                        events.push(answered(Answer::Committed { run, gpu: gpu.clone(), phase, root }));
+                    }
+                }
+                events
+            }
+            Challenge::Open { run, selections } => {
+                if conduct == Conduct::NeverOpens {
+                    return Vec::new();
+                }
+                let mut events = Vec::new();
+                for mut selection in selections {
+                    if conduct == Conduct::OtherOpening {
+                        selection.rows.reverse();
+                    }
+                    let prover = self.provers.get_mut(&selection.gpu).unwrap();
+                    let opening = prover.open(&selection.rows, &selection.walkers).unwrap().to_bytes();
+                    let opening = GpuOpening { gpu: selection.gpu, opening };
+                    events.push(answered(Answer::Opened { run, opening }));
+                }
+                events
+            }
+            Challenge::Verdict { run, .. } => {
+                assert!(self.started.contains(&run), "nobody is judged who was not started");
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn owner(gpu: &GpuUuid) -> u8 {
+    gpu.as_str().split('-').nth(1).unwrap().parse().unwrap()
+}
+
+fn session(number: u8, gpu: &GpuUuid, beacon: Digest, nonce: Digest) -> SessionInputs {
+    let mut pool = [0; 32];
+    pool[12..].copy_from_slice(&DEPLOYMENT.0);
+    SessionInputs {
+        epoch_beacon: ProofDigest(beacon.0),
+        validator_nonce: ProofDigest(nonce.0),
+        chain_id: 31_337,
+        pool: ProofDigest(pool),
+        node_address: key(number).address().0,
+        node_public_key: key(number).public().0,
+        gpu_uuid: gpu.as_str().to_owned(),
+    }
+}
+
+fn failures(verdicts: &[GpuVerdict]) -> Vec<String> {
+    verdicts.iter().filter_map(|verdict| Some(verdict.failure.as_ref()?.code.as_str().to_owned())).collect()
+}
+
+#[test]
+fn honest_nodes_are_proven_on_chain_within_two_epochs_and_not_proven_again() {
+    let mut world = World::new();
+    world.join(1, 2, Conduct::Honest);
+    world.join(2, 1, Conduct::Honest);
+    world.pass(2 * EPOCH_SECONDS);
+    assert_eq!(world.proven[&node(1)].gpu_count, 2);
+    assert_eq!(world.proven[&node(2)].gpu_count, 1);
+    assert!(world.attestation.is_none() && world.results.is_empty());
+    let runs = world.prepared.len();
+    world.pass(5 * EPOCH_SECONDS);
+    assert_eq!(world.prepared.len(), runs, "a proof that counts is not made again");
+}
+
+#[test]
+fn a_proof_is_renewed_before_it_ends() {
+    let mut world = World::new();
+    world.join(1, 1, Conduct::Honest);
+    world.pass(2 * EPOCH_SECONDS);
+    let first = world.proven[&node(1)].proven_epoch;
+    world.pass(60 * EPOCH_SECONDS);
+    assert!(world.proven[&node(1)].proven_epoch > first);
+}
+
+#[test]
+fn every_cheater_is_told_the_check_that_failed_and_is_not_proven() {
+    for (conduct, code) in [
+        (Conduct::SilentAfterStart, "proof/walk-late"),
+        (Conduct::NeverOpens, "proof/no-opening"),
+        (Conduct::OtherOpening, "proof/opening-index"),
+        (Conduct::OtherSession, "proof/row-merkle"),
+    ] {
+        let mut world = World::new();
+        world.join(1, 1, conduct);
+        world.pass(100);
+        let (judged, verdicts) = world.judged.first().unwrap_or_else(|| panic!("{conduct:?} was not judged"));
+        assert_eq!(*judged, node(1));
+        assert_eq!(failures(verdicts), [code], "{conduct:?}");
+        assert!(world.proven.is_empty() && world.submitted.is_empty());
+    }
+}
+
+#[test]
+fn a_node_that_was_proven_and_fails_is_unproven() {
+    let mut world = World::new();
+    world.join(1, 1, Conduct::Honest);
+    world.pass(2 * EPOCH_SECONDS);
+    assert!(world.proven[&node(1)].current);
+    world.conduct.insert(node(1), Conduct::SilentAfterStart);
+    world.pass(60 * EPOCH_SECONDS);
+    assert!(!world.proven[&node(1)].current);
+}
+
+#[test]
+fn a_lost_connection_and_a_crashed_check_are_no_verdict() {
+    let mut world = World::new();
+    world.checks_crash = true;
+    world.join(1, 1, Conduct::Honest);
+    world.join(2, 1, Conduct::NeverOpens);
+    world.pass(3);
+    world.give(Event::Disconnected(node(2)));
+    world.pass(60);
+    assert!(world.judged.is_empty() && world.submitted.is_empty());
+    world.checks_crash = false;
+    world.pass(60);
+    assert!(world.proven.contains_key(&node(1)), "it is tried again");
+}
+
+#[test]
+fn a_busy_node_is_asked_again_and_not_blamed() {
+    let mut world = World::new();
+    world.join(1, 1, Conduct::Busy);
+    world.pass(20);
+    assert!(world.judged.is_empty() && world.prepared.len() >= 3);
+    world.conduct.insert(node(1), Conduct::Honest);
+    world.pass(30);
+    assert!(world.proven.contains_key(&node(1)));
+}
+
+#[test]
+fn a_restart_between_commit_and_reveal_reveals_the_same_root() {
+    let mut world = World::new();
+    world.join(1, 2, Conduct::Honest);
+    while !world.submitted.iter().any(|intent| matches!(intent, Intent::Commit { .. })) {
+        world.pass(1);
+    }
+    world.restart();
+    world.pass(EPOCH_SECONDS);
+    assert!(world.proven.contains_key(&node(1)));
+    let commits = world.submitted.iter().filter(|intent| matches!(intent, Intent::Commit { .. })).count();
+    assert_eq!(commits, 1);
+}
+
+#[test]
+fn an_outage_of_the_chain_loses_no_result() {
+    let mut world = World::new();
+    world.join(1, 1, Conduct::Honest);
+    while world.results.is_empty() {
+        world.pass(1);
+    }
+    world.chain_works = false;
+    world.pass(5 * EPOCH_SECONDS);
+    assert!(!world.results.is_empty() && world.proven.is_empty());
+    world.chain_works = true;
+    world.pass(2 * EPOCH_SECONDS);
+    assert!(world.proven.contains_key(&node(1)));
+    assert_eq!(world.judged.len(), 1, "it was measured once");
+}
+
+#[test]
+fn a_node_without_gpus_is_never_challenged() {
+    let mut world = World::new();
+    world.join(1, 0, Conduct::Honest);
+    world.pass(30);
+    assert!(world.prepared.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// The world's own assertions hold whatever happens: saved before sent, started once, judged only when started.
+    #[test]
+    fn whatever_happens_the_invariants_hold_and_honest_nodes_are_proven_in_the_end(
+        happenings in proptest::collection::vec((0u8..6, 1u64..15), 0..20),
+    ) {
+        let mut world = World::new();
+        world.join(1, 2, Conduct::Honest);
+        world.join(2, 2, Conduct::SilentAfterStart);
+        for (what, seconds) in happenings {
+            match what {
+                0 => {
+                    world.give(Event::Disconnected(node(1)));
+                    world.give(Event::Connected(node(1)));
+                }
+                1 => world.chain_works = !world.chain_works,
+                2 => world.restart(),
+                3 => world.give(Event::Resync),
+                4 => world.checks_crash = !world.checks_crash,
+                _ => {}
+            }
+            world.pass(seconds);
+        }
+        (world.chain_works, world.checks_crash) = (true, false);
+        world.give(Event::Resync);
+        world.pass(400);
+        prop_assert!(world.proven.get(&node(1)).is_some_and(|proven| proven.current));
+        prop_assert!(!world.proven.contains_key(&node(2)));
+    }
+}

@@ -1,0 +1,289 @@
+//! The owner loop: one task owns the core; what happens goes in, what is to be done is done, in order, and nothing
+//! before what it depends on is durable.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use lode_contracts::{Outbox, OutboxError, OutboxEvent};
+use lode_network::{ConnectionId, IncomingFrame, PeerServer, ServerEvent};
+use lode_program::Clock;
+use lode_program::finding::{Finding, FindingSet};
+use lode_program::health::Pulse;
+use lode_protocol::envelope::{self, Addressing, Audience, Expectation, Realm};
+use lode_protocol::ids::NodeId;
+use lode_protocol::keys::SigningKey;
+use lode_protocol::proof::{Answer, Challenge};
+use lode_protocol::units::{Millis, Timestamp};
+use lode_store::{Batch, StoreError, Writer};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::chain::Question;
+use crate::core::{Core, Effect, Event, Moment, Status};
+use crate::metrics::Metrics;
+use crate::storage;
+use crate::verify::Verifier;
+
+/// How often time is told to the core.
+const TICK: Duration = Duration::from_millis(250);
+/// How long a challenge counts.
+const LIFETIME: Millis = Millis::seconds(60);
+/// Pause before a store that failed is tried again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// What the driver works with.
+#[derive(Debug)]
+pub struct Driver {
+    /// Decides.
+    pub core: Core,
+    /// The validator's key.
+    pub key: SigningKey,
+    /// Chain and deployment, without a pool.
+    pub realm: Realm,
+    /// Nodes.
+    pub server: PeerServer,
+    /// Transactions.
+    pub outbox: Outbox,
+    /// What survives.
+    pub writer: Writer,
+    /// Questions to the chain.
+    pub questions: mpsc::UnboundedSender<Question>,
+    /// Checks.
+    pub verifier: Verifier,
+    /// What is wrong.
+    pub findings: FindingSet,
+    /// Times.
+    pub clock: Clock,
+    /// Counters.
+    pub metrics: Metrics,
+    /// For people.
+    pub status: watch::Sender<Status>,
+}
+
+/// Where events come from.
+#[derive(Debug)]
+pub struct Sources {
+    /// Nodes.
+    pub peers: mpsc::Receiver<ServerEvent>,
+    /// Chain and directories.
+    pub events: mpsc::Receiver<Event>,
+    /// Ends of intents.
+    pub outcomes: mpsc::UnboundedReceiver<OutboxEvent>,
+}
+
+impl Driver {
+    /// Until shutdown. Fails only when nothing can be kept any more.
+    pub async fn run(
+        mut self,
+        mut sources: Sources,
+        pulse: Pulse,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut links: HashMap<NodeId, ConnectionId> = HashMap::new();
+        let mut checks: JoinSet<Event> = JoinSet::new();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            let events = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                _ = ticks.tick() => {
+                    pulse.beat();
+                    let status = self.core.status();
+                    self.status.send_if_modified(|known| {
+                        let changed = *known != status;
+                        *known = status;
+                        changed
+                    });
+                    vec![Event::Tick { wall: self.wall() }]
+                }
+                Some(event) = sources.peers.recv() => self.on_peer(event, &mut links),
+                Some(event) = sources.events.recv() => vec![event],
+                Some(event) = sources.outcomes.recv() => {
+                    let OutboxEvent { id, intent, outcome } = event;
+                    vec![Event::Settled { id, intent, outcome }]
+                }
+                Some(checked) = checks.join_next() => match checked {
+                    Ok(event) => vec![event],
+                    Err(error) => {
+                        tracing::error!(%error, "a check ended without an answer");
+                        Vec::new()
+                    }
+                },
+            };
+            let mut events = std::collections::VecDeque::from(events);
+            while let Some(event) = events.pop_front() {
+                let effects = self.core.step(self.now(), event);
+                let more = self.carry_out(effects, &links, &mut checks, &shutdown).await?;
+                events.extend(more);
+            }
+        }
+    }
+
+    fn on_peer(&self, event: ServerEvent, links: &mut HashMap<NodeId, ConnectionId>) -> Vec<Event> {
+        match event {
+            ServerEvent::Opened { connection, peer } => {
+                let node = NodeId(peer);
+                let before = links.insert(node, connection);
+                let mut events = Vec::new();
+                if let Some(before) = before {
+                    self.server.disconnect(before, "the node has a newer connection");
+                    events.push(Event::Disconnected(node));
+                }
+                events.push(Event::Connected(node));
+                events
+            }
+            ServerEvent::Closed { connection, peer, .. } => {
+                let node = NodeId(peer);
+                if links.get(&node) != Some(&connection) {
+                    return Vec::new();
+                }
+                links.remove(&node);
+                vec![Event::Disconnected(node)]
+            }
+            ServerEvent::Frame(frame) => self.on_frame(&frame, links).into_iter().collect(),
+            ServerEvent::Logs { reply, .. } => {
+                reply.not_wanted();
+                Vec::new()
+            }
+        }
+    }
+
+    fn on_frame(&self, frame: &IncomingFrame, links: &HashMap<NodeId, ConnectionId>) -> Option<Event> {
+        let peer = frame.peer?;
+        let node = NodeId(peer);
+        if links.get(&node) != Some(&frame.connection) {
+            return None;
+        }
+        let waited = u64::try_from(frame.received_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let at = Moment(self.clock.monotonic_millis().saturating_sub(waited));
+        let expected = Expectation {
+            recipient: Some(self.key.address()),
+            realm: self.realm,
+            now: self.wall(),
+            signer: Some(peer),
+        };
+        match envelope::open::<Answer>(&frame.bytes, &expected) {
+            Ok(opened) => Some(Event::Answered { node, at, answer: opened.body }),
+            Err(error) => {
+                tracing::warn!(%node, %error, "an answer was refused");
+                None
+            }
+        }
+    }
+
+    /// Does what the core wants; what that makes happen at once comes back.
+    async fn carry_out(
+        &self,
+        effects: Vec<Effect>,
+        links: &HashMap<NodeId, ConnectionId>,
+        checks: &mut JoinSet<Event>,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Vec<Event>> {
+        let mut batch = Batch::new();
+        let mut rest = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Save(change) => storage::add(&mut batch, change),
+                other => rest.push(other),
+            }
+        }
+        if !batch.is_empty() {
+            self.save(batch, shutdown).await?;
+        }
+        let mut more = Vec::new();
+        for effect in rest {
+            match effect {
+                // Saved above, before everything else.
+                Effect::Save(_) => {}
+                Effect::Send { node, challenge } => self.send(node, &challenge, links),
+                Effect::Verify(job) => drop(checks.spawn(self.verifier.clone().check(*job))),
+                Effect::Submit(intent) => match self.outbox.submit(intent).await {
+                    Ok(_) => {
+                        self.findings.clear_code("outbox/store");
+                    }
+                    Err(OutboxError::Stopped) => {}
+                    Err(error) => {
+                        self.findings
+                            .raise(Finding::error(error.code().as_str().to_owned(), error.to_string()));
+                        more.push(Event::NotSubmitted);
+                    }
+                },
+                Effect::Acknowledge(id) => {
+                    if let Err(error) = self.outbox.acknowledge(id).await {
+                        tracing::debug!(%error, "an outcome was not acknowledged; it comes again after a restart");
+                    }
+                }
+                Effect::ReadFacts(nodes) => drop(self.questions.send(Question::Facts(nodes))),
+                Effect::ReadStanding(epoch) => drop(self.questions.send(Question::Standing(epoch))),
+                Effect::ReadRoot(epoch) => drop(self.questions.send(Question::Root(epoch))),
+                Effect::Raise(finding) => drop(self.findings.raise(finding)),
+                Effect::Clear(code, subject) => drop(self.findings.clear(code, &subject)),
+                Effect::Judged { node, gpus } => {
+                    for verdict in &gpus {
+                        let gpu = &verdict.gpu;
+                        match &verdict.failure {
+                            None => {
+                                self.metrics.passed.inc();
+                                tracing::info!(%node, %gpu, elapsed_ms = verdict.elapsed.0, "GPU passed");
+                            }
+                            Some(failure) => {
+                                self.metrics.failed.inc();
+                                tracing::warn!(%node, %gpu, code = %failure.code, failure.message, "GPU failed");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(more)
+    }
+
+    /// Until it is durable. Nothing else happens meanwhile: what follows depends on it.
+    async fn save(&self, batch: Batch, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        loop {
+            match self.writer.commit(batch.clone()).await {
+                Ok(_) => {
+                    self.findings.clear_code("store/behind");
+                    return Ok(());
+                }
+                Err(error) if error.is_retryable() => {
+                    self.findings.raise(behind(&error));
+                    tokio::select! {
+                        () = shutdown.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(STORE_RETRY) => {}
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn send(&self, node: NodeId, challenge: &Challenge, links: &HashMap<NodeId, ConnectionId>) {
+        let Some(connection) = links.get(&node) else { return };
+        let addressing = Addressing {
+            audience: Audience::Peer(node.0),
+            realm: self.realm,
+            now: self.wall(),
+            lifetime: LIFETIME,
+        };
+        let sealed = envelope::seal(&self.key, addressing, challenge);
+        if let Err(error) = self.server.push(*connection, sealed.bytes) {
+            // The end of the connection is told by the server; the run ends with it, or at its deadline.
+            tracing::debug!(%node, %error, "a challenge could not be sent");
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment(self.clock.monotonic_millis())
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp(self.clock.wall_millis())
+    }
+}
+
+fn behind(error: &StoreError) -> Finding {
+    Finding::error("store/behind", format!("results cannot be kept, nothing is attested: {error}"))
+        .remedy("make room on the disk of data_dir; the validator goes on by itself")
+}

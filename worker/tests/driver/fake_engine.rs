@@ -1,0 +1,182 @@
+//! A container engine in memory, with switches for what can go wrong.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use lode_protocol::ids::AssignmentId;
+use lode_protocol::logs::{LogLine, LogSource};
+use lode_protocol::task::PullPolicy;
+use lode_protocol::units::{Millis, Timestamp};
+use lode_worker::core::effect::ContainerPlan;
+use lode_worker::core::event::{ContainerId, EngineFailure, Exit, Observed, ObservedState};
+use lode_worker::engine::{Engine, LogQuery};
+use tokio::sync::Notify;
+
+#[derive(Clone, Debug, Default)]
+pub struct FakeEngine {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    down: bool,
+    calls: u64,
+    next: u32,
+    starts: u32,
+    stops: u32,
+    containers: BTreeMap<ContainerId, (AssignmentId, ObservedState)>,
+    pull_failure: Option<EngineFailure>,
+}
+
+impl FakeEngine {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn answer(&self) -> Result<MutexGuard<'_, State>, EngineFailure> {
+        let mut state = self.state();
+        state.calls += 1;
+        if state.down { Err(EngineFailure::Unavailable("switched off".to_owned())) } else { Ok(state) }
+    }
+
+    pub fn set_down(&self, down: bool) {
+        self.state().down = down;
+        self.changed.notify_waiters();
+    }
+
+    pub fn fail_pulls(&self, failure: Option<EngineFailure>) {
+        self.state().pull_failure = failure;
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.state().calls
+    }
+
+    pub fn starts(&self) -> u32 {
+        self.state().starts
+    }
+
+    pub fn stops(&self) -> u32 {
+        self.state().stops
+    }
+
+    pub fn containers(&self) -> Vec<(ContainerId, AssignmentId, ObservedState)> {
+        self.state().containers.iter().map(|(id, (of, state))| (id.clone(), *of, state.clone())).collect()
+    }
+
+    /// The container of `of` ends by itself.
+    pub fn exit(&self, of: AssignmentId, code: i64) {
+        for (owner, state) in self.state().containers.values_mut() {
+            if *owner == of {
+                *state = ObservedState::Exited(Exit { code, out_of_memory: false });
+            }
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Somebody else's hand: the container is gone.
+    pub fn vanish(&self, of: AssignmentId) {
+        self.state().containers.retain(|_, (owner, _)| *owner != of);
+        self.changed.notify_waiters();
+    }
+}
+
+#[async_trait]
+impl Engine for FakeEngine {
+    async fn ping(&self) -> Result<String, EngineFailure> {
+        self.answer().map(|_| "fake 1".to_owned())
+    }
+
+    async fn list(&self) -> Result<Vec<Observed>, EngineFailure> {
+        let state = self.answer()?;
+        let seen = |(container, (assignment, state)): (&ContainerId, &(AssignmentId, ObservedState))| Observed {
+            container: container.clone(),
+            assignment: Some(*assignment),
+            state: state.clone(),
+        };
+        Ok(state.containers.iter().map(seen).collect())
+    }
+
+    async fn pull(&self, image: &str, _: PullPolicy) -> Result<String, EngineFailure> {
+        match &self.answer()?.pull_failure {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(format!("{image}@sha256:1")),
+        }
+    }
+
+    async fn create(&self, plan: &ContainerPlan) -> Result<ContainerId, EngineFailure> {
+        let mut state = self.answer()?;
+        state.containers.retain(|_, (owner, _)| *owner != plan.id);
+        state.next += 1;
+        let container = ContainerId(format!("container-{}", state.next));
+        state.containers.insert(container.clone(), (plan.id, ObservedState::Created));
+        Ok(container)
+    }
+
+    async fn start(&self, container: &ContainerId) -> Result<(), EngineFailure> {
+        let mut state = self.answer()?;
+        state.starts += 1;
+        match state.containers.get_mut(container) {
+            Some((_, doing)) => *doing = ObservedState::Running,
+            None => return Err(EngineFailure::Other("no such container".to_owned())),
+        }
+        Ok(())
+    }
+
+    async fn wait(&self, container: &ContainerId) -> Result<Exit, EngineFailure> {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let state = self.answer()?;
+                match state.containers.get(container) {
+                    None => return Err(EngineFailure::Other("no such container".to_owned())),
+                    Some((_, ObservedState::Exited(exit))) => return Ok(*exit),
+                    Some(_) => {}
+                }
+            }
+            changed.await;
+        }
+    }
+
+    async fn stop(&self, container: &ContainerId, _: Millis) -> Result<(), EngineFailure> {
+        {
+            let mut state = self.answer()?;
+            state.stops += 1;
+            if let Some((_, doing)) = state.containers.get_mut(container) {
+                *doing = ObservedState::Exited(Exit { code: 143, out_of_memory: false });
+            }
+        }
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    async fn remove(&self, id: &AssignmentId) -> Result<(), EngineFailure> {
+        self.answer()?.containers.retain(|_, (owner, _)| owner != id);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    async fn remove_container(&self, container: &ContainerId) -> Result<(), EngineFailure> {
+        self.answer()?.containers.remove(container);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    async fn execute(&self, _: &ContainerId, _: &[String]) -> Result<i64, EngineFailure> {
+        self.answer().map(|_| 0)
+    }
+
+    fn logs(&self, container: &ContainerId, _: LogQuery) -> BoxStream<'static, Result<LogLine, EngineFailure>> {
+        let line = |number: u64| LogLine {
+            source: LogSource::Stdout,
+            at: Timestamp(number),
+            text: format!("line {number}"),
+        };
+        let known = self.state().containers.contains_key(container);
+        futures::stream::iter((1..=if known { 3 } else { 0 }).map(move |number| Ok(line(number)))).boxed()
+    }
+}

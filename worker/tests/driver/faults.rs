@@ -1,0 +1,147 @@
+//! What fails around the worker stops no task, is said, and heals by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lode_protocol::assignment::AssignmentState;
+use lode_protocol::hardware::GpuState;
+use lode_protocol::ids::LeaderEpoch;
+use lode_protocol::session::Order;
+use lode_store::Fault;
+
+use crate::fake_engine::FakeEngine;
+use crate::life::member;
+use crate::node::{Node, gpu, order};
+use crate::orchestrator::Orchestrator;
+
+async fn running(orchestrator: &mut Orchestrator, order: &Order) {
+    orchestrator.want(std::slice::from_ref(order));
+    let id = order.id;
+    let runs = move |seen: &Orchestrator| {
+        seen.reports.get(&id).is_some_and(|report| report.state == AssignmentState::Running)
+    };
+    orchestrator.until("running", runs).await;
+}
+
+fn untouched(engine: &FakeEngine) {
+    assert_eq!((engine.starts(), engine.stops(), engine.containers().len()), (1, 0, 1));
+}
+
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_goes_away_and_comes_back_changes_nothing_about_a_running_task() {
+    let (mut orchestrator, node, engine, _) = member().await;
+    let order = order("kind = \"service\"\n");
+    running(&mut orchestrator, &order).await;
+    engine.set_down(true);
+    eventually("finding", || node.has_finding("docker/unavailable")).await;
+    orchestrator.until("told", |seen| {
+        seen.beats.last().is_some_and(|beat| beat.findings.iter().any(|f| f.code == "docker/unavailable"))
+    })
+    .await;
+    assert_eq!(node.snapshot.borrow().engine.state, "unavailable");
+    engine.set_down(false);
+    eventually("recovery", || !node.has_finding("docker/unavailable")).await;
+    orchestrator.answer_beats(3).await;
+    untouched(&engine);
+    assert_eq!(orchestrator.reports[&order.id].state, AssignmentState::Running);
+}
+
+#[tokio::test]
+async fn an_exit_while_the_engine_was_away_is_noticed_when_it_is_back() {
+    let (mut orchestrator, node, engine, _) = member().await;
+    let order = order("");
+    running(&mut orchestrator, &order).await;
+    engine.set_down(true);
+    eventually("finding", || node.has_finding("docker/unavailable")).await;
+    engine.exit(order.id, 7);
+    engine.set_down(false);
+    orchestrator.until("failed", |seen| seen.reports[&order.id].state == AssignmentState::Failed).await;
+    assert_eq!(orchestrator.reports[&order.id].exit_code, Some(7));
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_no_task_and_no_beat_and_what_waited_is_done_afterwards() {
+    let (mut orchestrator, node, engine, store) = member().await;
+    let first = order("kind = \"service\"\n");
+    running(&mut orchestrator, &first).await;
+    store.set_fault(Some(Fault::Full));
+    let second = order("kind = \"service\"\n");
+    orchestrator.want(&[first.clone(), second.clone()]);
+    orchestrator.until("finding", |_| node.has_finding("store/full")).await;
+    orchestrator.answer_beats(5).await;
+    untouched(&engine);
+    assert!(!orchestrator.reports.contains_key(&second.id), "nothing is promised that is not remembered");
+    store.set_fault(None);
+    orchestrator.until("started", |_| engine.starts() == 2).await;
+    orchestrator.until("cleared", |_| !node.has_finding("store/full")).await;
+    orchestrator.until("reported", |seen| {
+        seen.reports.get(&second.id).is_some_and(|report| report.state == AssignmentState::Running)
+    })
+    .await;
+    assert_eq!(engine.stops(), 0);
+}
+
+#[tokio::test]
+async fn an_orchestrator_that_falls_silent_or_starts_anew_stops_no_task() {
+    let (mut orchestrator, _node, engine, _) = member().await;
+    let order = order("kind = \"service\"\n");
+    running(&mut orchestrator, &order).await;
+    orchestrator.mute = true;
+    let hellos = orchestrator.hellos.len();
+    // Beats are repeated, then the connection is renewed.
+    orchestrator.until("a new greeting", |seen| seen.hellos.len() > hellos).await;
+    orchestrator.mute = false;
+    orchestrator.epoch = LeaderEpoch(2);
+    orchestrator.answer_beats(3).await;
+    untouched(&engine);
+    assert!(orchestrator.beats.iter().any(|beat| beat.complete && beat.assignments.len() == 1));
+}
+
+#[tokio::test]
+async fn a_gpu_that_fell_off_the_bus_is_reported_and_the_task_on_it_goes_on() {
+    let (mut orchestrator, node, engine, _) = member().await;
+    let mut order = order("kind = \"service\"\n[resources]\ngpus = 1\n");
+    order.gpus = vec!["GPU-11".parse().unwrap()];
+    running(&mut orchestrator, &order).await;
+    node.gpus.send_replace(Arc::new(gpu(1, GpuState::Quarantined)));
+    let says = |seen: &Orchestrator, state: GpuState| {
+        seen.beats.last().is_some_and(|beat| beat.gpus.iter().all(|gpu| gpu.state == state))
+    };
+    orchestrator.until("quarantined", |seen| says(seen, GpuState::Quarantined)).await;
+    orchestrator.answer_beats(3).await;
+    untouched(&engine);
+    node.gpus.send_replace(Arc::new(gpu(1, GpuState::Healthy)));
+    orchestrator.until("healthy", |seen| says(seen, GpuState::Healthy)).await;
+    untouched(&engine);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_adopts_its_containers_when_it_is_back() {
+    let (mut orchestrator, node, engine, store) = member().await;
+    let order = order("kind = \"service\"\n");
+    running(&mut orchestrator, &order).await;
+    let before = engine.containers();
+    let (identity, view) = (node.identity.clone(), node.chain.borrow().clone());
+    node.stop().await;
+    untouched(&engine);
+    let _again = Node::start(identity, Arc::new(engine.clone()), &store, view).await;
+    let hellos = orchestrator.hellos.len();
+    orchestrator.until("a greeting", |seen| seen.hellos.len() > hellos).await;
+    orchestrator.reports.clear();
+    orchestrator.until("adopted", |seen| {
+        seen.reports.get(&order.id).is_some_and(|report| report.state == AssignmentState::Running)
+    })
+    .await;
+    assert_eq!(engine.containers(), before);
+    untouched(&engine);
+    let boots: Vec<_> = orchestrator.hellos.iter().map(|hello| hello.boot.0).collect();
+    assert!(boots.is_sorted() && boots.first() != boots.last(), "{boots:?}");
+}

@@ -1,0 +1,99 @@
+//! Tasks from order to report.
+
+use std::sync::Arc;
+
+use lode_protocol::assignment::{AssignmentState, Reason};
+use lode_protocol::logs::LogEnd;
+use lode_protocol::session::Membership;
+use lode_store::MemoryStore;
+use lode_worker::chain_view::Standing;
+use lode_worker::core::event::EngineFailure;
+
+use crate::fake_engine::FakeEngine;
+use crate::node::{Node, chain, identity, order};
+use crate::orchestrator::Orchestrator;
+
+pub async fn member() -> (Orchestrator, Node, FakeEngine, MemoryStore) {
+    let identity = identity();
+    let orchestrator = Orchestrator::start(identity.realm, identity.address(), Membership::Member).await;
+    let (engine, store) = (FakeEngine::default(), MemoryStore::new());
+    let view = chain(&orchestrator, Standing::Member);
+    let node = Node::start(identity, Arc::new(engine.clone()), &store, view).await;
+    (orchestrator, node, engine, store)
+}
+
+#[tokio::test]
+async fn an_order_runs_is_reported_and_is_tidied_away_when_nobody_wants_it() {
+    let (mut orchestrator, _node, engine, _) = member().await;
+    let order = order("");
+    orchestrator.want(std::slice::from_ref(&order));
+    let state = |seen: &Orchestrator| seen.reports.get(&order.id).map(|report| report.state);
+    orchestrator.until("running", |seen| state(seen) == Some(AssignmentState::Running)).await;
+    engine.exit(order.id, 0);
+    orchestrator.until("succeeded", |seen| state(seen) == Some(AssignmentState::Succeeded)).await;
+    let report = &orchestrator.reports[&order.id];
+    assert_eq!((report.exit_code, report.image.as_deref()), (Some(0), Some("i:1@sha256:1")));
+    assert_eq!(engine.containers().len(), 1, "kept for its output while it is wanted");
+    orchestrator.want(&[]);
+    orchestrator.until("removed", |_| engine.containers().is_empty()).await;
+    assert_eq!((engine.starts(), engine.stops()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_task_that_is_no_longer_wanted_is_stopped_and_removed() {
+    let (mut orchestrator, _node, engine, _) = member().await;
+    let order = order("kind = \"service\"\n");
+    orchestrator.want(std::slice::from_ref(&order));
+    let state = |seen: &Orchestrator| seen.reports.get(&order.id).map(|report| report.state);
+    orchestrator.until("running", |seen| state(seen) == Some(AssignmentState::Running)).await;
+    orchestrator.want(&[]);
+    orchestrator.until("stopped", |seen| state(seen) == Some(AssignmentState::Stopped)).await;
+    orchestrator.until("removed", |_| engine.containers().is_empty()).await;
+    assert_eq!(engine.stops(), 1);
+}
+
+#[tokio::test]
+async fn an_image_that_does_not_exist_is_the_task_s_fault() {
+    let (mut orchestrator, _node, engine, _) = member().await;
+    engine.fail_pulls(Some(EngineFailure::ImageNotFound("no such image".to_owned())));
+    let order = order("");
+    orchestrator.want(std::slice::from_ref(&order));
+    orchestrator.until("failed", |seen| seen.reports.get(&order.id).is_some_and(|r| r.state.is_final())).await;
+    let report = &orchestrator.reports[&order.id];
+    assert_eq!((report.state, report.reason), (AssignmentState::Failed, Some(Reason::ImageNotFound)));
+    assert_eq!(report.detail, "no such image");
+}
+
+#[tokio::test]
+async fn a_container_that_somebody_removed_is_made_anew() {
+    let (mut orchestrator, _node, engine, _) = member().await;
+    let order = order("kind = \"service\"\n");
+    orchestrator.want(std::slice::from_ref(&order));
+    orchestrator.until("started", |_| engine.starts() == 1).await;
+    let running = |seen: &Orchestrator| {
+        seen.reports.get(&order.id).is_some_and(|report| report.state == AssignmentState::Running)
+    };
+    orchestrator.until("running", running).await;
+    engine.vanish(order.id);
+    orchestrator.until("started again", |_| engine.starts() == 2).await;
+    orchestrator.until("told", |seen| seen.reports[&order.id].restarts == 1 && running(seen)).await;
+}
+
+#[tokio::test]
+async fn output_is_read_over_the_worker_s_connection_and_an_unknown_task_is_said_to_be_one() {
+    let (mut orchestrator, _node, _engine, _) = member().await;
+    let order = order("kind = \"service\"\n");
+    orchestrator.want(std::slice::from_ref(&order));
+    let running = |seen: &Orchestrator| {
+        seen.reports.get(&order.id).is_some_and(|report| report.state == AssignmentState::Running)
+    };
+    orchestrator.until("running", running).await;
+    let batches = orchestrator.read_logs(order.id).await;
+    let text: Vec<_> = batches.iter().flat_map(|batch| &batch.lines).map(|line| line.text.clone()).collect();
+    assert_eq!(text, ["line 1", "line 2", "line 3"]);
+    assert_eq!(batches.last().and_then(|batch| batch.end.clone()), Some(LogEnd::Complete));
+    assert!(batches.iter().enumerate().all(|(at, batch)| batch.index == at as u64));
+    let batches = orchestrator.read_logs(crate::node::order("").id).await;
+    let Some(LogEnd::Failed { code, .. }) = &batches.last().unwrap().end else { panic!("{batches:?}") };
+    assert_eq!(code.as_str(), "logs/unknown-assignment");
+}

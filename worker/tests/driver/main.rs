@@ -1,0 +1,11 @@
+//! The driver with real messages: a fake orchestrator over libp2p, a fake engine with fault switches.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod adopt;
+mod fake_engine;
+mod faults;
+mod life;
+mod membership;
+mod node;
+mod orchestrator;

@@ -1,0 +1,187 @@
+//! A worker's driver with real messages over libp2p, a fake or real engine, and a chain that says what a test wants.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lode_network::{Endpoint, EndpointConfig, NetworkMetrics};
+use lode_program::{Cause, Clock, FindingSet, Health, Shutdown, TaskGroup};
+use lode_protocol::envelope::Realm;
+use lode_protocol::hardware::{GpuSpec, GpuState, GpuStatus, NodeSpecs};
+use lode_protocol::hash::Digest;
+use lode_protocol::ids::{
+    Address, AssignmentId, BootCounter, ChainId, GpuUuid, Incarnation, PoolId, ProviderId, ReplicaId, TaskId,
+};
+use lode_protocol::keys::SigningKey;
+use lode_protocol::session::Order;
+use lode_protocol::task::TaskSpec;
+use lode_store::{MemoryStore, Writer, WriterLimits};
+use lode_worker::chain_view::{ChainView, KnownChain, Standing};
+use lode_worker::descriptor::sign;
+use lode_worker::driver::{Driver, DriverConfig, Inputs, Link, Outputs, Snapshot, Tools};
+use lode_worker::engine::Engine;
+use lode_worker::gpus::GpuView;
+use lode_worker::identity::Identity;
+use lode_worker::journal;
+use lode_worker::local::server::LocalRequest;
+use lode_worker::logs::LogServer;
+use lode_worker::metrics::WorkerMetrics;
+use lode_worker::usage::UsageProbe;
+use tokio::sync::{mpsc, watch};
+
+use crate::orchestrator::{Orchestrator, now};
+
+pub const PROVIDER: ProviderId = ProviderId(Address([6; 20]));
+pub const TERMS: Digest = Digest([5; 32]);
+
+pub fn identity() -> Identity {
+    let realm = Realm { chain: ChainId(31_337), deployment: Address([9; 20]), pool: PoolId(3) };
+    let mut secret = [0; 32];
+    secret[..16].copy_from_slice(uuid::Uuid::now_v7().as_bytes());
+    secret[31] = 1;
+    Identity { key: SigningKey::from_bytes(&secret).unwrap(), realm }
+}
+
+pub fn order(spec: &str) -> Order {
+    let id = AssignmentId {
+        replica: ReplicaId { task: TaskId(uuid::Uuid::now_v7()), replica: 0 },
+        incarnation: Incarnation(1),
+    };
+    let kind = if spec.contains("kind") { "" } else { "kind = \"batch\"\n" };
+    let image = if spec.contains("image") { "" } else { "image = \"i:1\"\n" };
+    let spec = TaskSpec::from_toml(&format!("name = \"t\"\n{kind}{image}{spec}")).unwrap();
+    Order { id, spec: spec.validate().unwrap(), gpus: Vec::new(), pinned_image: None }
+}
+
+pub fn gpu(number: u8, state: GpuState) -> GpuView {
+    let uuid: GpuUuid = format!("GPU-{number}{number}").parse().unwrap();
+    let spec = GpuSpec {
+        uuid: uuid.clone(),
+        model: None,
+        memory: None,
+        compute_capability: None,
+        pci_bus_id: None,
+        parent: None,
+    };
+    let status = GpuStatus {
+        uuid: uuid.clone(),
+        state,
+        reason: None,
+        temperature: None,
+        power: None,
+        utilization: None,
+        memory_used: None,
+    };
+    let usable = if state == GpuState::Quarantined { Vec::new() } else { vec![uuid] };
+    GpuView { inventory: None, specs: vec![spec], statuses: vec![status], usable, looked: true }
+}
+
+/// A worker that runs until it is stopped or dropped.
+pub struct Node {
+    pub identity: Identity,
+    pub chain: watch::Sender<ChainView>,
+    pub gpus: watch::Sender<Arc<GpuView>>,
+    pub local: mpsc::Sender<LocalRequest>,
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub findings: FindingSet,
+    tasks: TaskGroup,
+    shutdown: Shutdown,
+    _descriptors: watch::Sender<Option<Arc<lode_worker::descriptor::SignedDescriptor>>>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.shutdown.request(Cause::Requested("dropped".into()));
+    }
+}
+
+/// What the chain says of a node whose orchestrator is `orchestrator`.
+pub fn chain(orchestrator: &Orchestrator, membership: Standing) -> ChainView {
+    let known = KnownChain {
+        orchestrator: orchestrator.key.address(),
+        endpoints: orchestrator.address.to_string(),
+        requirements: TERMS,
+        membership,
+        join_counter: 1,
+        provider: Some(PROVIDER),
+    };
+    ChainView { known: Some(known), answered_at: Some(now()), fresh: true }
+}
+
+impl Node {
+    pub async fn start(identity: Identity, engine: Arc<dyn Engine>, store: &MemoryStore, view: ChainView) -> Self {
+        let shutdown = Shutdown::new();
+        let tasks = TaskGroup::new(shutdown.clone());
+        let clock = Clock::system();
+        let findings = FindingSet::new(clock);
+        let (writer, _thread) = Writer::start(Arc::new(store.clone()), WriterLimits::default()).unwrap();
+        let memory = journal::load(store).unwrap();
+        let boot = BootCounter(memory.boot.0 + 1);
+        writer.commit(journal::boot(boot)).await.unwrap();
+        let (endpoint, network) =
+            Endpoint::bind(EndpointConfig::default(), &identity.key, NetworkMetrics::default()).await.unwrap();
+        tasks.critical("network", network.run(shutdown.token()));
+        let signed = sign(&identity, (boot, 1), NodeSpecs::default(), Vec::new(), now());
+        let (descriptors, described) = watch::channel(Some(Arc::new(signed)));
+        let (chain, seen) = watch::channel(view);
+        let (gpus, gpu_view) = watch::channel(Arc::new(gpu(1, GpuState::Healthy)));
+        let (local, requests) = mpsc::channel(4);
+        let (containers, known_containers) = watch::channel(Default::default());
+        let (orchestrator, known_orchestrator) = watch::channel(None);
+        let (snapshot, snapshots) = watch::channel(Arc::default());
+        let logs = LogServer::new(
+            identity.clone(),
+            Arc::clone(&engine),
+            known_containers,
+            known_orchestrator,
+            clock,
+            tasks.clone(),
+        );
+        let streams = endpoint.accept(lode_network::Protocol::Logs).await.unwrap();
+        tasks.critical("logs", logs.clone().run(streams, shutdown.token()));
+        let driver = Driver::new(
+            identity.clone(),
+            boot,
+            DriverConfig {
+                ports: 30_000..=30_010,
+                host: "127.0.0.1".parse().unwrap(),
+                resync_interval: Duration::from_millis(200),
+                seed: [3; 32],
+            },
+            memory,
+            (
+                Inputs { chain: seen, gpus: gpu_view, descriptors: described, local: requests },
+                Outputs {
+                    holders: watch::channel(Default::default()).0,
+                    containers,
+                    orchestrator,
+                    engine_version: watch::channel(None).0,
+                    snapshot,
+                },
+            ),
+            Tools {
+                engine,
+                writer,
+                link: Link::new(endpoint, tasks.clone(), Vec::new()),
+                logs,
+                usage: UsageProbe::new("/".into()),
+                findings: findings.clone(),
+                metrics: WorkerMetrics::default(),
+                tasks: tasks.clone(),
+                clock,
+            },
+        );
+        let pulse = Health::new().pulse("driver", Duration::from_secs(60));
+        tasks.critical("driver", driver.run(pulse, shutdown.token()));
+        Self { identity, chain, gpus, local, snapshot: snapshots, findings, tasks, shutdown, _descriptors: descriptors }
+    }
+
+    /// Ends the worker; its containers stay.
+    pub async fn stop(self) {
+        self.shutdown.request(Cause::Requested("test".into()));
+        self.tasks.finish(Duration::from_secs(10)).await.unwrap();
+    }
+
+    pub fn has_finding(&self, code: &str) -> bool {
+        self.findings.list().iter().any(|row| row.finding.code.as_str() == code)
+    }
+}

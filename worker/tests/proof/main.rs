@@ -1,0 +1,307 @@
+//! The responder over real connections, with real prover processes and an in-test validator.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lode_contracts::{Amount, ChainReader as _, Operator};
+use lode_gpu_proof::{
+    Challenge as Choice, Commit, Digest as ProofDigest, EpochInputs, EpochVerifier, FreivaldsSecret,
+    OpeningSecret, ProofClass, SessionInputs,
+};
+use lode_network::{
+    ConnectionId, Endpoint, EndpointConfig, NetworkMetrics, PeerAddress, PeerServer, ServerConfig,
+    ServerEvent,
+};
+use lode_program::{Clock, FindingSet, Shutdown, TaskGroup};
+use lode_protocol::envelope::{self, Addressing, Audience, Expectation, Realm};
+use lode_protocol::error_code::ErrorCode;
+use lode_protocol::hardware::GpuSpec;
+use lode_protocol::hash::Digest;
+use lode_protocol::ids::{AssignmentId, GpuUuid, Incarnation, Nonce, PoolId, ReplicaId, TaskId};
+use lode_protocol::keys::SigningKey;
+use lode_protocol::proof::{Answer, Challenge, GpuVerdict, Phase, ProofClassId, ProofFailure, Selection};
+use lode_protocol::units::{Millis, Timestamp};
+use lode_testkit::chain::FakeChain;
+use lode_worker::gpus::GpuView;
+use lode_worker::proof::{ProofContext, respond};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Far longer than anything takes; reaching it is a failure.
+const DEADLINE: Duration = Duration::from_secs(60);
+const BEACON: Digest = Digest([1; 32]);
+const START_NONCE: Digest = Digest([2; 32]);
+
+fn key(number: u8) -> SigningKey {
+    SigningKey::from_bytes(&[number; 32]).unwrap()
+}
+
+fn gpu(number: u8) -> GpuUuid {
+    format!("GPU-{number}").parse().unwrap()
+}
+
+fn now() -> Timestamp {
+    Timestamp(Clock::system().wall_millis())
+}
+
+/// The prover is a program of another room: the test runner builds it, see `scripts/test`.
+fn prover() -> Vec<String> {
+    let mut path: PathBuf = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.push("lode-prove-cpu");
+    assert!(path.exists(), "{} is missing: cargo build --release -p lode-gpu-proof", path.display());
+    vec![path.display().to_string()]
+}
+
+/// A validator, and a worker's responder that knows it from the chain.
+struct World {
+    server: PeerServer,
+    peers: mpsc::Receiver<ServerEvent>,
+    connection: Option<ConnectionId>,
+    realm: Realm,
+    holders: watch::Sender<BTreeMap<GpuUuid, AssignmentId>>,
+    _gpus: watch::Sender<Arc<GpuView>>,
+    findings: FindingSet,
+    _stop: DropGuard,
+}
+
+impl World {
+    async fn start(gpus: &[u8], command: Vec<String>) -> Self {
+        let stop = CancellationToken::new();
+        let config = EndpointConfig { listen: vec![PeerAddress::loopback(0)], ..EndpointConfig::default() };
+        let (endpoint, task) = Endpoint::bind(config, &key(200), NetworkMetrics::default()).await.unwrap();
+        tokio::spawn(task.run(stop.clone()));
+        let place = endpoint.addresses()[0].to_string();
+        let (server, task, peers) = PeerServer::proofs(endpoint, ServerConfig::default()).await.unwrap();
+        tokio::spawn(task.run(stop.clone()));
+
+        let chain = FakeChain::new();
+        chain.fund(key(200).address(), Amount::tokens(1_000), Amount::tokens(100_000));
+        Operator::new(chain.clone(), key(200))
+            .register_validator(Amount::tokens(1_000), &place)
+            .await
+            .unwrap();
+        let realm = chain.deployment().realm(PoolId(1));
+
+        let (endpoint, task) =
+            Endpoint::bind(EndpointConfig::default(), &key(1), NetworkMetrics::default()).await.unwrap();
+        tokio::spawn(task.run(stop.clone()));
+        let specs = gpus.iter().map(|number| GpuSpec {
+            uuid: gpu(*number),
+            model: None,
+            memory: None,
+            compute_capability: None,
+            pci_bus_id: None,
+            parent: None,
+        });
+        let (gpus_sender, gpus) =
+            watch::channel(Arc::new(GpuView { specs: specs.collect(), ..GpuView::default() }));
+        let (holders, held) = watch::channel(BTreeMap::new());
+        let findings = FindingSet::new(Clock::system());
+        let context = ProofContext {
+            endpoint,
+            reader: chain,
+            key: key(1),
+            realm,
+            gpus,
+            holders: held,
+            command,
+            findings: findings.clone(),
+            tasks: TaskGroup::new(Shutdown::new()),
+        };
+        let token = stop.clone();
+        tokio::spawn(async move { respond(context, token).await.unwrap() });
+        World {
+            server,
+            peers,
+            connection: None,
+            realm: realm.without_pool(),
+            holders,
+            _gpus: gpus_sender,
+            findings,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    fn say(&self, challenge: &Challenge) {
+        let addressing = Addressing {
+            audience: Audience::Peer(key(1).address()),
+            realm: self.realm,
+            now: now(),
+            lifetime: Millis::seconds(60),
+        };
+        let bytes = envelope::seal(&key(200), addressing, challenge).bytes;
+        self.server.push(self.connection.expect("the worker has dialled"), bytes).unwrap();
+    }
+
+    async fn dialled(&mut self) {
+        let event = tokio::time::timeout(DEADLINE, self.peers.recv()).await.unwrap().unwrap();
+        let ServerEvent::Opened { connection, peer } = event else { panic!("{event:?}") };
+        assert_eq!(peer, key(1).address());
+        self.connection = Some(connection);
+    }
+
+    async fn hear(&mut self) -> Answer {
+        let event = tokio::time::timeout(DEADLINE, self.peers.recv()).await.unwrap().unwrap();
+        let ServerEvent::Frame(frame) = event else { panic!("{event:?}") };
+        let expected = Expectation {
+            recipient: Some(key(200).address()),
+            realm: self.realm,
+            now: now(),
+            signer: Some(key(1).address()),
+        };
+        envelope::open::<Answer>(&frame.bytes, &expected).unwrap().body
+    }
+
+    fn prepare(&self, run: Nonce, gpus: &[u8]) {
+        let class = ProofClass::TINY;
+        self.say(&Challenge::Prepare {
+            run,
+            epoch: 1,
+            class: ProofClassId(class.id.0),
+            parameters: Digest(class.params.hash().0),
+            gpus: gpus.iter().map(|number| gpu(*number)).collect(),
+            start_at: now(),
+        });
+    }
+
+    /// Brings a run to the commits of all GPUs.
+    async fn commits(&mut self, run: Nonce, gpus: &[u8]) -> BTreeMap<GpuUuid, Commit> {
+        self.prepare(run, gpus);
+        assert_eq!(self.hear().await, Answer::Ready { run });
+        self.say(&Challenge::Start { run, beacon: BEACON, nonce: START_NONCE });
+        let mut commits: BTreeMap<GpuUuid, Commit> = gpus
+            .iter()
+            .map(|number| {
+                let session_seed = self.session(*number).seed(&ProofClass::TINY.params);
+                let zero = ProofDigest::ZERO;
+                (gpu(*number), Commit { session_seed, walk_root: zero, gemm_root: zero })
+            })
+            .collect();
+        for _ in 0..2 * gpus.len() {
+            let Answer::Committed { run: of, gpu, phase, root } = self.hear().await else {
+                panic!("no commit")
+            };
+            assert_eq!(of, run);
+            let commit = commits.get_mut(&gpu).unwrap();
+            match phase {
+                Phase::Walk => commit.walk_root = ProofDigest(root.0),
+                Phase::Product => commit.gemm_root = ProofDigest(root.0),
+            }
+        }
+        commits
+    }
+
+    fn session(&self, number: u8) -> SessionInputs {
+        let mut pool = [0; 32];
+        pool[12..].copy_from_slice(&self.realm.deployment.0);
+        SessionInputs {
+            epoch_beacon: ProofDigest(BEACON.0),
+            validator_nonce: ProofDigest(START_NONCE.0),
+            chain_id: self.realm.chain.0,
+            pool: ProofDigest(pool),
+            node_address: key(1).address().0,
+            node_public_key: key(1).public().0,
+            gpu_uuid: gpu(number).as_str().to_owned(),
+        }
+    }
+}
+
+fn selections(commits: &BTreeMap<GpuUuid, Commit>) -> (Vec<Selection>, BTreeMap<GpuUuid, Choice>) {
+    let secret = OpeningSecret::new([3; 32]);
+    let choices: BTreeMap<GpuUuid, Choice> = commits
+        .iter()
+        .map(|(gpu, commit)| {
+            (gpu.clone(), Choice::derive(&ProofClass::TINY.params, &secret, commit, &ProofDigest([4; 32])))
+        })
+        .collect();
+    let selections = choices
+        .iter()
+        .map(|(gpu, choice)| Selection {
+            gpu: gpu.clone(),
+            rows: choice.rows().to_vec(),
+            walkers: choice.walkers(),
+        })
+        .collect();
+    (selections, choices)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_gpus_are_proven_at_once_by_real_provers_and_the_verdict_reaches_the_owner() {
+    let mut world = World::start(&[1, 2], prover()).await;
+    world.dialled().await;
+    let run = Nonce([5; 16]);
+    let commits = world.commits(run, &[1, 2]).await;
+    let (selections, choices) = selections(&commits);
+    world.say(&Challenge::Open { run, selections: selections.clone() });
+    let params = ProofClass::TINY.params;
+    let inputs = EpochInputs { chain_id: world.realm.chain.0, beacon: ProofDigest(BEACON.0) };
+    let verifier = EpochVerifier::new(params, &inputs, FreivaldsSecret::new([6; 32])).unwrap();
+    for _ in 0..2 {
+        let Answer::Opened { opening, .. } = world.hear().await else { panic!("nothing was opened") };
+        let commit = &commits[&opening.gpu];
+        let choice = &choices[&opening.gpu];
+        verifier.verify_bytes(&commit.session_seed, commit, choice, &opening.opening).unwrap();
+    }
+
+    // Who asks twice gets nothing: the next thing heard is the answer to another run.
+    world.say(&Challenge::Open { run, selections });
+    let failure =
+        ProofFailure { code: ErrorCode::new("proof/freivalds"), message: "a wrong product".to_owned() };
+    let verdict = |number, failure| GpuVerdict { gpu: gpu(number), failure, elapsed: Millis(1) };
+    world.say(&Challenge::Verdict { run, gpus: vec![verdict(1, None), verdict(2, Some(failure))] });
+    let next = Nonce([6; 16]);
+    world.prepare(next, &[1]);
+    assert_eq!(world.hear().await, Answer::Ready { run: next });
+    let found = world.findings.list();
+    let failed = found.iter().find(|current| current.finding.code.as_str() == "proof/failed").unwrap();
+    assert_eq!(failed.finding.subject, "GPU-2");
+    assert!(failed.finding.message.contains("proof/freivalds"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gpus_that_work_for_the_pool_are_busy_and_foreign_gpus_and_other_parameters_are_declined() {
+    let mut world = World::start(&[1, 2], prover()).await;
+    world.dialled().await;
+    let assignment = AssignmentId {
+        replica: ReplicaId { task: TaskId::default(), replica: 0 },
+        incarnation: Incarnation(1),
+    };
+    world.holders.send_replace(BTreeMap::from([(gpu(2), assignment)]));
+    let run = Nonce([5; 16]);
+    world.prepare(run, &[1, 2]);
+    assert_eq!(world.hear().await, Answer::Busy { run, assignments: vec![assignment] });
+
+    world.prepare(run, &[1, 9]);
+    let Answer::Declined { failure, .. } = world.hear().await else { panic!("not declined") };
+    assert_eq!(failure.code, "proof/unknown-gpu");
+
+    world.say(&Challenge::Prepare {
+        run,
+        epoch: 1,
+        class: ProofClassId(1),
+        parameters: Digest([9; 32]),
+        gpus: vec![gpu(1)],
+        start_at: now(),
+    });
+    let Answer::Declined { failure, .. } = world.hear().await else { panic!("not declined") };
+    assert_eq!(failure.code, "proof/params");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prover_that_does_not_start_or_dies_is_told_and_the_worker_goes_on() {
+    for command in [vec!["/nonexistent/prover".to_owned()], vec!["false".to_owned()]] {
+        let mut world = World::start(&[1], command).await;
+        world.dialled().await;
+        for run in [Nonce([5; 16]), Nonce([6; 16])] {
+            world.prepare(run, &[1]);
+            let Answer::Declined { failure, run: of } = world.hear().await else { panic!("not declined") };
+            assert_eq!((failure.code.as_str(), of), ("prover/failed", run));
+        }
+    }
+}
