@@ -27,6 +27,8 @@ struct Node {
     forger: Forger,
     stream: FramedStream,
     granted: Granted,
+    // The connection ends with it.
+    _endpoint: Endpoint,
     _stop: DropGuard,
 }
 
@@ -76,7 +78,8 @@ fn key(series: u8, number: u32) -> anyhow::Result<SigningKey> {
 
 async fn libp2p(pool: &Pool, pid: u64, nodes: u32, beats: u32) -> anyhow::Result<Burst> {
     let config = pool.config("orchestrator")?;
-    let listen = config.get("wire").and_then(|wire| wire.get("listen")?.get(0)?.as_str()).context("no address")?;
+    let listen =
+        config.get("wire").and_then(|wire| wire.get("listen")?.get(0)?.as_str()).context("no address")?;
     let address: PeerAddress = listen.parse()?;
     let mut ready = Vec::new();
     for number in 0..nodes {
@@ -105,8 +108,10 @@ async fn dial(pool: &Pool, key: SigningKey, address: &PeerAddress) -> anyhow::Re
     let mut stream = endpoint.open(connection.id, Protocol::Session, LIMIT).await?;
     stream.send(&forger.seal(&forger.hello(BOOT)).bytes, LIMIT).await?;
     let answer = stream.receive(LIMIT).await?.context("the stream ended")?;
-    let Answer::Granted(granted) = forger.read(&answer)? else { bail!("no session: {:?}", forger.read(&answer)?) };
-    Ok(Node { forger, stream, granted, _stop: stop.drop_guard() })
+    let Answer::Granted(granted) = forger.read(&answer)? else {
+        bail!("no session: {:?}", forger.read(&answer)?)
+    };
+    Ok(Node { forger, stream, granted, _endpoint: endpoint, _stop: stop.drop_guard() })
 }
 
 fn sealed(forger: &Forger, granted: &Granted, beats: u32) -> Vec<Vec<u8>> {

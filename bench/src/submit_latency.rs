@@ -54,7 +54,10 @@ pub(crate) async fn run(tasks: u32) -> anyhow::Result<Table> {
 /// Milliseconds that the engine takes to create the same container without a pool.
 async fn bare_create(pool: &Pool) -> anyhow::Result<f64> {
     let docker = pool.engine().client();
-    let body = ContainerCreateBody { image: Some(format!("{BATCH_IMAGE}:latest")), ..ContainerCreateBody::default() };
+    let body = ContainerCreateBody {
+        image: Some(format!("{BATCH_IMAGE}:latest")),
+        ..ContainerCreateBody::default()
+    };
     let began = Instant::now();
     let created = docker.create_container(None::<CreateContainerOptions>, body).await?;
     let took = began.elapsed();

@@ -57,10 +57,17 @@ impl fmt::Display for Table {
         writeln!(f, "{}", self.title)?;
         writeln!(f, "{:42} {:>12} {:9} {:>8} {:>8}  beside", "figure", "value", "unit", "ratio", "target")?;
         for row in &self.rows {
-            let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
-            let beside = row.baseline.map_or_else(String::new, |(value, name)| format!("{name}: {value:.2} {}", row.unit));
+            let number =
+                |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+            let beside = row
+                .baseline
+                .map_or_else(String::new, |(value, name)| format!("{name}: {value:.2} {}", row.unit));
             let (ratio, target) = (number(row.ratio()), number(row.target));
-            writeln!(f, "{:42} {:>12.2} {:9} {ratio:>8} {target:>8}  {beside}", row.name, row.value, row.unit)?;
+            writeln!(
+                f,
+                "{:42} {:>12.2} {:9} {ratio:>8} {target:>8}  {beside}",
+                row.name, row.value, row.unit
+            )?;
         }
         Ok(())
     }

@@ -30,7 +30,13 @@ pub(crate) async fn run(seconds: u64) -> anyhow::Result<Table> {
             baseline: Some((of_chain, "anvil in the same pool")),
             target: None,
         },
-        Row { name: "CPU of one core".to_owned(), value: cpu * 100.0, unit: "%", baseline: None, target: Some(0.5) },
+        Row {
+            name: "CPU of one core".to_owned(),
+            value: cpu * 100.0,
+            unit: "%",
+            baseline: None,
+            target: Some(0.5),
+        },
         Row {
             name: "CPU per beat interval".to_owned(),
             value: cpu * BEAT_SECONDS * 1e6,

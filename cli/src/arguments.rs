@@ -666,7 +666,7 @@ mod tests {
             "lode node drain x".to_owned(),
             "lode node undrain x".to_owned(),
             "lode node eject x --yes".to_owned(),
-            format!("lode chain deploy --rpc-url http://127.0.0.1:1 --key-file k --epoch 60s --yes"),
+            "lode chain deploy --rpc-url http://127.0.0.1:1 --key-file k --epoch 60s --yes".to_owned(),
             "lode chain info --deployment d".to_owned(),
             format!("lode chain mint {key} --to {address} 12.5LODE"),
             format!("lode provider register {key} --stake 500"),

@@ -1,5 +1,7 @@
 //! The built `lode`, as a shell sees it: exit codes, streams, files.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure here is a failed test")]
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! `docs/errors.md` is complete: every stable code in the sources is in its table, and nothing else is.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure here is a failed test")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

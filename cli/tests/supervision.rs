@@ -1,5 +1,7 @@
 //! The promise of supervision that only a death can prove: when `lode dev` is killed, nothing of it stays.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure here is a failed test")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

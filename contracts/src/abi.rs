@@ -3,7 +3,10 @@
 //! Custom errors are not declared here: they are decoded from the ABI files themselves (see `revert`), so that no
 //! error of a contract can be forgotten.
 
-#![expect(clippy::too_many_arguments, reason = "the macro writes one constructor argument per field of an event")]
+#![expect(
+    clippy::too_many_arguments,
+    reason = "the macro writes one constructor argument per field of an event"
+)]
 
 use alloy::sol;
 

@@ -35,10 +35,12 @@ pub async fn run(program: Program, config: Config, _telemetry: Telemetry) -> any
         .into());
     }
     let deployment = Deployment::load(&config.chain.deployment).map_err(|error| bad(error.to_string()))?;
-    let reader = RpcChain::new(RpcConfig::new(&config.chain.rpc_url), deployment).map_err(|error| bad(error.to_string()))?;
+    let reader = RpcChain::new(RpcConfig::new(&config.chain.rpc_url), deployment)
+        .map_err(|error| bad(error.to_string()))?;
     let reader: Arc<dyn ChainReader> = Arc::new(reader);
     let data = DataDir::open(&config.data_dir)?;
-    let store: Arc<dyn Store> = Arc::new(RedbStore::open(&data.join("directory.redb"), RedbOptions::default())?);
+    let store: Arc<dyn Store> =
+        Arc::new(RedbStore::open(&data.join("directory.redb"), RedbOptions::default())?);
     let (writer, _thread) = Writer::start(Arc::clone(&store), WriterLimits::default())?;
     // Every start is another log: followers of the one before read the whole directory once.
     let incarnation = program.clock.wall_millis();
@@ -65,7 +67,8 @@ pub async fn run(program: Program, config: Config, _telemetry: Telemetry) -> any
     tasks.critical("api", listen::serve(router, bound, http, tls, program.shutdown.clone()));
     let (following, chain_reader) = (Arc::clone(&service), Arc::clone(&reader));
     tasks.best_effort("chain", lode_program::backoff::BackoffPolicy::default(), move || {
-        let (service, chain_reader, follower) = (Arc::clone(&following), Arc::clone(&chain_reader), follower.clone());
+        let (service, chain_reader, follower) =
+            (Arc::clone(&following), Arc::clone(&chain_reader), follower);
         async move {
             chain::follow(service, chain_reader, follower).await;
             Ok::<(), anyhow::Error>(())
@@ -92,8 +95,9 @@ pub async fn run(program: Program, config: Config, _telemetry: Telemetry) -> any
 }
 
 fn identity(tls: &TlsConfig) -> anyhow::Result<ServerIdentity> {
-    let certificate = std::fs::read(&tls.certificate)
-        .map_err(|source| ExitError::new(Exit::BadConfig, format!("tls.certificate {}: {source}", tls.certificate.display())))?;
+    let certificate = std::fs::read(&tls.certificate).map_err(|source| {
+        ExitError::new(Exit::BadConfig, format!("tls.certificate {}: {source}", tls.certificate.display()))
+    })?;
     let key = files::read_secret(&tls.key)?;
     ServerIdentity::from_pem(&certificate, &key).context("tls: the certificate and key cannot be used")
 }

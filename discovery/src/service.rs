@@ -36,7 +36,9 @@ pub enum Refused {
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
     /// The signer, the described node and the address that was written to differ.
-    #[error("the descriptor describes {described}, was signed by {signer} and was sent to the place of {place}")]
+    #[error(
+        "the descriptor describes {described}, was signed by {signer} and was sent to the place of {place}"
+    )]
     WrongNode {
         /// Node in the descriptor.
         described: NodeId,
@@ -278,15 +280,20 @@ impl Service {
 }
 
 fn behind(error: &StoreError) -> Finding {
-    Finding::warning("store/behind", format!("descriptors are listed but not stored: {error}"))
-        .remedy("Make room on the disk of the data directory; until then a restart forgets recent descriptors.")
+    Finding::warning("store/behind", format!("descriptors are listed but not stored: {error}")).remedy(
+        "Make room on the disk of the data directory; until then a restart forgets recent descriptors.",
+    )
 }
 
 /// Opens a sealed descriptor of any pool of this deployment. The signer is the described node.
 fn verify(sealed: &[u8], realm: Realm, now: Timestamp) -> Result<(NodeDescriptor, PoolId), Refused> {
     let claimed = envelope::peek(sealed)?;
-    let expected =
-        Expectation { recipient: None, realm: Realm { pool: claimed.realm.pool, ..realm }, now, signer: None };
+    let expected = Expectation {
+        recipient: None,
+        realm: Realm { pool: claimed.realm.pool, ..realm },
+        now,
+        signer: None,
+    };
     let opened = envelope::open::<NodeDescriptor>(sealed, &expected)?;
     let signer = NodeId(opened.signer);
     if opened.body.node != signer {

@@ -116,24 +116,27 @@ pub async fn start<C: Chain + 'static>(
 
     // Bind everything before anything is spawned.
     let listeners = Listeners::bind(config, &data_dir).await?;
-    let mut endpoint_config = EndpointConfig { listen: config.wire.listen.clone(), ..EndpointConfig::default() };
+    let mut endpoint_config =
+        EndpointConfig { listen: config.wire.listen.clone(), ..EndpointConfig::default() };
     endpoint_config.limits.incoming = config.wire.max_connections;
     endpoint_config.limits.per_address = config.wire.max_connections_per_address;
     endpoint_config.agent = concat!("lode-orchestrator/", env!("CARGO_PKG_VERSION")).to_owned();
     let (endpoint, endpoint_task) = Endpoint::bind(endpoint_config, &key, network_metrics).await?;
-    let (server, server_task, wire_events) = PeerServer::sessions(endpoint.clone(), ServerConfig::default()).await?;
+    let (server, server_task, wire_events) =
+        PeerServer::sessions(endpoint.clone(), ServerConfig::default()).await?;
     let mut endpoints: Vec<String> = endpoint.addresses().iter().map(ToString::to_string).collect();
     endpoints.extend(listeners.wire_url());
 
-    let (writer, writer_thread) =
-        Writer::start(Arc::clone(&store), WriterLimits::default()).context("cannot start the store's thread")?;
+    let (writer, writer_thread) = Writer::start(Arc::clone(&store), WriterLimits::default())
+        .context("cannot start the store's thread")?;
     let outbox_store = Arc::new(StoreOutbox::new(Arc::clone(&store), writer.clone()));
     let outbox_config = OutboxConfig {
         confirmations: config.chain.confirmations,
         poll_interval_ms: u64::try_from(config.chain.poll_interval.as_millis()).unwrap_or(1_000).min(1_000),
         ..OutboxConfig::default()
     };
-    let (outbox, outbox_runner, outcomes) = Outbox::open(chain.clone(), outbox_store, key.clone(), outbox_config).await?;
+    let (outbox, outbox_runner, outcomes) =
+        Outbox::open(chain.clone(), outbox_store, key.clone(), outbox_config).await?;
 
     let mut incarnation = rand::rng().next_u64();
     incarnation = incarnation.max(1);
@@ -195,7 +198,8 @@ pub async fn start<C: Chain + 'static>(
         own: key.address(),
     };
     tasks.critical("chain watch", watch.run(watch_orders, shutdown.clone()));
-    let orders = ChainOrders { identity: identity.clone(), outbox: outbox.clone(), watch: watch_sender.clone() };
+    let orders =
+        ChainOrders { identity: identity.clone(), outbox: outbox.clone(), watch: watch_sender.clone() };
     tasks.critical("chain orders", until_shutdown(shutdown.clone(), orders.run(chain_orders)));
     let outcomes_task = ChainOutcomes { driver: driver.clone(), outbox: outbox.clone(), watch: watch_sender };
     tasks.critical("chain outcomes", until_shutdown(shutdown.clone(), outcomes_task.run(outcomes)));
@@ -239,7 +243,10 @@ pub async fn start<C: Chain + 'static>(
     });
     let api_address = listeners.api.address;
     let Listeners { api, api_tls, wire } = listeners;
-    tasks.critical("api", listen::serve(api::router(state), api, ServeLimits::default(), api_tls, shutdown.clone()));
+    tasks.critical(
+        "api",
+        listen::serve(api::router(state), api, ServeLimits::default(), api_tls, shutdown.clone()),
+    );
     if let Some(wire) = wire {
         let limits = ServeLimits { max_body_bytes: (1 << 20) + (4 << 10), ..ServeLimits::default() };
         tasks.critical(
@@ -294,7 +301,9 @@ async fn terms_of_pool<C: Chain>(
             wrong(format!("the chain cannot be used ({}): {error}", error.code()))
         }
         Ok(Err(_)) | Err(_) => {
-            tracing::warn!("the chain does not answer: starting from the store; joins and placements wait for it");
+            tracing::warn!(
+                "the chain does not answer: starting from the store; joins and placements wait for it"
+            );
             Ok(recovery::known_terms(store)?.unwrap_or_default())
         }
     }
@@ -308,7 +317,10 @@ async fn until_shutdown(shutdown: lode_program::Shutdown, work: impl Future<Outp
 }
 
 /// Says when transactions do not get through.
-async fn show_outbox(mut status: tokio::sync::watch::Receiver<lode_contracts::OutboxStatus>, findings: FindingSet) {
+async fn show_outbox(
+    mut status: tokio::sync::watch::Receiver<lode_contracts::OutboxStatus>,
+    findings: FindingSet,
+) {
     const BLOCKED: &str = "outbox/blocked";
     loop {
         match status.borrow_and_update().blocked.clone() {

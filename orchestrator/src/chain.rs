@@ -239,8 +239,10 @@ impl ChainWatch {
                 let facts = [
                     Event::ChainNode {
                         node,
-                        registration: registration
-                            .map(|record| Registration { provider: record.provider, eligible: record.eligible }),
+                        registration: registration.map(|record| Registration {
+                            provider: record.provider,
+                            eligible: record.eligible,
+                        }),
                     },
                     Event::ChainMembership {
                         node,
@@ -268,9 +270,13 @@ impl ChainWatch {
         if record.orchestrator == self.own {
             self.findings.clear(KEY, "");
         } else {
-            let message = format!("the pool's orchestrator key on chain is {}, ours is {}", record.orchestrator, self.own);
+            let message = format!(
+                "the pool's orchestrator key on chain is {}, ours is {}",
+                record.orchestrator, self.own
+            );
             self.findings.raise(
-                Finding::error(KEY, message).remedy("Restart with the pool's new key, or set the pool's key back."),
+                Finding::error(KEY, message)
+                    .remedy("Restart with the pool's new key, or set the pool's key back."),
             );
         }
         if reading.terms != Some(record.requirements) {

@@ -22,7 +22,11 @@ pub const ENVIRONMENT_PREFIX: &str = "LODE_ORCHESTRATOR";
 
 /// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "lode-orchestrator", version, about = "Admits nodes to a pool, places its tasks, keeps them running.")]
+#[command(
+    name = "lode-orchestrator",
+    version,
+    about = "Admits nodes to a pool, places its tasks, keeps them running."
+)]
 pub struct Arguments {
     /// Configuration file (TOML).
     #[arg(long, env = "LODE_ORCHESTRATOR_CONFIG", global = true)]
@@ -349,18 +353,24 @@ impl Config {
             ("wire", &self.wire.tls_cert, &self.wire.tls_key),
         ] {
             if cert.is_some() != key.is_some() {
-                return wrong(format!("{name}.tls_cert and {name}.tls_key belong together; set both or neither"));
+                return wrong(format!(
+                    "{name}.tls_cert and {name}.tls_key belong together; set both or neither"
+                ));
             }
         }
         if self.wire.https_plain && !self.wire.https.is_some_and(|address| address.ip().is_loopback()) {
             return wrong("wire.https_plain needs wire.https on a loopback address".to_owned());
         }
         if self.wire.listen.is_empty() && self.wire.https.is_none() {
-            return wrong("wire.listen is empty and wire.https is not set: no worker could reach this".to_owned());
+            return wrong(
+                "wire.listen is empty and wire.https is not set: no worker could reach this".to_owned(),
+            );
         }
         let terms = &self.terms;
         if terms.beat_interval.0 == 0 || terms.suspect_after <= terms.beat_interval {
-            return wrong("terms.suspect_after must be longer than terms.beat_interval, which must not be 0".to_owned());
+            return wrong(
+                "terms.suspect_after must be longer than terms.beat_interval, which must not be 0".to_owned(),
+            );
         }
         if terms.lost_after <= terms.suspect_after {
             return wrong("terms.lost_after must be longer than terms.suspect_after".to_owned());

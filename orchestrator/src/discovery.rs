@@ -90,7 +90,10 @@ impl DirectoryFollower {
     }
 
     /// Every page; the first page's cursor is where changes go on, so that nothing in between is missed.
-    async fn read_all(&self, client: &DirectoryClient) -> Result<lode_protocol::cursor::Cursor, DirectoryError> {
+    async fn read_all(
+        &self,
+        client: &DirectoryClient,
+    ) -> Result<lode_protocol::cursor::Cursor, DirectoryError> {
         let (mut after, mut start) = (None, None);
         loop {
             let page = client.page(Some(self.identity.realm.pool), after).await?;
@@ -114,7 +117,9 @@ impl DirectoryFollower {
                 self.driver.fact(Event::DescriptorLearned { descriptor }).await;
             }
             // One bad entry costs that entry.
-            Err(rejected) => tracing::debug!(node = %entry.node, url = %self.url, code = %rejected.code, "a directory's entry was refused: {rejected}"),
+            Err(rejected) => {
+                tracing::debug!(node = %entry.node, url = %self.url, code = %rejected.code, "a directory's entry was refused: {rejected}")
+            }
         }
     }
 
@@ -128,9 +133,12 @@ impl DirectoryFollower {
         let message = error.to_string();
         self.status.set(&self.url, Some(message.clone()));
         self.findings.raise(
-            Finding::warning(FINDING, format!("the directory cannot be followed ({}): {message}", error.code()))
-                .about(self.url.clone())
-                .remedy("Known nodes stay known and new ones may still dial in; check the URL if this lasts."),
+            Finding::warning(
+                FINDING,
+                format!("the directory cannot be followed ({}): {message}", error.code()),
+            )
+            .about(self.url.clone())
+            .remedy("Known nodes stay known and new ones may still dial in; check the URL if this lasts."),
         );
     }
 }

@@ -27,8 +27,8 @@ use crate::core::event::{ConnectionId, Event, Now};
 use crate::event_log::{EventWriter, Unpublished};
 use crate::hold::StoreTrouble;
 use crate::metrics::Metrics;
-pub(crate) use handle::{Question, Request};
 pub use handle::{ChainOrder, Handle, Message, Outgoing, WriteError, Written};
+pub(crate) use handle::{Question, Request};
 
 /// People's requests that wait: what arrives during a few slow commits.
 const REQUESTS: usize = 1_024;
@@ -136,7 +136,11 @@ impl Driver {
                 self.message(&mut group, message);
             }
             // What was set aside is work already: it must not wait for more.
-            let wait = if group.outputs.is_empty() && group.batch.is_empty() { self.until_tick() } else { Duration::ZERO };
+            let wait = if group.outputs.is_empty() && group.batch.is_empty() {
+                self.until_tick()
+            } else {
+                Duration::ZERO
+            };
             tokio::select! {
                 () = &mut stopping => return Ok(()),
                 Some(request) = self.requests.recv() => self.request(&mut group, request),
@@ -181,7 +185,8 @@ impl Driver {
     fn until_tick(&self) -> Duration {
         let regular = TICK.saturating_sub(self.last_tick.elapsed());
         let now = Millis(self.around.clock.monotonic_millis());
-        let due = self.core.next_deadline().map_or(TICK, |due| Duration::from_millis(due.0.saturating_sub(now.0)));
+        let due =
+            self.core.next_deadline().map_or(TICK, |due| Duration::from_millis(due.0.saturating_sub(now.0)));
         regular.min(due)
     }
 
@@ -231,7 +236,9 @@ impl Driver {
             Ok(effects) => {
                 self.take(group, effects, None);
             }
-            Err(rejected) => tracing::warn!(code = %rejected.code, %rejected, "the core refused an internal event"),
+            Err(rejected) => {
+                tracing::warn!(code = %rejected.code, %rejected, "the core refused an internal event")
+            }
         }
     }
 

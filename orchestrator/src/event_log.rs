@@ -181,7 +181,12 @@ impl EventLog {
     }
 
     /// Entries after a cursor (`None`: from the oldest), of one task or of all.
-    pub fn after(&self, cursor: Option<Cursor>, task: Option<TaskId>, limit: usize) -> Result<Page, CursorGone> {
+    pub fn after(
+        &self,
+        cursor: Option<Cursor>,
+        task: Option<TaskId>,
+        limit: usize,
+    ) -> Result<Page, CursorGone> {
         let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
         let oldest = Cursor { incarnation: shared.incarnation, position: shared.dropped };
         let from = cursor.unwrap_or(oldest);

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lode_program::{Condition, Health, Shutdown};
 use lode_program::finding::{Finding, FindingSet};
+use lode_program::{Condition, Health, Shutdown};
 use lode_store::StoreError;
 
 use crate::core::event::Event;
@@ -52,7 +52,8 @@ impl StoreTrouble {
     }
 
     fn raise(&self, error: &StoreError, findings: &FindingSet) {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((error.code(), error.to_string()));
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((error.code(), error.to_string()));
         let finding =
             Finding::error(FINDING, format!("nothing can be made durable ({}): {error}", error.code()))
                 .remedy("Free space or repair the disk under data_dir; it goes on by itself. Running tasks are untouched.");
@@ -85,7 +86,9 @@ impl Driver {
             self.serve_meanwhile(wait, &error, shutdown).await;
             wait = (wait * 2).min(LAST_WAIT);
             if shutdown.is_requested() {
-                anyhow::bail!("stopped while the store could not commit ({error}); the next start goes on from what is durable");
+                anyhow::bail!(
+                    "stopped while the store could not commit ({error}); the next start goes on from what is durable"
+                );
             }
             match self.around.writer.commit(group.batch.clone()).await {
                 Ok(_) => break,

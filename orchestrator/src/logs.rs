@@ -121,7 +121,10 @@ impl LogHub {
         let source = match transport {
             Some(transport) => {
                 let unreachable = |error: NetworkError| {
-                    failure("logs/node-unreachable", format!("node {node} cannot be asked ({}): {error}", error.code()))
+                    failure(
+                        "logs/node-unreachable",
+                        format!("node {node} cannot be asked ({}): {error}", error.code()),
+                    )
                 };
                 let mut framed = self.server.open_logs(transport, OPEN_TIMEOUT).await.map_err(unreachable)?;
                 framed.send(&sealed, OPEN_TIMEOUT).await.map_err(unreachable)?;
@@ -135,7 +138,16 @@ impl LogHub {
                 Source::Posted(posted)
             }
         };
-        Ok(LogStream { hub: self.clone(), node, stream, follow, next: 0, source, ended: false, _place: place })
+        Ok(LogStream {
+            hub: self.clone(),
+            node,
+            stream,
+            follow,
+            next: 0,
+            source,
+            ended: false,
+            _place: place,
+        })
     }
 
     /// The requests that wait for this node.
@@ -177,7 +189,8 @@ impl Place {
         let mut state = hub.state();
         let open = state.open.entry(node).or_default();
         if *open >= STREAMS_PER_NODE {
-            let message = format!("{STREAMS_PER_NODE} readers follow output of node {node} already; try again later");
+            let message =
+                format!("{STREAMS_PER_NODE} readers follow output of node {node} already; try again later");
             return Err(failure("logs/too-many-readers", message));
         }
         *open += 1;
@@ -265,18 +278,25 @@ impl LogStream {
                         let opened = self.hub.identity.open::<LogBatch>(&bytes, Some(node.0));
                         break opened
                             .map_err(|error| {
-                                failure("logs/bad-batch", format!("node {node} sent what is no output: {error}"))
+                                failure(
+                                    "logs/bad-batch",
+                                    format!("node {node} sent what is no output: {error}"),
+                                )
                             })?
                             .body;
                     }
                     Ok(None) => {
-                        return Err(failure("logs/broke-off", format!("node {node} ended the stream without saying why")));
+                        return Err(failure(
+                            "logs/broke-off",
+                            format!("node {node} ended the stream without saying why"),
+                        ));
                     }
                     // Silence of a task that is followed is no failure: a dead worker's connection ends by itself.
                     Err(NetworkError::ReceiveTimeout { .. }) if self.follow => {}
                     Err(NetworkError::ReceiveTimeout { .. }) => return Err(silent()),
                     Err(error) => {
-                        let message = format!("the connection to node {node} is gone ({}): {error}", error.code());
+                        let message =
+                            format!("the connection to node {node} is gone ({}): {error}", error.code());
                         return Err(failure("logs/node-gone", message));
                     }
                 }

@@ -68,13 +68,29 @@ impl Metrics {
             self.unanswered.clone(),
         );
         registry.register("lode_orchestrator_commit_seconds", "Time of one commit", self.commits.clone());
-        registry.register("lode_orchestrator_failed_commits", "Commits that failed", self.failed_commits.clone());
-        registry.register("lode_orchestrator_refusals", "Refused worker messages by code", self.refusals.clone());
+        registry.register(
+            "lode_orchestrator_failed_commits",
+            "Commits that failed",
+            self.failed_commits.clone(),
+        );
+        registry.register(
+            "lode_orchestrator_refusals",
+            "Refused worker messages by code",
+            self.refusals.clone(),
+        );
         registry.register("lode_orchestrator_nodes", "Nodes by state", self.nodes.clone());
         registry.register("lode_orchestrator_tasks", "Tasks by state", self.tasks.clone());
-        registry.register("lode_orchestrator_pending_replicas", "Replicas that wait for a node", self.pending.clone());
+        registry.register(
+            "lode_orchestrator_pending_replicas",
+            "Replicas that wait for a node",
+            self.pending.clone(),
+        );
         registry.register("lode_orchestrator_gpus", "GPUs of members", self.gpus.clone());
-        registry.register("lode_orchestrator_gpus_allocated", "GPUs held by tasks", self.gpus_allocated.clone());
+        registry.register(
+            "lode_orchestrator_gpus_allocated",
+            "GPUs held by tasks",
+            self.gpus_allocated.clone(),
+        );
     }
 
     /// Counts a refusal.

@@ -46,7 +46,8 @@ impl OutboxStore for StoreOutbox {
             .map_err(|error| failure(&error))?;
         rows.into_iter()
             .map(|(key, value)| {
-                let key: [u8; 8] = key.try_into().map_err(|_| StoreFailure("a key is no number".to_owned()))?;
+                let key: [u8; 8] =
+                    key.try_into().map_err(|_| StoreFailure("a key is no number".to_owned()))?;
                 Ok((u64::from_be_bytes(key), value))
             })
             .collect()

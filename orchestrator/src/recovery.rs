@@ -18,7 +18,8 @@ const TERMS: &[u8] = b"terms";
 pub fn recover(store: &dyn Store, config: Config) -> anyhow::Result<Core> {
     let mut rows = Vec::new();
     for table in effect::Table::ALL {
-        let loaded = store.load(store_table(table)).with_context(|| format!("cannot read {}", table.name()))?;
+        let loaded =
+            store.load(store_table(table)).with_context(|| format!("cannot read {}", table.name()))?;
         rows.extend(loaded.into_iter().map(|(key, value)| (table, key, value)));
     }
     let core = Core::recover(config, rows)?;

@@ -14,8 +14,8 @@ use lode_program::clock::Clock;
 use lode_protocol::descriptor::{MAX_ADDRESSES, MAX_DESCRIPTOR_LIFETIME, NodeDescriptor};
 use lode_protocol::eip712::Domain;
 use lode_protocol::envelope::{
-    Addressing, Audience, EnvelopeError, Expectation, Opened, Purpose, Realm, Signable, claimed_purpose, open, peek,
-    seal,
+    Addressing, Audience, EnvelopeError, Expectation, Opened, Purpose, Realm, Signable, claimed_purpose,
+    open, peek, seal,
 };
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::hardware::MAX_GPUS;
@@ -64,7 +64,11 @@ impl Identity {
     }
 
     /// Opens what is meant for the orchestrator.
-    pub fn open<T: Signable>(&self, bytes: &[u8], signer: Option<Address>) -> Result<Opened<T>, EnvelopeError> {
+    pub fn open<T: Signable>(
+        &self,
+        bytes: &[u8],
+        signer: Option<Address>,
+    ) -> Result<Opened<T>, EnvelopeError> {
         let expected =
             Expectation { recipient: Some(self.key.address()), realm: self.realm, now: self.now(), signer };
         open(bytes, &expected)
@@ -77,22 +81,35 @@ impl Identity {
     pub fn open_descriptor(&self, bytes: &[u8], node: Address) -> Result<NodeDescriptor, Rejected> {
         let expected =
             Expectation { recipient: None, realm: self.realm, now: self.now(), signer: Some(node) };
-        let opened: Opened<NodeDescriptor> = open(bytes, &expected).map_err(|error| refused_envelope(&error))?;
+        let opened: Opened<NodeDescriptor> =
+            open(bytes, &expected).map_err(|error| refused_envelope(&error))?;
         let descriptor = opened.body;
         let wrong = |code: &'static str, message: String| {
             Err(rejection(Class::Invalid, code, message, "send a descriptor that the node made of itself"))
         };
         if descriptor.node.0 != node {
-            return wrong("descriptor/wrong-node", format!("{node} signed a descriptor of {}", descriptor.node));
+            return wrong(
+                "descriptor/wrong-node",
+                format!("{node} signed a descriptor of {}", descriptor.node),
+            );
         }
         if descriptor.specs.gpus.len() > MAX_GPUS || descriptor.addresses.len() > MAX_ADDRESSES {
-            return wrong("descriptor/too-large", "the descriptor lists too many GPUs or addresses".to_owned());
+            return wrong(
+                "descriptor/too-large",
+                "the descriptor lists too many GPUs or addresses".to_owned(),
+            );
         }
         if descriptor.expires_at > descriptor.issued_at.plus(MAX_DESCRIPTOR_LIFETIME) {
-            return wrong("descriptor/lifetime", "the descriptor is meant to count for more than a day".to_owned());
+            return wrong(
+                "descriptor/lifetime",
+                "the descriptor is meant to count for more than a day".to_owned(),
+            );
         }
         if descriptor.expires_at.plus(lode_protocol::envelope::MAX_CLOCK_SKEW) < self.now() {
-            return wrong("descriptor/expired", format!("the descriptor expired at {}", descriptor.expires_at));
+            return wrong(
+                "descriptor/expired",
+                format!("the descriptor expired at {}", descriptor.expires_at),
+            );
         }
         Ok(descriptor)
     }
@@ -168,7 +185,9 @@ fn refused_envelope(error: &EnvelopeError) -> Rejected {
             "use a worker of the same version as the orchestrator"
         }
         EnvelopeError::WrongPurpose { .. } => "send only hello, beat and leave over this channel",
-        EnvelopeError::Expired { .. } | EnvelopeError::NotYetValid { .. } => "set the clocks of both machines",
+        EnvelopeError::Expired { .. } | EnvelopeError::NotYetValid { .. } => {
+            "set the clocks of both machines"
+        }
         EnvelopeError::WrongAudience { .. } | EnvelopeError::WrongRealm { .. } => {
             "check chain, deployment and pool in the worker's configuration"
         }
@@ -224,28 +243,37 @@ impl Inbound {
     async fn closed(&self, transport: lode_network::ConnectionId, node: NodeId) -> bool {
         let Some(connection) = self.links.closed(transport) else { return true };
         let event = Event::ConnectionClosed { node, connection };
-        self.driver.message(Message { event, node, connection, request: Digest::default(), reply: None }).await
+        self.driver
+            .message(Message { event, node, connection, request: Digest::default(), reply: None })
+            .await
     }
 
     async fn frame(&self, frame: IncomingFrame) -> bool {
         let request = keccak256(&frame.bytes);
         // A frame of a stream that has ended meanwhile has nobody to answer to.
         let link = match frame.peer {
-            Some(_) => self.links.core(frame.connection).map(|connection| Link { connection, can_push: true }),
+            Some(_) => {
+                self.links.core(frame.connection).map(|connection| Link { connection, can_push: true })
+            }
             None => Some(Link { connection: self.links.fresh(), can_push: false }),
         };
         let Some(link) = link else { return true };
         match self.read(&frame, link) {
             Ok((node, event)) => {
                 let connection = link.connection;
-                self.driver.message(Message { event, node, connection, request, reply: Some(frame.reply) }).await
+                self.driver
+                    .message(Message { event, node, connection, request, reply: Some(frame.reply) })
+                    .await
             }
             Err(rejected) => {
                 self.metrics.refused(&rejected.code);
                 tracing::debug!(code = %rejected.code, peer = ?frame.peer, "message refused: {rejected}");
                 let claimed = || peek(&frame.bytes).ok()?.signer.address().ok();
                 let to = frame.peer.or_else(claimed);
-                self.outgoing.send(Outgoing::Refusal { reply: frame.reply, to, request, rejected }).await.is_ok()
+                self.outgoing
+                    .send(Outgoing::Refusal { reply: frame.reply, to, request, rejected })
+                    .await
+                    .is_ok()
             }
         }
     }
@@ -268,7 +296,8 @@ impl Inbound {
             Purpose::Heartbeat => {
                 let opened: Opened<Heartbeat> = identity.open(bytes, frame.peer).map_err(refuse)?;
                 let sealed = opened.body.descriptor.as_deref();
-                let descriptor = sealed.map(|sealed| identity.open_descriptor(sealed, opened.signer)).transpose()?;
+                let descriptor =
+                    sealed.map(|sealed| identity.open_descriptor(sealed, opened.signer)).transpose()?;
                 let (node, digest, heartbeat) = (NodeId(opened.signer), opened.digest, opened.body);
                 Ok((node, Event::BeatReceived { node, digest, heartbeat, descriptor, link }))
             }
@@ -284,7 +313,9 @@ impl Inbound {
             | Purpose::LogRequest
             | Purpose::LogBatch
             | Purpose::Challenge
-            | Purpose::Answer) => Err(refuse(EnvelopeError::WrongPurpose { expected: Purpose::Heartbeat, got })),
+            | Purpose::Answer) => {
+                Err(refuse(EnvelopeError::WrongPurpose { expected: Purpose::Heartbeat, got }))
+            }
         }
     }
 }

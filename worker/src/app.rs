@@ -65,7 +65,8 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
     serve_health(&config, &health, &program).await?;
 
     let store = open_store(&data)?;
-    let (writer, _thread) = Writer::start(Arc::clone(&store), WriterLimits::default()).context("store thread")?;
+    let (writer, _thread) =
+        Writer::start(Arc::clone(&store), WriterLimits::default()).context("store thread")?;
     let memory = recall(&store).await?;
     for row in &memory.unreadable {
         tracing::error!(row, "a row of the store cannot be read and was skipped");
@@ -142,7 +143,8 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
 
     let (requests, local) = mpsc::channel(8);
     let listener = server::bind(&data.join(SOCKET_NAME))?;
-    let reporter = reporter(&identity, boot, Timestamp(clock.wall_millis()), seen, gpus.clone(), findings.clone());
+    let reporter =
+        reporter(&identity, boot, Timestamp(clock.wall_millis()), seen, gpus.clone(), findings.clone());
     tasks.critical("local", server::serve(listener, reporter, requests, shutdown.clone()));
 
     let driver = Driver::new(
@@ -180,14 +182,15 @@ async fn serve_health(config: &Config, health: &Health, program: &Program) -> an
     let Some(address) = config.health.listen else { return Ok(()) };
     let bound = listen::bind("health", address).await?;
     tracing::info!(address = %bound.address, "health and metrics");
-    let served = listen::serve(health.router(), bound, ServeLimits::default(), None, program.shutdown.clone());
+    let served =
+        listen::serve(health.router(), bound, ServeLimits::default(), None, program.shutdown.clone());
     program.tasks.critical("health", served);
     Ok(())
 }
 
 fn open_store(data: &DataDir) -> anyhow::Result<Arc<dyn Store>> {
     let path = data.join("worker.redb");
-    let store = RedbStore::open(&path, RedbOptions { cache_bytes: STORE_CACHE, ..RedbOptions::default() })
+    let store = RedbStore::open(&path, RedbOptions { cache_bytes: STORE_CACHE })
         .with_context(|| format!("cannot open {}", path.display()))?;
     Ok(Arc::new(store))
 }
@@ -226,7 +229,8 @@ async fn persist_boot(
 /// Addresses for the node's description: those of the configuration, or those that are listened on and mean something
 /// elsewhere.
 fn announced(config: &Config, endpoint: &Endpoint) -> Vec<String> {
-    let own: &[_] = if config.network.announce.is_empty() { endpoint.addresses() } else { &config.network.announce };
+    let own: &[_] =
+        if config.network.announce.is_empty() { endpoint.addresses() } else { &config.network.announce };
     own.iter().take(lode_protocol::descriptor::MAX_ADDRESSES).map(ToString::to_string).collect()
 }
 
@@ -278,7 +282,11 @@ fn reporter(
         let view = gpus.borrow().clone();
         let report = |status: &lode_protocol::hardware::GpuStatus| GpuReport {
             status: status.clone(),
-            model: view.specs.iter().find(|spec| spec.uuid == status.uuid).and_then(|spec| spec.model.clone()),
+            model: view
+                .specs
+                .iter()
+                .find(|spec| spec.uuid == status.uuid)
+                .and_then(|spec| spec.model.clone()),
             assignment: snapshot.holders.get(&status.uuid).copied(),
         };
         StatusReport {

@@ -72,7 +72,9 @@ impl KnownChain {
         self.endpoints
             .split(|c: char| c.is_whitespace() || c == ',')
             .filter(|text| !text.is_empty())
-            .filter_map(|text| text.parse().inspect_err(|error| tracing::debug!(text, %error, "endpoint skipped")).ok())
+            .filter_map(|text| {
+                text.parse().inspect_err(|error| tracing::debug!(text, %error, "endpoint skipped")).ok()
+            })
             .collect()
     }
 }
@@ -98,7 +100,11 @@ pub fn connect(config: &Config) -> anyhow::Result<Arc<RpcChain>> {
 }
 
 /// One look at everything the worker wants to know.
-pub async fn look(reader: &dyn ChainReader, pool: PoolId, node: NodeId) -> Result<Option<KnownChain>, ChainError> {
+pub async fn look(
+    reader: &dyn ChainReader,
+    pool: PoolId,
+    node: NodeId,
+) -> Result<Option<KnownChain>, ChainError> {
     let Some(record) = reader.pool(pool).await? else { return Ok(None) };
     let membership = reader.membership(pool, node).await?;
     let registered = reader.node(node).await?;
@@ -159,7 +165,8 @@ impl ChainWatch {
     }
 
     async fn look_once(&self) {
-        let looked = tokio::time::timeout(LOOK_TIMEOUT, look(self.reader.as_ref(), self.pool, self.node)).await;
+        let looked =
+            tokio::time::timeout(LOOK_TIMEOUT, look(self.reader.as_ref(), self.pool, self.node)).await;
         let failure = match looked {
             Ok(Ok(Some(known))) => {
                 self.findings.clear_code("chain/unreachable");
@@ -177,7 +184,9 @@ impl ChainWatch {
                 "chain/no-pool",
                 format!("the chain has no pool {}; this node cannot join it", self.pool),
             )
-            .remedy("set chain.pool to the pool's number, or chain.deployment to the file of the right contracts"),
+            .remedy(
+                "set chain.pool to the pool's number, or chain.deployment to the file of the right contracts",
+            ),
             Ok(Err(error)) => unreachable_finding(&error.to_string()),
             Err(_) => unreachable_finding(&format!("no answer for {} s", LOOK_TIMEOUT.as_secs())),
         };
@@ -191,7 +200,9 @@ impl ChainWatch {
         } else {
             self.findings.raise(
                 Finding::warning("node/not-registered", "no provider has authorised this node on chain yet")
-                    .remedy("let the provider run `lode provider authorize` with what `lode-worker init` printed"),
+                    .remedy(
+                        "let the provider run `lode provider authorize` with what `lode-worker init` printed",
+                    ),
             );
         }
     }

@@ -63,7 +63,10 @@ impl DescriptorMaker {
         clock: Clock,
     ) -> (Self, watch::Receiver<Option<Arc<SignedDescriptor>>>) {
         let (current, receiver) = watch::channel(None);
-        (Self { config, identity, boot, addresses, sequence: 0, clock, gpus, engine_version, current }, receiver)
+        (
+            Self { config, identity, boot, addresses, sequence: 0, clock, gpus, engine_version, current },
+            receiver,
+        )
     }
 
     /// Until shutdown.
@@ -97,7 +100,11 @@ impl DescriptorMaker {
         }
         self.sequence += 1;
         let signed = sign(&self.identity, (self.boot, self.sequence), specs, self.addresses.clone(), now);
-        tracing::info!(sequence = self.sequence, gpus = signed.descriptor.specs.gpus.len(), "node description renewed");
+        tracing::info!(
+            sequence = self.sequence,
+            gpus = signed.descriptor.specs.gpus.len(),
+            "node description renewed"
+        );
         self.current.send_replace(Some(Arc::new(signed)));
     }
 }

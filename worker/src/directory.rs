@@ -55,7 +55,8 @@ impl Publisher {
             Ok(client) => client,
             Err(error) => return self.tell(&error),
         };
-        let policy = BackoffPolicy { initial: Duration::from_secs(1), max: Duration::from_secs(30), factor: 2.0 };
+        let policy =
+            BackoffPolicy { initial: Duration::from_secs(1), max: Duration::from_secs(30), factor: 2.0 };
         let mut backoff = Backoff::new(policy, random_seed());
         loop {
             let descriptor = descriptors.borrow_and_update().clone();
@@ -89,7 +90,9 @@ impl Publisher {
                 "discovery/refused",
                 "Read what the directory says; the usual reason is a node that its provider has not authorised yet.",
             ),
-            DirectoryError::NotHttp { .. } => ("discovery/bad-url", "Correct discovery.urls in the configuration."),
+            DirectoryError::NotHttp { .. } => {
+                ("discovery/bad-url", "Correct discovery.urls in the configuration.")
+            }
             DirectoryError::Unreachable(_) | DirectoryError::Malformed(_) | DirectoryError::Network(_) => (
                 "discovery/unreachable",
                 "Running tasks are not affected. The worker tries again by itself; check the URL if it stays.",

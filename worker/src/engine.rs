@@ -57,5 +57,9 @@ pub trait Engine: Send + Sync + Debug {
     async fn execute(&self, container: &ContainerId, command: &[String]) -> Result<i64, EngineFailure>;
 
     /// A container's output, line by line.
-    fn logs(&self, container: &ContainerId, query: LogQuery) -> BoxStream<'static, Result<LogLine, EngineFailure>>;
+    fn logs(
+        &self,
+        container: &ContainerId,
+        query: LogQuery,
+    ) -> BoxStream<'static, Result<LogLine, EngineFailure>>;
 }

@@ -63,7 +63,10 @@ impl GpuMonitor {
         clock: Clock,
     ) -> std::io::Result<(Self, watch::Receiver<Arc<GpuView>>)> {
         let nvml = match config.enabled {
-            true => Some(NvmlHandle::start(NvmlConfig { library: config.nvml_library.clone(), ..Default::default() })?),
+            true => Some(NvmlHandle::start(NvmlConfig {
+                library: config.nvml_library.clone(),
+                ..Default::default()
+            })?),
             false => None,
         };
         let first = GpuView { looked: nvml.is_none(), ..GpuView::default() };
@@ -87,7 +90,8 @@ impl GpuMonitor {
     /// Until shutdown.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let Some(nvml) = self.nvml.clone() else { return shutdown.cancelled().await };
-        let mut xids = nvml.watch_xids().inspect_err(|error| tracing::warn!(%error, "XIDs are not watched")).ok();
+        let mut xids =
+            nvml.watch_xids().inspect_err(|error| tracing::warn!(%error, "XIDs are not watched")).ok();
         let mut rounds_left = 0;
         loop {
             if rounds_left == 0 || self.inventory.is_none() {
@@ -165,7 +169,8 @@ impl GpuMonitor {
     fn say(&mut self, failure: Option<&NvmlError>) {
         let mut now: Vec<Finding> = Vec::new();
         if let Some(error) = failure {
-            let severity = if self.allow_none && self.offered.is_empty() { Severity::Info } else { Severity::Error };
+            let severity =
+                if self.allow_none && self.offered.is_empty() { Severity::Info } else { Severity::Error };
             now.push(Finding::new(severity, error.code(), error.to_string()).remedy(error.remedy()));
         }
         for finding in self.inventory.iter().flat_map(Inventory::findings) {
@@ -173,7 +178,8 @@ impl GpuMonitor {
         }
         for gpu in self.health.all() {
             let Some(reason) = gpu.reason.filter(|_| gpu.state != GpuState::Healthy) else { continue };
-            let severity = if gpu.state == GpuState::Quarantined { Severity::Error } else { Severity::Warning };
+            let severity =
+                if gpu.state == GpuState::Quarantined { Severity::Error } else { Severity::Warning };
             let remedy = match gpu.needs_operator {
                 true => "the GPU has failed again and again: look at it, then restart the worker",
                 false => "tasks on it go on; it is used again by itself once it is healthy; look at `dmesg`",

@@ -1,8 +1,8 @@
 //! The node's key and what follows from it.
 
 use lode_program::{Exit, ExitError, files};
-use lode_protocol::envelope::Realm;
 use lode_protocol::eip712::Domain;
+use lode_protocol::envelope::Realm;
 use lode_protocol::ids::{Address, NodeId};
 use lode_protocol::join::pools_domain;
 use lode_protocol::keys::SigningKey;
@@ -41,7 +41,8 @@ pub fn load_key(config: &Config) -> anyhow::Result<SigningKey> {
     let text = match files::read_secret_text(&path) {
         Ok(text) => text,
         Err(error) if error.is_not_found() => {
-            let text = format!("there is no node key at {}; create one with `lode-worker init`", path.display());
+            let text =
+                format!("there is no node key at {}; create one with `lode-worker init`", path.display());
             return Err(ExitError::new(Exit::BadConfig, text).into());
         }
         Err(error) => return Err(error.into()),

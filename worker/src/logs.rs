@@ -183,7 +183,9 @@ impl Inner {
                 Some(end) => end,
                 None => return,
             },
-            Some(None) => failed("logs/not-started", "the container has not been created yet; ask again later"),
+            Some(None) => {
+                failed("logs/not-started", "the container has not been created yet; ask again later")
+            }
             None => failed("logs/unknown-assignment", "this node does not know the assignment"),
         };
         if self.send(&mut writer, Some(end), &mut sink).await
@@ -274,7 +276,8 @@ impl Writer {
     }
 
     fn next_batch(&mut self, end: Option<LogEnd>) -> LogBatch {
-        let batch = LogBatch { stream: self.stream, index: self.index, lines: std::mem::take(&mut self.lines), end };
+        let batch =
+            LogBatch { stream: self.stream, index: self.index, lines: std::mem::take(&mut self.lines), end };
         self.index += 1;
         self.bytes = 0;
         batch
@@ -289,8 +292,10 @@ mod tests {
 
     #[test]
     fn the_largest_batch_fits_its_envelope() {
-        let mut writer = Writer { stream: Nonce::default(), index: u64::MAX - 1, lines: Vec::new(), bytes: 0 };
-        let line = |length| LogLine { source: LogSource::Stdout, at: Timestamp(u64::MAX), text: "x".repeat(length) };
+        let mut writer =
+            Writer { stream: Nonce::default(), index: u64::MAX - 2, lines: Vec::new(), bytes: 0 };
+        let line =
+            |length| LogLine { source: LogSource::Stdout, at: Timestamp(u64::MAX), text: "x".repeat(length) };
         while !writer.take(line(LogLine::MAX_BYTES)) {}
         assert!(encode(&writer.next_batch(Some(LogEnd::Complete))).len() < LogBatch::MAX_BYTES);
         while !writer.take(line(0)) {}

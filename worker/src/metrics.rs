@@ -37,9 +37,21 @@ impl WorkerMetrics {
     pub fn register(&self, registry: &mut Registry) {
         registry.register("lode_worker_beats", "Beats sent", self.beats.clone());
         registry.register("lode_worker_beat_answers", "Beats answered", self.answers.clone());
-        registry.register("lode_worker_refusals", "Messages refused by the orchestrator", self.refusals.clone());
-        registry.register("lode_worker_rejected", "Messages that this worker rejected", self.rejected.clone());
+        registry.register(
+            "lode_worker_refusals",
+            "Messages refused by the orchestrator",
+            self.refusals.clone(),
+        );
+        registry.register(
+            "lode_worker_rejected",
+            "Messages that this worker rejected",
+            self.rejected.clone(),
+        );
         registry.register("lode_worker_assignments", "Assignments by state", self.assignments.clone());
-        registry.register("lode_worker_engine_lost", "Times that Docker did not answer", self.engine_lost.clone());
+        registry.register(
+            "lode_worker_engine_lost",
+            "Times that Docker did not answer",
+            self.engine_lost.clone(),
+        );
     }
 }

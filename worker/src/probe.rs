@@ -48,14 +48,16 @@ fn reachable(host: IpAddr) -> IpAddr {
 }
 
 async fn connect(host: IpAddr, ports: &[PublishedPort], name: &str) -> Result<TcpStream, String> {
-    let port = ports.iter().find(|port| port.name == name).ok_or_else(|| format!("there is no port {name}"))?;
+    let port =
+        ports.iter().find(|port| port.name == name).ok_or_else(|| format!("there is no port {name}"))?;
     let address = SocketAddr::new(reachable(host), port.host);
     TcpStream::connect(address).await.map_err(|error| format!("port {name} ({address}): {error}"))
 }
 
 /// HTTP/1.0: the server closes, nothing is kept.
 async fn get(mut stream: TcpStream, path: &str) -> Result<(), String> {
-    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: lode-worker\r\nAccept: */*\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nUser-Agent: lode-worker\r\nAccept: */*\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
     let mut answer = Vec::with_capacity(MOST_BYTES);
     let mut part = [0; MOST_BYTES];

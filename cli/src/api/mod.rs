@@ -128,6 +128,8 @@ impl Api {
             }
             let mut page = self.get(path, &query).await?;
             match page.get_mut("items").map(Value::take) {
+                // A list that grows (events) names a next page even when there is nothing on it yet.
+                Some(Value::Array(page_items)) if page_items.is_empty() => break,
                 Some(Value::Array(page_items)) => items.extend(page_items),
                 _ => return Err(self.not_understood(path)),
             }

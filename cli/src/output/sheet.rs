@@ -1,7 +1,7 @@
 //! A table of text that fits the width it is given.
 //!
-//! Three layouts, the first that fits: as wide as the content; columns wrapped; one record after another. In every one
-//! of them no line is longer than the width.
+//! Three layouts, the first that fits: as wide as the content; columns wrapped between words; one record after another.
+//! In every one of them no line is longer than the width.
 
 use comfy_table::{ContentArrangement, Table, presets};
 use lode_program::text::escape_controls;
@@ -50,11 +50,16 @@ impl Sheet {
         }
         if width >= LEAST_TABLE_WIDTH {
             let wrapped = self.table(Some(width));
-            if widest(&wrapped) <= width {
+            // An id cut in two can neither be read nor copied.
+            if widest(&wrapped) <= width && self.words().all(|word| wrapped.contains(word)) {
                 return wrapped;
             }
         }
         self.records(width)
+    }
+
+    fn words(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().flatten().flat_map(|cell| cell.split_whitespace())
     }
 
     fn table(&self, width: Option<usize>) -> String {
@@ -165,6 +170,16 @@ mod tests {
             let text = nodes().render(Some(width));
             assert!(widest(&text) <= width, "{width}:\n{text}");
             assert!(text.contains("0x7E5F"), "{width}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_whole_wherever_the_terminal_is_wide_enough_for_it() {
+        for width in 60..=200 {
+            let text = nodes().render(Some(width));
+            for uuid in UUIDS {
+                assert!(text.contains(uuid), "{width}:\n{text}");
+            }
         }
     }
 

@@ -56,10 +56,14 @@ impl OutboxRunner {
         let keep = async {
             status.send_modify(|status| status.pending = keeper.pending());
             while let Some(command) = receiver.recv().await {
+                // The sender's own questions must not wake it: it would ask again without end.
+                let submission = matches!(command, Command::Submit { .. });
                 keeper.handle(command).await;
                 let pending = keeper.pending();
                 status.send_if_modified(|status| std::mem::replace(&mut status.pending, pending) != pending);
-                submitted.notify_one();
+                if submission {
+                    submitted.notify_one();
+                }
             }
         };
         tokio::join!(keep, sender.run());

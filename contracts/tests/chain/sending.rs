@@ -385,3 +385,19 @@ async fn a_full_outbox_and_a_stopped_one_say_so() {
     running.task.abort();
     eventually(async || matches!(outbox.submit(leave(3)).await, Err(OutboxError::Stopped))).await;
 }
+
+/// It once woke itself with its own questions, and took a whole core while there was nothing to do.
+#[tokio::test]
+async fn an_outbox_without_work_sleeps() {
+    let key = SigningKey::from_bytes(&[0x51; 32]).unwrap();
+    let store = Arc::new(MemoryOutboxStore::default());
+    let (_outbox, runner, _events) = Outbox::open(FakeChain::new(), store, key, config()).await.unwrap();
+    let mut polls = 0u32;
+    let mut running = Box::pin(runner.run());
+    let counted = std::future::poll_fn(|context| {
+        polls += 1;
+        running.as_mut().poll(context)
+    });
+    timeout(Duration::from_millis(300), counted).await.expect_err("it runs until it is dropped");
+    assert!(polls < 20, "polled {polls} times without work");
+}

@@ -39,7 +39,8 @@ impl FromStr for Cursor {
         read().ok_or_else(|| ParseIdError::Form {
             what: "cursor",
             got: text.chars().take(80).collect(),
-            reason: "use a cursor exactly as it was given to you, or none to start from the beginning".to_owned(),
+            reason: "use a cursor exactly as it was given to you, or none to start from the beginning"
+                .to_owned(),
         })
     }
 }

@@ -63,7 +63,8 @@ impl<C> Encode<C> for ErrorCode {
 impl<'b, C> Decode<'b, C> for ErrorCode {
     fn decode(decoder: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         let text = decoder.str()?;
-        let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'/' || b == b'-');
+        let plain =
+            text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'/' || b == b'-');
         if !plain || text.len() > Self::MAX_LENGTH {
             return Err(minicbor::decode::Error::message("not an error code"));
         }

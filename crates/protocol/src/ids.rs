@@ -25,7 +25,9 @@ pub enum ParseIdError {
         got: String,
     },
     /// Mixed-case address whose EIP-55 checksum does not match: probably a typing error.
-    #[error("address {got}: the upper and lower case do not match its EIP-55 checksum; copy it again or write it in lower case")]
+    #[error(
+        "address {got}: the upper and lower case do not match its EIP-55 checksum; copy it again or write it in lower case"
+    )]
     Checksum {
         /// The text as given.
         got: String,
@@ -86,7 +88,8 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let address = Address(parse_hex("address", text)?);
         let digits = &text[2..];
-        let mixed = digits.chars().any(|c| c.is_ascii_uppercase()) && digits.chars().any(|c| c.is_ascii_lowercase());
+        let mixed =
+            digits.chars().any(|c| c.is_ascii_uppercase()) && digits.chars().any(|c| c.is_ascii_lowercase());
         if mixed && address.to_string()[2..] != *digits {
             return Err(ParseIdError::Checksum { got: text.to_owned() });
         }
@@ -300,7 +303,9 @@ impl<'b, C> Decode<'b, C> for TaskId {
 }
 
 /// One replica of a task, over all its incarnations.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode, Serialize, Deserialize,
+)]
 pub struct ReplicaId {
     /// The task.
     #[n(0)]

@@ -119,7 +119,12 @@ impl NodeConsent {
     pub fn digest(&self, domain: &Domain) -> Digest {
         domain.digest(struct_hash(
             "NodeConsent(address node,address provider,uint256 nonce,uint256 deadline)",
-            &[word_address(self.node.0), word_address(self.provider.0), word_u64(self.nonce), word_u64(self.deadline)],
+            &[
+                word_address(self.node.0),
+                word_address(self.provider.0),
+                word_u64(self.nonce),
+                word_u64(self.deadline),
+            ],
         ))
     }
 }
@@ -182,7 +187,12 @@ impl LeaveStatement {
     pub fn digest(&self, domain: &Domain) -> Digest {
         domain.digest(struct_hash(
             "Leave(uint64 poolId,address node,uint64 counter,uint64 deadline)",
-            &[word_u64(self.pool.0), word_address(self.node.0), word_u64(self.counter), word_u64(self.deadline)],
+            &[
+                word_u64(self.pool.0),
+                word_address(self.node.0),
+                word_u64(self.counter),
+                word_u64(self.deadline),
+            ],
         ))
     }
 }

@@ -6,8 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use secp256k1::ecdsa::{self, RecoverableSignature, RecoveryId};
 use secp256k1::Message;
+use secp256k1::ecdsa::{self, RecoverableSignature, RecoveryId};
 use zeroize::Zeroizing;
 
 use crate::fixed_bytes::{fixed_bytes, plain_hex};
@@ -80,7 +80,8 @@ impl SigningKey {
 
     /// Signs a digest so that contracts can recover the signer (65 bytes: r, s, v with v = 27 or 28).
     pub fn sign_recoverable(&self, digest: &Digest) -> EthereumSignature {
-        let signature = RecoverableSignature::sign_ecdsa_recoverable(Message::from_digest(digest.0), &self.secret);
+        let signature =
+            RecoverableSignature::sign_ecdsa_recoverable(Message::from_digest(digest.0), &self.secret);
         let (recovery, compact) = signature.serialize_compact();
         let mut bytes = [0u8; 65];
         let (head, tail) = bytes.split_at_mut(64);
@@ -123,7 +124,8 @@ impl PublicKey {
     /// Verifies a signature over a digest; high-s signatures are refused.
     pub fn verify(&self, digest: &Digest, signature: &Signature) -> Result<(), KeyError> {
         let signature = ecdsa::Signature::from_compact(&signature.0).map_err(|_| KeyError::Signature)?;
-        ecdsa::verify(&signature, Message::from_digest(digest.0), &self.point()?).map_err(|_| KeyError::Signature)
+        ecdsa::verify(&signature, Message::from_digest(digest.0), &self.point()?)
+            .map_err(|_| KeyError::Signature)
     }
 }
 
@@ -176,7 +178,8 @@ impl EthereumSignature {
             [28] => RecoveryId::One,
             _ => return Err(KeyError::Signature),
         };
-        let signature = RecoverableSignature::from_compact(compact, recovery).map_err(|_| KeyError::Signature)?;
+        let signature =
+            RecoverableSignature::from_compact(compact, recovery).map_err(|_| KeyError::Signature)?;
         let mut normalized = signature.to_standard();
         normalized.normalize_s();
         if normalized != signature.to_standard() {
@@ -266,8 +269,8 @@ mod tests {
     fn a_malleated_signature_is_refused() {
         // n - s, with v flipped, is a second valid signature of the same message: it must not pass.
         const ORDER: [u8; 32] = [
-            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xba, 0xae,
-            0xdc, 0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe,
+            0xba, 0xae, 0xdc, 0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
         ];
         let digest = keccak256(b"invite");
         let signature = key(1).sign_recoverable(&digest);

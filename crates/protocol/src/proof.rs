@@ -13,7 +13,9 @@ use crate::ids::{AssignmentId, GpuUuid, Nonce};
 use crate::units::{Millis, Timestamp};
 
 /// Number of a proof class in the class registry.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode, Serialize, Deserialize,
+)]
 #[cbor(transparent)]
 #[serde(transparent)]
 pub struct ProofClassId(#[n(0)] pub u32);

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-pub use parse::{SpecError, MAX_SPEC_BYTES};
+pub use parse::{MAX_SPEC_BYTES, SpecError};
 pub use validate::{SpecProblem, ValidTaskSpec, limits};
 
 use crate::units::{Bytes, MilliCpus, Millis};
@@ -168,7 +168,9 @@ fn default_deadline() -> Millis {
 }
 
 /// Transport of a port.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Encode, Decode, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Encode, Decode, Serialize, Deserialize,
+)]
 #[cbor(index_only)]
 #[serde(rename_all = "lowercase")]
 pub enum PortProtocol {

@@ -59,7 +59,9 @@ impl FromStr for Bytes {
         let (number, unit) = text.split_at(split);
         let factor = match unit.trim() {
             "" => 1,
-            unit => SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(|| error(text, SIZE_FORM))?.1,
+            unit => {
+                SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(|| error(text, SIZE_FORM))?.1
+            }
         };
         scaled(number, factor).map(Bytes).ok_or_else(|| error(text, SIZE_FORM))
     }
@@ -203,7 +205,9 @@ impl FromStr for Millis {
         if let Some(millis) = scaled(text.trim(), 1_000) {
             return Ok(Millis(millis));
         }
-        humantime::parse_duration(text.trim()).map(Millis::from_duration).map_err(|_| error(text, DURATION_FORM))
+        humantime::parse_duration(text.trim())
+            .map(Millis::from_duration)
+            .map_err(|_| error(text, DURATION_FORM))
     }
 }
 
@@ -293,7 +297,13 @@ mod tests {
 
     #[test]
     fn sizes_read_what_people_write() {
-        for (text, bytes) in [("16GiB", 16 << 30), ("1.5 GiB", 3 << 29), ("512MiB", 512 << 20), ("2GB", 2_000_000_000), ("17", 17)] {
+        for (text, bytes) in [
+            ("16GiB", 16 << 30),
+            ("1.5 GiB", 3 << 29),
+            ("512MiB", 512 << 20),
+            ("2GB", 2_000_000_000),
+            ("17", 17),
+        ] {
             assert_eq!(text.parse::<Bytes>().unwrap(), Bytes(bytes), "{text}");
         }
         for bad in ["", "GiB", "1.2.3GiB", "-1GiB", "1 parsec", "99999999999TiB"] {
@@ -323,7 +333,10 @@ mod tests {
     #[test]
     fn times_print_as_rfc3339_even_at_the_end_of_time() {
         assert_eq!(Timestamp(1_700_000_000_123).to_string(), "2023-11-14T22:13:20.123Z");
-        assert_eq!(Timestamp(1_700_000_000_123).to_string().parse::<Timestamp>().unwrap(), Timestamp(1_700_000_000_123));
+        assert_eq!(
+            Timestamp(1_700_000_000_123).to_string().parse::<Timestamp>().unwrap(),
+            Timestamp(1_700_000_000_123)
+        );
         let _ = Timestamp(u64::MAX).to_string();
     }
 }

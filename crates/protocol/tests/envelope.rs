@@ -1,5 +1,7 @@
 //! The envelope accepts what was meant and nothing else.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure here is a failed test")]
+
 use lode_protocol::envelope::{
     Addressing, Audience, EnvelopeError, Expectation, MAX_CLOCK_SKEW, Purpose, Realm, Sealed, open, seal,
 };
@@ -30,7 +32,12 @@ fn hello() -> Hello {
 }
 
 fn addressing() -> Addressing {
-    Addressing { audience: Audience::Peer(key(2).address()), realm: realm(), now: NOW, lifetime: Millis::seconds(30) }
+    Addressing {
+        audience: Audience::Peer(key(2).address()),
+        realm: realm(),
+        now: NOW,
+        lifetime: Millis::seconds(30),
+    }
 }
 
 fn expectation() -> Expectation {
@@ -52,7 +59,10 @@ fn an_honest_message_opens_with_its_signer_and_digest() {
 fn a_message_for_another_peer_pool_deployment_or_chain_is_refused() {
     let bytes = sealed().bytes;
     let refuse = |expected: Expectation| open::<Hello>(&bytes, &expected).unwrap_err().code();
-    assert_eq!(refuse(Expectation { recipient: Some(key(3).address()), ..expectation() }), "envelope/wrong-audience");
+    assert_eq!(
+        refuse(Expectation { recipient: Some(key(3).address()), ..expectation() }),
+        "envelope/wrong-audience"
+    );
     assert_eq!(refuse(Expectation { recipient: None, ..expectation() }), "envelope/wrong-audience");
     for other in [
         Realm { pool: PoolId(2), ..realm() },

@@ -10,7 +10,8 @@ fn every_example_spec_is_valid() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             let text = std::fs::read_to_string(&path).unwrap();
-            let spec = TaskSpec::from_toml(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let spec =
+                TaskSpec::from_toml(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             spec.validate().unwrap_or_else(|problems| panic!("{}: {problems:?}", path.display()));
             checked.push(path);
         }

@@ -2,6 +2,8 @@
 //!
 //! To record a *new* message, run with `LODE_RECORD_GOLDEN=1`; existing fixtures are never overwritten.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests: a failure here is a failed test")]
+
 use std::path::PathBuf;
 
 use lode_protocol::assignment::{AssignmentReport, AssignmentState, PublishedPort, Reason};
@@ -15,7 +17,9 @@ use lode_protocol::ids::*;
 use lode_protocol::join::{Invite, SignedInvite, pools_domain};
 use lode_protocol::keys::SigningKey;
 use lode_protocol::logs::{LogBatch, LogEnd, LogLine, LogRequest, LogSource};
-use lode_protocol::proof::{Answer, Challenge, GpuOpening, GpuVerdict, Phase, ProofClassId, ProofFailure, Selection};
+use lode_protocol::proof::{
+    Answer, Challenge, GpuOpening, GpuVerdict, Phase, ProofClassId, ProofFailure, Selection,
+};
 use lode_protocol::session::*;
 use lode_protocol::task::{PortProtocol, TaskSpec, ValidTaskSpec};
 use lode_protocol::units::{Bytes, MilliCpus, Millis, Timestamp};
@@ -31,7 +35,11 @@ where
         std::fs::write(&path, hex::encode(&bytes) + "\n").unwrap();
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(hex::encode(&bytes), golden.trim(), "{name}: the wire form changed; introduce a new version instead");
+    assert_eq!(
+        hex::encode(&bytes),
+        golden.trim(),
+        "{name}: the wire form changed; introduce a new version instead"
+    );
 }
 
 fn gpu() -> GpuUuid {
@@ -40,7 +48,10 @@ fn gpu() -> GpuUuid {
 
 fn assignment() -> AssignmentId {
     AssignmentId {
-        replica: ReplicaId { task: TaskId(uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001)), replica: 2 },
+        replica: ReplicaId {
+            task: TaskId(uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001)),
+            replica: 2,
+        },
         incarnation: Incarnation(3),
     }
 }
@@ -92,116 +103,153 @@ fn invite() -> SignedInvite {
 
 #[test]
 fn the_bodies_of_a_session_keep_their_wire_form() {
-    check("granted", &Granted {
-        nonce: Nonce([1; 16]),
-        session: SessionId([2; 16]),
-        epoch: LeaderEpoch(5),
-        terms: terms(),
-        membership: Membership::Waiting { code: ErrorCode::new("node/not-proven"), message: "wait".to_owned() },
-    });
-    check("heartbeat", &Heartbeat {
-        session: SessionId([2; 16]),
-        epoch: LeaderEpoch(5),
-        boot: BootCounter(3),
-        sequence: Sequence(7),
-        observed: Some(Generation(11)),
-        complete: true,
-        assignments: vec![AssignmentReport {
-            id: assignment(),
-            state: AssignmentState::Failed,
-            reason: Some(Reason::OomKilled),
-            detail: "killed".to_owned(),
-            exit_code: Some(137),
-            restarts: 1,
-            gpus: vec![gpu()],
-            ports: vec![PublishedPort { name: "http".to_owned(), container: 80, host: 30_001, protocol: PortProtocol::Tcp }],
-            image: Some("sha256:00".to_owned()),
-            at: Timestamp(1_800_000_000_000),
-        }],
-        gpus: vec![GpuStatus {
-            uuid: gpu(),
-            state: GpuState::Quarantined,
-            reason: Some("XID 79".to_owned()),
-            temperature: Some(40),
-            power: Some(90_000),
-            utilization: Some(3),
-            memory_used: Some(Bytes(1)),
-        }],
-        usage: Usage { cpus: MilliCpus(100), memory: Bytes(2), disk_free: Bytes(3) },
-        findings: vec![Finding::error("gpu/lost", gpu().as_str(), "gone", "reset it")],
-        specs: specs().digest(),
-        descriptor: Some(vec![1, 2, 3]),
-        consent: Some(Consent { invite: invite().invite, signature: invite().signature }),
-    });
-    check("instruction", &Instruction {
-        session: SessionId([2; 16]),
-        epoch: LeaderEpoch(5),
-        channel: Channel::Reply { sequence: Sequence(7), request: Digest([8; 32]) },
-        terms: terms(),
-        desired: Desired::Full {
-            generation: Generation(12),
-            orders: vec![Order { id: assignment(), spec: spec(), gpus: vec![gpu()], pinned_image: Some("i@sha256:1".to_owned()) }],
+    check(
+        "granted",
+        &Granted {
+            nonce: Nonce([1; 16]),
+            session: SessionId([2; 16]),
+            epoch: LeaderEpoch(5),
+            terms: terms(),
+            membership: Membership::Waiting {
+                code: ErrorCode::new("node/not-proven"),
+                message: "wait".to_owned(),
+            },
         },
-        membership: Membership::Member,
-        invite: Some(invite()),
-        log_requests: vec![SealedBytes(vec![4, 5])],
-    });
-    check("refusal", &Refusal {
-        code: ErrorCode::new("session/replay"),
-        message: "m".to_owned(),
-        remedy: "r".to_owned(),
-        reopen: true,
-        retry_after: Some(Millis(5)),
-        request: Digest([8; 32]),
-    });
+    );
+    check(
+        "heartbeat",
+        &Heartbeat {
+            session: SessionId([2; 16]),
+            epoch: LeaderEpoch(5),
+            boot: BootCounter(3),
+            sequence: Sequence(7),
+            observed: Some(Generation(11)),
+            complete: true,
+            assignments: vec![AssignmentReport {
+                id: assignment(),
+                state: AssignmentState::Failed,
+                reason: Some(Reason::OomKilled),
+                detail: "killed".to_owned(),
+                exit_code: Some(137),
+                restarts: 1,
+                gpus: vec![gpu()],
+                ports: vec![PublishedPort {
+                    name: "http".to_owned(),
+                    container: 80,
+                    host: 30_001,
+                    protocol: PortProtocol::Tcp,
+                }],
+                image: Some("sha256:00".to_owned()),
+                at: Timestamp(1_800_000_000_000),
+            }],
+            gpus: vec![GpuStatus {
+                uuid: gpu(),
+                state: GpuState::Quarantined,
+                reason: Some("XID 79".to_owned()),
+                temperature: Some(40),
+                power: Some(90_000),
+                utilization: Some(3),
+                memory_used: Some(Bytes(1)),
+            }],
+            usage: Usage { cpus: MilliCpus(100), memory: Bytes(2), disk_free: Bytes(3) },
+            findings: vec![Finding::error("gpu/lost", gpu().as_str(), "gone", "reset it")],
+            specs: specs().digest(),
+            descriptor: Some(vec![1, 2, 3]),
+            consent: Some(Consent { invite: invite().invite, signature: invite().signature }),
+        },
+    );
+    check(
+        "instruction",
+        &Instruction {
+            session: SessionId([2; 16]),
+            epoch: LeaderEpoch(5),
+            channel: Channel::Reply { sequence: Sequence(7), request: Digest([8; 32]) },
+            terms: terms(),
+            desired: Desired::Full {
+                generation: Generation(12),
+                orders: vec![Order {
+                    id: assignment(),
+                    spec: spec(),
+                    gpus: vec![gpu()],
+                    pinned_image: Some("i@sha256:1".to_owned()),
+                }],
+            },
+            membership: Membership::Member,
+            invite: Some(invite()),
+            log_requests: vec![SealedBytes(vec![4, 5])],
+        },
+    );
+    check(
+        "refusal",
+        &Refusal {
+            code: ErrorCode::new("session/replay"),
+            message: "m".to_owned(),
+            remedy: "r".to_owned(),
+            reopen: true,
+            retry_after: Some(Millis(5)),
+            request: Digest([8; 32]),
+        },
+    );
     check("leave", &Leave { counter: 1, deadline: 2, signature: invite().signature });
 }
 
 #[test]
 fn descriptors_and_tasks_keep_their_wire_form() {
-    check("descriptor", &NodeDescriptor {
-        node: NodeId(Address([1; 20])),
-        specs: specs(),
-        addresses: vec!["/ip4/192.0.2.1/tcp/4001".to_owned()],
-        sealing_key: Some([6; 32]),
-        agent_version: "0.1.0".to_owned(),
-        boot: BootCounter(3),
-        sequence: 9,
-        issued_at: Timestamp(1_800_000_000_000),
-        expires_at: Timestamp(1_800_000_600_000),
-    });
+    check(
+        "descriptor",
+        &NodeDescriptor {
+            node: NodeId(Address([1; 20])),
+            specs: specs(),
+            addresses: vec!["/ip4/192.0.2.1/tcp/4001".to_owned()],
+            sealing_key: Some([6; 32]),
+            agent_version: "0.1.0".to_owned(),
+            boot: BootCounter(3),
+            sequence: 9,
+            issued_at: Timestamp(1_800_000_000_000),
+            expires_at: Timestamp(1_800_000_600_000),
+        },
+    );
     check("task", &spec());
 }
 
 #[test]
 fn logs_keep_their_wire_form() {
-    check("log-request", &LogRequest {
-        stream: Nonce([1; 16]),
-        assignment: assignment(),
-        follow: true,
-        tail: Some(10),
-        since: Some(Timestamp(5)),
-    });
-    check("log-batch", &LogBatch {
-        stream: Nonce([1; 16]),
-        index: 0,
-        lines: vec![LogLine { source: LogSource::Stderr, at: Timestamp(5), text: "line".to_owned() }],
-        end: Some(LogEnd::Failed { code: ErrorCode::new("logs/gone"), message: "m".to_owned() }),
-    });
+    check(
+        "log-request",
+        &LogRequest {
+            stream: Nonce([1; 16]),
+            assignment: assignment(),
+            follow: true,
+            tail: Some(10),
+            since: Some(Timestamp(5)),
+        },
+    );
+    check(
+        "log-batch",
+        &LogBatch {
+            stream: Nonce([1; 16]),
+            index: 0,
+            lines: vec![LogLine { source: LogSource::Stderr, at: Timestamp(5), text: "line".to_owned() }],
+            end: Some(LogEnd::Failed { code: ErrorCode::new("logs/gone"), message: "m".to_owned() }),
+        },
+    );
 }
 
 #[test]
 fn proofs_keep_their_wire_form() {
     let run = Nonce([1; 16]);
     let failure = ProofFailure { code: ErrorCode::new("proof/freivalds"), message: "row 3".to_owned() };
-    check("challenge-prepare", &Challenge::Prepare {
-        run,
-        epoch: 4,
-        class: ProofClassId(1),
-        parameters: Digest([2; 32]),
-        gpus: vec![gpu()],
-        start_at: Timestamp(7),
-    });
+    check(
+        "challenge-prepare",
+        &Challenge::Prepare {
+            run,
+            epoch: 4,
+            class: ProofClassId(1),
+            parameters: Digest([2; 32]),
+            gpus: vec![gpu()],
+            start_at: Timestamp(7),
+        },
+    );
     check("challenge-start", &Challenge::Start { run, beacon: Digest([3; 32]), nonce: Digest([4; 32]) });
     let selections = vec![Selection { gpu: gpu(), rows: vec![1, 2], walkers: vec![3] }];
     check("challenge-open", &Challenge::Open { run, selections });
@@ -210,6 +258,9 @@ fn proofs_keep_their_wire_form() {
     check("answer-ready", &Answer::Ready { run });
     check("answer-busy", &Answer::Busy { run, assignments: vec![assignment()] });
     check("answer-declined", &Answer::Declined { run, failure });
-    check("answer-committed", &Answer::Committed { run, gpu: gpu(), phase: Phase::Product, root: Digest([5; 32]) });
+    check(
+        "answer-committed",
+        &Answer::Committed { run, gpu: gpu(), phase: Phase::Product, root: Digest([5; 32]) },
+    );
     check("answer-opened", &Answer::Opened { run, opening: GpuOpening { gpu: gpu(), opening: vec![1] } });
 }

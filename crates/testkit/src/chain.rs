@@ -62,7 +62,6 @@ struct World {
 
 impl FakeChain {
     /// A chain with freshly deployed contracts and short epochs.
-    #[expect(clippy::new_ret_no_self, reason = "chains are shared by all who use them")]
     pub fn new() -> Arc<FakeChain> {
         FakeChain::with_parameters(DeployParameters::development())
     }

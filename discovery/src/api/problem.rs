@@ -67,9 +67,9 @@ pub(super) fn refused(refused: &Refused) -> Problem {
 fn envelope(error: &EnvelopeError) -> Problem {
     let status = match error {
         EnvelopeError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        EnvelopeError::Malformed(_) | EnvelopeError::UnsupportedVersion { .. } | EnvelopeError::WrongPurpose { .. } => {
-            StatusCode::BAD_REQUEST
-        }
+        EnvelopeError::Malformed(_)
+        | EnvelopeError::UnsupportedVersion { .. }
+        | EnvelopeError::WrongPurpose { .. } => StatusCode::BAD_REQUEST,
         EnvelopeError::Expired { .. }
         | EnvelopeError::NotYetValid { .. }
         | EnvelopeError::WrongAudience { .. }

@@ -52,7 +52,8 @@ pub fn router(service: Arc<Service>) -> Router {
 }
 
 async fn unknown() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "http/not-found", "There is no such route").remedy("See docs/operations.md.")
+    Problem::new(StatusCode::NOT_FOUND, "http/not-found", "There is no such route")
+        .remedy("See docs/operations.md.")
 }
 
 async fn wrong_method() -> Problem {

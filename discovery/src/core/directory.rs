@@ -37,7 +37,9 @@ pub struct Listed {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotListed {
     /// A newer one, or another one of the same version, is listed.
-    #[error("a descriptor of boot {boot}, sequence {sequence} is listed already: publish one with a higher sequence")]
+    #[error(
+        "a descriptor of boot {boot}, sequence {sequence} is listed already: publish one with a higher sequence"
+    )]
     Stale {
         /// Boot of the listed one.
         boot: u64,
@@ -108,7 +110,11 @@ impl Directory {
     /// Nodes of a provider.
     pub fn nodes_of(&self, provider: ProviderId) -> Vec<NodeId> {
         let first = (provider, NodeId::default());
-        self.by_provider.range(first..).take_while(|(owner, _)| *owner == provider).map(|(_, node)| *node).collect()
+        self.by_provider
+            .range(first..)
+            .take_while(|(owner, _)| *owner == provider)
+            .map(|(_, node)| *node)
+            .collect()
     }
 
     /// Lists a descriptor. The same one again changes nothing.
@@ -176,15 +182,21 @@ impl Directory {
     /// Changes after a cursor, each node as it is now.
     pub fn changes(&self, after: Option<Cursor>, limit: usize) -> ChangesPage {
         match after.map(|cursor| self.log.since(cursor, limit)) {
-            None | Some(Since::Resync) => ChangesPage { changes: Vec::new(), cursor: self.cursor(), resync: true },
+            None | Some(Since::Resync) => {
+                ChangesPage { changes: Vec::new(), cursor: self.cursor(), resync: true }
+            }
             Some(Since::Changes(logged, cursor)) => {
-                let changes = logged.into_iter().filter_map(|change| match (change.removed, self.nodes.get(&change.node)) {
-                    (_, Some(listed)) => Some(DirectoryChange::Updated { entry: Box::new(listed.entry()) }),
-                    (Some(reason), None) => {
-                        Some(DirectoryChange::Removed { node: change.node, reason: reason.to_owned() })
+                let changes = logged.into_iter().filter_map(|change| {
+                    match (change.removed, self.nodes.get(&change.node)) {
+                        (_, Some(listed)) => {
+                            Some(DirectoryChange::Updated { entry: Box::new(listed.entry()) })
+                        }
+                        (Some(reason), None) => {
+                            Some(DirectoryChange::Removed { node: change.node, reason: reason.to_owned() })
+                        }
+                        // Updated and removed since: the removal follows in the log.
+                        (None, None) => None,
                     }
-                    // Updated and removed since: the removal follows in the log.
-                    (None, None) => None,
                 });
                 ChangesPage { changes: changes.collect(), cursor, resync: false }
             }

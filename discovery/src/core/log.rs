@@ -57,7 +57,10 @@ impl ChangeLog {
     /// At most `limit` changes after a cursor, in time proportional to their number.
     pub fn since(&self, cursor: Cursor, limit: usize) -> Since {
         let oldest = self.position - self.changes.len() as u64;
-        if cursor.incarnation != self.incarnation || cursor.position < oldest || cursor.position > self.position {
+        if cursor.incarnation != self.incarnation
+            || cursor.position < oldest
+            || cursor.position > self.position
+        {
             return Since::Resync;
         }
         let skip = usize::try_from(cursor.position - oldest).unwrap_or(usize::MAX);

@@ -48,7 +48,10 @@ fn the_newest_descriptor_of_a_node_counts_and_the_same_again_changes_nothing() {
     let mut directory = directory();
     assert!(matches!(directory.publish(NOW, verified(1, 1, 5, 10, 0)), Ok(Some(Stored::Put(..)))));
     assert_eq!(directory.publish(NOW, verified(1, 1, 5, 10, 0)), Ok(None));
-    assert_eq!(directory.publish(NOW, verified(1, 1, 5, 11, 0)), Err(NotListed::Stale { boot: 1, sequence: 5 }));
+    assert_eq!(
+        directory.publish(NOW, verified(1, 1, 5, 11, 0)),
+        Err(NotListed::Stale { boot: 1, sequence: 5 })
+    );
     assert!(directory.publish(NOW, verified(1, 1, 4, 10, 0)).is_err());
     assert!(directory.publish(NOW, verified(1, 2, 1, 10, 0)).is_ok(), "a new boot starts its sequence anew");
     assert_eq!(directory.len(), 1);
@@ -73,7 +76,10 @@ fn a_follower_with_a_foreign_or_too_old_cursor_is_told_to_resync() {
     }
     assert!(directory.changes(Some(start), 100).resync, "only four changes are kept");
     assert!(directory.changes(Some(Cursor { incarnation: 8, position: 5 }), 100).resync);
-    assert!(directory.changes(Some(Cursor { incarnation: 7, position: 6 }), 100).resync, "a cursor from the future");
+    assert!(
+        directory.changes(Some(Cursor { incarnation: 7, position: 6 }), 100).resync,
+        "a cursor from the future"
+    );
     let page = directory.changes(Some(Cursor { incarnation: 7, position: 3 }), 1);
     assert_eq!((page.changes.len(), page.cursor.position, page.resync), (1, 4, false));
 }

@@ -155,7 +155,8 @@ fn stream(events: EventLog, task: Option<TaskId>, after: Option<Cursor>) -> Resp
             let page = match events.after(after, task, CHUNK) {
                 Ok(page) => page,
                 Err(error) => {
-                    let data = serde_json::json!({ "code": "events/cursor-gone", "message": error.to_string() });
+                    let data =
+                        serde_json::json!({ "code": "events/cursor-gone", "message": error.to_string() });
                     let _ = sender.send(Ok(SseEvent::default().event("end").data(data.to_string()))).await;
                     return;
                 }

@@ -47,8 +47,9 @@ where
                 .detail(detail)
                 .remedy("Use an id as a list shows it.")
         };
-        let Path(text) =
-            Path::<String>::from_request_parts(parts, state).await.map_err(|rejection| bad(rejection.body_text()))?;
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| bad(rejection.body_text()))?;
         text.parse().map(Named).map_err(|error: T::Err| bad(error.to_string()))
     }
 }
@@ -70,8 +71,12 @@ pub(super) async fn json_body(headers: &HeaderMap, body: Body, most: usize) -> R
     let media = media.split(';').next().unwrap_or_default().trim();
     let bytes = axum::body::to_bytes(body, most).await.map_err(|_| too_large(most))?;
     if !bytes.is_empty() && !media.eq_ignore_ascii_case("application/json") {
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "api/media-type", "The body must be JSON")
-            .remedy("Send it with `Content-Type: application/json`."));
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "api/media-type",
+            "The body must be JSON",
+        )
+        .remedy("Send it with `Content-Type: application/json`."));
     }
     Ok(bytes.to_vec())
 }
@@ -83,7 +88,10 @@ pub(super) fn too_large(most: usize) -> Problem {
 }
 
 /// A small optional JSON body.
-pub(super) async fn small_body<T: DeserializeOwned + Default>(headers: &HeaderMap, body: Body) -> Result<T, Problem> {
+pub(super) async fn small_body<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, Problem> {
     let bytes = json_body(headers, body, 16 << 10).await?;
     if bytes.is_empty() {
         return Ok(T::default());

@@ -16,7 +16,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Gives every request an id (the caller's, if it is harmless), puts it on every log line and into the answer.
 pub(super) async fn request_id(request: Request, next: Next) -> Response {
-    let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_harmless(id));
+    let given =
+        request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_harmless(id));
     let id = given.map_or_else(|| uuid::Uuid::now_v7().to_string(), ToOwned::to_owned);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!("request", request_id = %id, %method, %path);
@@ -32,7 +33,8 @@ pub(super) async fn request_id(request: Request, next: Next) -> Response {
 }
 
 fn is_harmless(id: &str) -> bool {
-    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    (1..=64).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 /// On a loopback bind, only loopback names and those of the configuration.
@@ -60,7 +62,8 @@ fn host_name(host: &str) -> &str {
 }
 
 fn is_loopback(name: &str) -> bool {
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Everything under `/v1` needs the token.
@@ -90,7 +93,9 @@ mod tests {
 
     #[test]
     fn a_host_header_is_read_in_all_its_forms() {
-        for (given, name) in [("localhost:1", "localhost"), ("[::1]:80", "::1"), ("127.0.0.1", "127.0.0.1"), ("", "")] {
+        for (given, name) in
+            [("localhost:1", "localhost"), ("[::1]:80", "::1"), ("127.0.0.1", "127.0.0.1"), ("", "")]
+        {
             assert_eq!(host_name(given), name);
         }
         assert!(is_loopback("LOCALHOST") && is_loopback("::1") && !is_loopback("evil.example"));

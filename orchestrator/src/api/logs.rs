@@ -72,7 +72,9 @@ pub(super) async fn logs(
     let query_to_node = LogQuery { assignment, follow: query.follow, tail, since };
     let source = state.logs.open(node, connection, query_to_node).await.map_err(of_logs)?;
     if wants_events(&headers) {
-        return Ok(Sse::new(events(source)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response());
+        return Ok(Sse::new(events(source))
+            .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+            .into_response());
     }
     let media = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
     Ok((media, Body::from_stream(text(source, query.timestamps))).into_response())
@@ -100,7 +102,10 @@ fn choose(task: &TaskView, query: &LogsQuery) -> Result<AssignmentId, Problem> {
     })
 }
 
-async fn locate(state: &ApiState, assignment: AssignmentId) -> Result<(NodeId, Option<ConnectionId>), Problem> {
+async fn locate(
+    state: &ApiState,
+    assignment: AssignmentId,
+) -> Result<(NodeId, Option<ConnectionId>), Problem> {
     let place = state.driver.read(move |core, _| core.where_is(&assignment)).await.map_err(of_write)?;
     place.ok_or_else(|| {
         Problem::new(StatusCode::CONFLICT, "logs/no-node", "The node of this output is gone")

@@ -157,7 +157,9 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .merge(health)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), guard::token))
         .layer(axum::middleware::from_fn_with_state(state, guard::host))
-        .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| Problem::internal().into_response()))
+        .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| {
+            Problem::internal().into_response()
+        }))
         .layer(axum::middleware::from_fn(guard::request_id))
 }
 

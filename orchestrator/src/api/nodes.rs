@@ -27,7 +27,10 @@ const MAX_MESSAGE: usize = 500;
     ),
     responses((status = 200, body = NodePage), (status = 400), (status = 401))
 )]
-pub(super) async fn list(State(state): Shared, Asked(query): Asked<NodeListQuery>) -> Result<Json<NodePage>, Problem> {
+pub(super) async fn list(
+    State(state): Shared,
+    Asked(query): Asked<NodeListQuery>,
+) -> Result<Json<NodePage>, Problem> {
     let limit = limit(query.limit)?;
     let after = query.after.as_deref().map(parse::<NodeId>).transpose()?;
     let nodes = state.driver.read(move |core, _| core.nodes(after, limit)).await.map_err(of_write)?;

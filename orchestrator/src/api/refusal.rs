@@ -25,8 +25,10 @@ pub(super) fn of_write(error: WriteError) -> Problem {
                 problem.detail("Nothing was changed.").remedy("Repeat it once `status` is well again.")
             }
         }
-        WriteError::Busy => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "api/busy", "Too many requests wait")
-            .remedy("Try again shortly."),
+        WriteError::Busy => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "api/busy", "Too many requests wait")
+                .remedy("Try again shortly.")
+        }
         WriteError::Stopped => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "api/stopping", "The orchestrator is stopping")
                 .remedy("Try again when it is back.")
@@ -48,11 +50,11 @@ fn of_core(rejected: Rejected) -> Problem {
 
 /// A spec that is none.
 pub(super) fn of_spec(error: &SpecError) -> Problem {
-    let problem = |status, title: &str| Problem::new(status, error.code().to_string(), title).detail(error.to_string());
+    let problem =
+        |status, title: &str| Problem::new(status, error.code().to_string(), title).detail(error.to_string());
     match error {
-        SpecError::TooLarge { .. } => {
-            problem(StatusCode::PAYLOAD_TOO_LARGE, "The task spec is too large").remedy("Shorten env and labels.")
-        }
+        SpecError::TooLarge { .. } => problem(StatusCode::PAYLOAD_TOO_LARGE, "The task spec is too large")
+            .remedy("Shorten env and labels."),
         SpecError::Malformed { at, .. } => problem(StatusCode::BAD_REQUEST, "The task spec cannot be read")
             .field("at", at.clone())
             .remedy("Correct the named field; unknown fields are errors."),
@@ -70,9 +72,13 @@ pub(super) fn of_spec(error: &SpecError) -> Problem {
 
 /// Output that cannot be had.
 pub(super) fn of_logs(error: LogFailure) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.code.to_string(), "The output cannot be had at present")
-        .detail(error.message)
-        .remedy("Try again shortly; the node's state says more.")
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        error.code.to_string(),
+        "The output cannot be had at present",
+    )
+    .detail(error.message)
+    .remedy("Try again shortly; the node's state says more.")
 }
 
 /// No such task.

@@ -31,10 +31,13 @@ const MAX_KEY: usize = 200;
         (status = 400), (status = 401), (status = 409), (status = 413), (status = 415), (status = 422), (status = 503)
     )
 )]
-pub(super) async fn submit(State(state): Shared, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let bytes = json_body(&headers, body, MAX_SPEC_BYTES)
-        .await
-        .map_err(|problem| match problem.status_code() {
+pub(super) async fn submit(
+    State(state): Shared,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let bytes =
+        json_body(&headers, body, MAX_SPEC_BYTES).await.map_err(|problem| match problem.status_code() {
             StatusCode::PAYLOAD_TOO_LARGE => of_spec(&SpecError::TooLarge { size: MAX_SPEC_BYTES + 1 }),
             _ => problem,
         })?;
@@ -68,7 +71,10 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     ),
     responses((status = 200, body = TaskPage), (status = 400), (status = 401))
 )]
-pub(super) async fn list(State(state): Shared, Asked(query): Asked<TaskListQuery>) -> Result<Json<TaskPage>, Problem> {
+pub(super) async fn list(
+    State(state): Shared,
+    Asked(query): Asked<TaskListQuery>,
+) -> Result<Json<TaskPage>, Problem> {
     let limit = limit(query.limit)?;
     let after = query.after.as_deref().map(parse::<TaskId>).transpose()?;
     let question = TaskQuery { state: query.state, after };
@@ -172,7 +178,8 @@ pub(super) async fn explain(
         .map_err(of_write)?;
     let mut explanation = Explanation::from(explanation.ok_or_else(|| no_task(&id))?);
     let verdicts = verdicts.unwrap_or_default();
-    explanation.next = (verdicts.len() == limit).then(|| verdicts.last().map(|row| row.node.to_string())).flatten();
+    explanation.next =
+        (verdicts.len() == limit).then(|| verdicts.last().map(|row| row.node.to_string())).flatten();
     explanation.verdicts = verdicts.into_iter().map(Into::into).collect();
     Ok(Json(explanation))
 }

@@ -31,7 +31,9 @@ pub(super) struct Listeners {
 impl Listeners {
     /// Binds the API and, if it is wanted, the fallback.
     pub(super) async fn bind(config: &Config, data_dir: &DataDir) -> anyhow::Result<Self> {
-        let given = |cert: &Option<std::path::PathBuf>, key: &Option<std::path::PathBuf>| cert.clone().zip(key.clone());
+        let given = |cert: &Option<std::path::PathBuf>, key: &Option<std::path::PathBuf>| {
+            cert.clone().zip(key.clone())
+        };
         let api_files = given(&config.api.tls_cert, &config.api.tls_key);
         let api_identity = match (&api_files, config.api.listen.ip().is_loopback()) {
             (None, true) => None,

@@ -156,7 +156,9 @@ fn failed_joins(intent: &Intent, outcome: &Outcome) -> Vec<(NodeId, u64, String)
         Outcome::AlreadyDone(_) => Vec::new(),
         Outcome::Reverted { error, .. } => joins
             .iter()
-            .map(|join| (join.invite.node, join.invite.counter, format!("the contract refused the joins: {error}")))
+            .map(|join| {
+                (join.invite.node, join.invite.counter, format!("the contract refused the joins: {error}"))
+            })
             .collect(),
     }
 }

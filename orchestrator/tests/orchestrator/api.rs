@@ -33,7 +33,13 @@ async fn every_refusal_is_a_problem_with_its_status_and_code() {
         ("GET", format!("/v1/nodes/{nobody}"), None, 404, "node/not-found"),
         ("POST", format!("/v1/nodes/{nobody}/drain"), None, 404, "node/not-found"),
         ("POST", "/v1/tasks".to_owned(), Some(json!({ "name": "t" })), 400, "task/spec-malformed"),
-        ("POST", "/v1/tasks".to_owned(), Some(json!({ "name": "T", "kind": "batch", "image": "" })), 422, "task/spec-invalid"),
+        (
+            "POST",
+            "/v1/tasks".to_owned(),
+            Some(json!({ "name": "T", "kind": "batch", "image": "" })),
+            422,
+            "task/spec-invalid",
+        ),
         ("POST", "/v1/tasks".to_owned(), Some(large), 413, "task/spec-too-large"),
         (
             "POST",
@@ -50,7 +56,8 @@ async fn every_refusal_is_a_problem_with_its_status_and_code() {
     }
     let (status, problem) = answer(pool.authorised("POST", "/v1/tasks").body("x = 1")).await;
     assert_eq!((status, problem["code"].as_str()), (415, Some("api/media-type")));
-    let invalid = pool.call("POST", "/v1/tasks", Some(json!({ "name": "T", "kind": "batch", "image": "" }))).await.1;
+    let invalid =
+        pool.call("POST", "/v1/tasks", Some(json!({ "name": "T", "kind": "batch", "image": "" }))).await.1;
     assert_eq!(invalid["fields"]["problems"].as_array().unwrap().len(), 2, "{invalid}");
 }
 
@@ -100,7 +107,9 @@ async fn tasks_are_paged_newest_first_stopped_explained_and_deleted() {
     let mut path = "/v1/tasks?limit=2".to_owned();
     loop {
         let page = pool.get(&path).await;
-        seen.extend(page["items"].as_array().unwrap().iter().map(|task| task["id"].as_str().unwrap().to_owned()));
+        seen.extend(
+            page["items"].as_array().unwrap().iter().map(|task| task["id"].as_str().unwrap().to_owned()),
+        );
         match page["next"].as_str() {
             Some(next) => path = format!("/v1/tasks?limit=2&after={next}"),
             None => break,
@@ -109,7 +118,11 @@ async fn tasks_are_paged_newest_first_stopped_explained_and_deleted() {
     assert_eq!(seen, ids);
     let id = &ids[0];
     let explained = pool.get(&format!("/v1/tasks/{id}/explain?nodes=true")).await;
-    assert_eq!((explained["state"].as_str(), explained["waiting"].as_u64()), (Some("pending"), Some(1)), "{explained}");
+    assert_eq!(
+        (explained["state"].as_str(), explained["waiting"].as_u64()),
+        (Some("pending"), Some(1)),
+        "{explained}"
+    );
     let (status, problem) = pool.call("GET", &format!("/v1/tasks/{id}/logs"), None).await;
     assert_eq!((status, problem["code"].as_str()), (409, Some("logs/no-container")));
     let (status, task) = pool.call("POST", &format!("/v1/tasks/{id}/stop"), None).await;
@@ -145,7 +158,9 @@ async fn events_are_followed_by_cursor_and_as_a_stream_each_once() {
     }
     assert_eq!(text.matches("event: task").count(), 2, "one change, one event: {text}");
     let (status, _) = answer(
-        pool.authorised("GET", "/v1/events").header("accept", "text/event-stream").header("last-event-id", "9-9"),
+        pool.authorised("GET", "/v1/events")
+            .header("accept", "text/event-stream")
+            .header("last-event-id", "9-9"),
     )
     .await;
     assert_eq!(status, 410);
@@ -156,7 +171,8 @@ async fn nodes_are_drained_and_undrained() {
     let pool = Pool::start().await;
     let worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
     let node = worker.node();
-    let (status, view) = pool.call("POST", &format!("/v1/nodes/{node}/drain"), Some(json!({ "batch": "move" }))).await;
+    let (status, view) =
+        pool.call("POST", &format!("/v1/nodes/{node}/drain"), Some(json!({ "batch": "move" }))).await;
     assert_eq!((status, view["state"].as_str()), (202, Some("draining")), "{view}");
     let (status, view) = pool.call("POST", &format!("/v1/nodes/{node}/undrain"), None).await;
     assert_eq!((status, view["state"].as_str()), (202, Some("alive")));

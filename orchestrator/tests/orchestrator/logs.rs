@@ -39,8 +39,12 @@ async fn output_is_relayed_as_text_and_as_events_and_ends_clearly() {
     let pool = Pool::start().await;
     let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
     let id = running_task(&pool, &mut worker).await;
-    for (accept, expected) in [("text/plain", "one\ntwo\n"), ("text/event-stream", "\"status\":\"complete\"")] {
-        let asked = pool.authorised("GET", &format!("/v1/tasks/{id}/logs?follow=true&tail=5")).header("accept", accept).send();
+    for (accept, expected) in [("text/plain", "one\ntwo\n"), ("text/event-stream", "\"status\":\"complete\"")]
+    {
+        let asked = pool
+            .authorised("GET", &format!("/v1/tasks/{id}/logs?follow=true&tail=5"))
+            .header("accept", accept)
+            .send();
         let served = async {
             let mut stream = worker.log_streams.next().await.unwrap().stream;
             let request: LogRequest = worker.open(&stream.receive(WAIT).await.unwrap().unwrap());
@@ -64,7 +68,10 @@ async fn a_worker_that_dies_mid_stream_ends_the_stream_with_a_reason() {
     let pool = Pool::start().await;
     let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
     let id = running_task(&pool, &mut worker).await;
-    let asked = pool.authorised("GET", &format!("/v1/tasks/{id}/logs?follow=true")).header("accept", "text/event-stream").send();
+    let asked = pool
+        .authorised("GET", &format!("/v1/tasks/{id}/logs?follow=true"))
+        .header("accept", "text/event-stream")
+        .send();
     let served = async {
         let mut stream = worker.log_streams.next().await.unwrap().stream;
         let request: LogRequest = worker.open(&stream.receive(WAIT).await.unwrap().unwrap());
@@ -114,7 +121,8 @@ async fn output_of_a_worker_on_https_comes_by_its_posts() {
     let pool = Pool::start().await;
     let mut worker = FakeWorker::member(&pool, key(0x31), "http").await;
     let id = running_task(&pool, &mut worker).await;
-    let asked = async { whole(pool.authorised("GET", &format!("/v1/tasks/{id}/logs")).send().await.unwrap()).await };
+    let asked =
+        async { whole(pool.authorised("GET", &format!("/v1/tasks/{id}/logs")).send().await.unwrap()).await };
     let served = async {
         let started = std::time::Instant::now();
         let request: LogRequest = loop {

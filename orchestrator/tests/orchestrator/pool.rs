@@ -41,7 +41,10 @@ pub(crate) struct Pool {
 }
 
 /// Waits until an async condition gives something.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) -> T {
     let started = std::time::Instant::now();
     loop {
         if let Some(found) = condition().await {
@@ -203,12 +206,17 @@ fn read_config(folder: &std::path::Path, pool: PoolId, extra: &str) -> Config {
     let path = folder.join("orchestrator.toml");
     std::fs::write(&path, text).unwrap();
     let config: Config =
-        lode_program::config::load_from(Some(&path), ENVIRONMENT_PREFIX, Vec::new(), toml::Table::new()).unwrap();
+        lode_program::config::load_from(Some(&path), ENVIRONMENT_PREFIX, Vec::new(), toml::Table::new())
+            .unwrap();
     config.validate().unwrap();
     config
 }
 
-async fn run(config: &Config, chain: &Arc<FakeChain>, store: &MemoryStore) -> anyhow::Result<(Program, Running)> {
+async fn run(
+    config: &Config,
+    chain: &Arc<FakeChain>,
+    store: &MemoryStore,
+) -> anyhow::Result<(Program, Running)> {
     let shutdown = Shutdown::new();
     let program = Program {
         name: "lode-orchestrator",

@@ -75,7 +75,11 @@ async fn replays_and_wrong_sequences_are_refused_also_after_a_restart() {
     let bytes = worker.seal(&beat);
     let first = worker.say(bytes.clone()).await.instruction();
     let again = worker.say(bytes.clone()).await.instruction();
-    assert_eq!((first.channel, first.desired), (again.channel, again.desired), "the same beat gets the same answer");
+    assert_eq!(
+        (first.channel, first.desired),
+        (again.channel, again.desired),
+        "the same beat gets the same answer"
+    );
     let mut other = beat.clone();
     other.usage.memory = lode_protocol::units::Bytes(1);
     let conflicting = worker.seal(&other);
@@ -86,7 +90,11 @@ async fn replays_and_wrong_sequences_are_refused_also_after_a_restart() {
     let hello = worker.hello_body();
     let hello_bytes = worker.seal(&hello);
     let granted = worker.say(hello_bytes.clone()).await.granted();
-    assert_eq!(worker.say(hello_bytes.clone()).await.granted().session, granted.session, "asked twice, granted once");
+    assert_eq!(
+        worker.say(hello_bytes.clone()).await.granted().session,
+        granted.session,
+        "asked twice, granted once"
+    );
     worker.session = Some(granted);
     worker.sequence = Sequence(0);
     worker.beat().await;

@@ -22,8 +22,14 @@ async fn a_full_disk_refuses_writes_serves_reads_and_ends_by_itself() {
     assert_eq!((status, problem["code"].as_str()), (503, Some("store/full")));
     assert_eq!(problem["fields"]["undecided"], false, "{problem}");
     let status = pool.get("/v1/status").await;
-    assert_eq!((status["store"]["ok"].as_bool(), status["store"]["code"].as_str()), (Some(false), Some("store/full")));
-    assert!(status["findings"].as_array().unwrap().iter().any(|row| row["code"] == "store/unwritable"), "{status}");
+    assert_eq!(
+        (status["store"]["ok"].as_bool(), status["store"]["code"].as_str()),
+        (Some(false), Some("store/full"))
+    );
+    assert!(
+        status["findings"].as_array().unwrap().iter().any(|row| row["code"] == "store/unwritable"),
+        "{status}"
+    );
     let text = problem.to_string();
     assert!(!text.contains("/data"), "no path of the host leaks: {text}");
     // A beat gets no answer, and nothing is stopped by that.
@@ -32,13 +38,20 @@ async fn a_full_disk_refuses_writes_serves_reads_and_ends_by_itself() {
     worker.client.send(bytes.clone()).unwrap();
 
     pool.store.set_fault(None);
-    eventually("it goes on", || async { (pool.get("/v1/status").await["store"]["ok"] == true).then_some(()) }).await;
+    eventually("it goes on", || async {
+        (pool.get("/v1/status").await["store"]["ok"] == true).then_some(())
+    })
+    .await;
     // Dropped while the disk was full, or answered after it: the same beat is answered now.
     worker.say(bytes).await.instruction();
     let (status, _) = pool.call("POST", "/v1/tasks", Some(spec())).await;
     assert_eq!(status, 201);
     let tasks = pool.get("/v1/tasks").await;
-    assert_eq!(tasks["items"].as_array().unwrap().len(), 2, "the undecided one took effect, the refused one did not");
+    assert_eq!(
+        tasks["items"].as_array().unwrap().len(),
+        2,
+        "the undecided one took effect, the refused one did not"
+    );
     let findings = pool.get("/v1/status").await["findings"].clone();
     assert!(!findings.to_string().contains("store/unwritable"), "{findings}");
 }
@@ -49,7 +62,10 @@ async fn a_commit_that_failed_though_it_was_applied_is_repeated_without_harm() {
     pool.store.fail_next_commit(Fault::IoButApplied);
     let (status, _) = pool.call("POST", "/v1/tasks", Some(spec())).await;
     assert!(status == 503 || status == 201, "{status}");
-    eventually("it goes on", || async { (pool.get("/v1/status").await["store"]["ok"] == true).then_some(()) }).await;
+    eventually("it goes on", || async {
+        (pool.get("/v1/status").await["store"]["ok"] == true).then_some(())
+    })
+    .await;
     let before = pool.get("/v1/tasks").await;
     pool.stop().await;
     pool.start_again().await;

@@ -14,7 +14,9 @@ async fn a_worker_joins_and_runs_a_task(prefix: &str) {
     assert_eq!(nodes["items"][0]["state"], "alive", "{nodes}");
     assert_eq!(nodes["items"][0]["gpus"][0]["uuid"], "GPU-00000001");
 
-    let id = pool.submit(json!({ "name": "t", "kind": "batch", "image": "i:1", "resources": { "gpus": 1 } })).await;
+    let id = pool
+        .submit(json!({ "name": "t", "kind": "batch", "image": "i:1", "resources": { "gpus": 1 } }))
+        .await;
     let order = worker.order().await;
     assert_eq!(order.gpus.len(), 1);
     assert_eq!(order.id.replica.task.to_string(), id);
@@ -27,10 +29,18 @@ async fn a_worker_joins_and_runs_a_task(prefix: &str) {
     done.reason = Some(Reason::Completed);
     worker.beat_with(|beat| beat.assignments = vec![done]).await.instruction();
     let task = pool.get(&format!("/v1/tasks/{id}")).await;
-    assert_eq!((task["state"].as_str(), task["assignments"][0]["exit_code"].as_i64()), (Some("succeeded"), Some(0)));
+    assert_eq!(
+        (task["state"].as_str(), task["assignments"][0]["exit_code"].as_i64()),
+        (Some("succeeded"), Some(0))
+    );
     let events = pool.get(&format!("/v1/tasks/{id}/events")).await;
-    let states: Vec<&str> =
-        events["items"].as_array().unwrap().iter().filter(|row| row["type"] == "task").map(|row| row["to"].as_str().unwrap()).collect();
+    let states: Vec<&str> = events["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["type"] == "task")
+        .map(|row| row["to"].as_str().unwrap())
+        .collect();
     assert_eq!(states, ["pending", "running", "succeeded"], "{events}");
 }
 
@@ -61,7 +71,9 @@ async fn a_restart_keeps_tasks_nodes_and_what_runs() {
     let mut pool = Pool::start().await;
     let secret = key(0x31);
     let mut worker = FakeWorker::member(&pool, secret.clone(), "/ip4").await;
-    let id = pool.submit(json!({ "name": "s", "kind": "service", "image": "i:1", "resources": { "gpus": 2 } })).await;
+    let id = pool
+        .submit(json!({ "name": "s", "kind": "service", "image": "i:1", "resources": { "gpus": 2 } }))
+        .await;
     let order = worker.order().await;
     let running = FakeWorker::report(&order, AssignmentState::Running);
     worker.beat_with(|beat| beat.assignments = vec![running.clone()]).await.instruction();
@@ -113,7 +125,10 @@ async fn it_starts_from_the_store_when_the_chain_is_down() {
     assert_eq!(pool.get("/v1/tasks").await["items"].as_array().unwrap().len(), 1);
     assert_eq!(pool.get("/v1/pool").await["chain_fresh"], false);
     pool.chain.set_reachable(true);
-    eventually("the view is fresh", || async { (pool.get("/v1/pool").await["chain_fresh"] == true).then_some(()) }).await;
+    eventually("the view is fresh", || async {
+        (pool.get("/v1/pool").await["chain_fresh"] == true).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,7 +141,8 @@ async fn an_ejected_node_leaves_the_chain_and_is_refused() {
     assert_eq!(status, 202, "{body}");
     let chain = &pool.chain;
     eventually("the chain knows", || async {
-        let record = lode_contracts::ChainReader::membership(chain.as_ref(), pool.realm.pool, node).await.unwrap();
+        let record =
+            lode_contracts::ChainReader::membership(chain.as_ref(), pool.realm.pool, node).await.unwrap();
         (record.state == lode_contracts::MembershipState::Ejected).then_some(())
     })
     .await;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lode_network::{
-    ClientConfig, ClientEvent, Endpoint, EndpointConfig, IncomingStreams, NetworkMetrics, PeerClient, Protocol,
+    ClientConfig, ClientEvent, Endpoint, EndpointConfig, IncomingStreams, NetworkMetrics, PeerClient,
+    Protocol,
 };
 use lode_protocol::assignment::{AssignmentReport, AssignmentState};
 use lode_protocol::descriptor::NodeDescriptor;
@@ -134,7 +135,10 @@ impl FakeWorker {
     }
 
     async fn event(&mut self) -> ClientEvent {
-        tokio::time::timeout(DEADLINE, self.events.recv()).await.expect("an event within the deadline").unwrap()
+        tokio::time::timeout(DEADLINE, self.events.recv())
+            .await
+            .expect("an event within the deadline")
+            .unwrap()
     }
 
     pub(crate) async fn connected(&mut self) {

@@ -243,7 +243,7 @@ async fn beat_for_another_node(pool: &Pool, impostor: &Impostor) -> anyhow::Resu
     stream.send(&stolen, limit).await?;
     let answer = stream.receive(limit).await?.context("the stream ended")?;
     stop.cancel();
-    running.await?.context("the endpoint")?;
+    running.await?;
     // The answer belongs to whoever holds the connection.
     expect(&stranger.read(&answer)?, "envelope/wrong-signer")?;
     Ok("beat-for-another: envelope/wrong-signer".to_owned())

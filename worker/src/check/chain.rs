@@ -42,17 +42,23 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     }
 }
 
-async fn standing(config: &Config, reader: &dyn ChainReader) -> Result<Vec<Finding>, lode_contracts::ChainError> {
+async fn standing(
+    config: &Config,
+    reader: &dyn ChainReader,
+) -> Result<Vec<Finding>, lode_contracts::ChainError> {
     let mut findings = Vec::new();
     let head = reader.head().await?;
     findings.extend(clock(head.timestamp, Timestamp(lode_program::Clock::system().wall_millis())));
     let subject = format!("pool {}", config.pool());
     match reader.pool(config.pool()).await? {
         None => findings.push(
-            Finding::error("pool/not-found", "there is no such pool on this chain").about(&subject).remedy("Set chain.pool."),
+            Finding::error("pool/not-found", "there is no such pool on this chain")
+                .about(&subject)
+                .remedy("Set chain.pool."),
         ),
-        Some(pool) if pool.state == PoolState::Ended => findings
-            .push(Finding::error("pool/ended", "the pool has ended").about(&subject).remedy("Join another pool.")),
+        Some(pool) if pool.state == PoolState::Ended => findings.push(
+            Finding::error("pool/ended", "the pool has ended").about(&subject).remedy("Join another pool."),
+        ),
         Some(_) => {}
     }
     if let Ok(key) = identity::load_key(config) {
@@ -79,8 +85,11 @@ fn clock(head: Timestamp, now: Timestamp) -> Option<Finding> {
     if head > now.plus(MAX_CLOCK_SKEW) {
         let behind = head.since(now);
         return Some(
-            Finding::error("clock/behind", format!("this machine's clock is {behind} behind the chain's newest block"))
-                .remedy("Synchronise the clock (chrony or systemd-timesyncd): signed messages would be refused."),
+            Finding::error(
+                "clock/behind",
+                format!("this machine's clock is {behind} behind the chain's newest block"),
+            )
+            .remedy("Synchronise the clock (chrony or systemd-timesyncd): signed messages would be refused."),
         );
     }
     (now.since(head).0 > STALE_HEAD).then(|| {

@@ -12,7 +12,10 @@ const TIGHT: Bytes = Bytes::gibi(20);
 const CRITICAL: Bytes = Bytes::gibi(1);
 
 pub(super) fn check(config: &Config) -> Vec<Finding> {
-    specs::disk_space(config).into_iter().filter_map(|(path, space)| judge(&path.display().to_string(), space.free)).collect()
+    specs::disk_space(config)
+        .into_iter()
+        .filter_map(|(path, space)| judge(&path.display().to_string(), space.free))
+        .collect()
 }
 
 fn judge(path: &str, free: Bytes) -> Option<Finding> {

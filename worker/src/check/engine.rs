@@ -43,9 +43,10 @@ pub(super) async fn check(config: &Config) -> Engine {
     let version = match tokio::time::timeout(PATIENCE, ask).await {
         Err(_) | Ok(Err(bollard::errors::Error::RequestTimeoutError)) => return Engine::finding(silent()),
         Ok(Err(error)) => {
-            let finding = Finding::error("docker/error", format!("the Docker engine answers with an error: {error}"))
-                .about(&socket)
-                .remedy("Look at the engine's log.");
+            let finding =
+                Finding::error("docker/error", format!("the Docker engine answers with an error: {error}"))
+                    .about(&socket)
+                    .remedy("Look at the engine's log.");
             return Engine::finding(finding);
         }
         Ok(Ok(version)) => version,
@@ -59,7 +60,8 @@ pub(super) async fn check(config: &Config) -> Engine {
                 "the Docker engine {engine} speaks API {api}; at least {}.{} (engine 20.10) is needed",
                 OLDEST_API.0, OLDEST_API.1
             );
-            let finding = Finding::error("docker/too-old", message).about(&socket).remedy("Upgrade the Docker engine.");
+            let finding =
+                Finding::error("docker/too-old", message).about(&socket).remedy("Upgrade the Docker engine.");
             Engine { findings: vec![finding], version: Some(engine) }
         }
     }
@@ -67,8 +69,12 @@ pub(super) async fn check(config: &Config) -> Engine {
 
 fn unconnectable(kind: ErrorKind, error: &str, socket: &str) -> Finding {
     match kind {
-        ErrorKind::NotFound => Finding::error("docker/absent", "there is no Docker engine here: its socket does not exist")
-            .remedy("Install the Docker engine (Debian: `apt-get install docker.io`), or set docker.socket."),
+        ErrorKind::NotFound => {
+            Finding::error("docker/absent", "there is no Docker engine here: its socket does not exist")
+                .remedy(
+                    "Install the Docker engine (Debian: `apt-get install docker.io`), or set docker.socket.",
+                )
+        }
         ErrorKind::PermissionDenied => {
             Finding::error("docker/no-permission", "this user may not talk to the Docker engine")
                 .remedy("Add the worker's user to the group docker, and log in again.")

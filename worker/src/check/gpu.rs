@@ -22,15 +22,17 @@ pub(super) async fn check(config: &Config) -> Gpus {
     let handle = match NvmlHandle::start(nvml) {
         Ok(handle) => handle,
         Err(error) => {
-            let finding = Finding::error("gpu/not-reached", format!("no thread could be started for NVML: {error}"))
-                .remedy("Raise the process limit of this user.");
+            let finding =
+                Finding::error("gpu/not-reached", format!("no thread could be started for NVML: {error}"))
+                    .remedy("Raise the process limit of this user.");
             return Gpus { findings: vec![finding], inventory: None };
         }
     };
     match handle.inventory().await {
-        Ok(inventory) => {
-            Gpus { findings: inventory.findings().into_iter().map(|finding| from_protocol(&finding)).collect(), inventory: Some(inventory) }
-        }
+        Ok(inventory) => Gpus {
+            findings: inventory.findings().into_iter().map(|finding| from_protocol(&finding)).collect(),
+            inventory: Some(inventory),
+        },
         Err(error) => Gpus { findings: vec![without_gpus(config, &error)], inventory: None },
     }
 }
@@ -56,7 +58,8 @@ pub(super) fn check_cdi(config: &Config, inventory: Option<&Inventory>) -> Vec<F
         Ok(spec) => spec,
         Err(error) => return vec![from_protocol(&error.finding(path))],
     };
-    let uuids: Vec<GpuUuid> = inventory.map(lode_gpu::gpu_specs).unwrap_or_default().into_iter().map(|gpu| gpu.uuid).collect();
+    let uuids: Vec<GpuUuid> =
+        inventory.map(lode_gpu::gpu_specs).unwrap_or_default().into_iter().map(|gpu| gpu.uuid).collect();
     match spec.edits_for(&uuids, HookPolicy::Refuse) {
         Ok(_) => Vec::new(),
         Err(error) => vec![from_protocol(&error.finding(path))],

@@ -13,7 +13,9 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         Ok(text) => text,
         Err(error) if error.is_not_found() => {
             return vec![
-                Finding::error("key/missing", "this node has no key yet").about(subject).remedy("Run `lode-worker init`."),
+                Finding::error("key/missing", "this node has no key yet")
+                    .about(subject)
+                    .remedy("Run `lode-worker init`."),
             ];
         }
         Err(error) => {

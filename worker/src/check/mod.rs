@@ -31,8 +31,12 @@ pub struct Report {
 pub async fn run(config: &Config) -> Report {
     let mut report = Report::default();
     report.findings.extend(key::check(config));
-    let (gpus, engine, chain, directories) =
-        tokio::join!(gpu::check(config), engine::check(config), chain::check(config), reach::directories(config));
+    let (gpus, engine, chain, directories) = tokio::join!(
+        gpu::check(config),
+        engine::check(config),
+        chain::check(config),
+        reach::directories(config)
+    );
     report.findings.extend(gpus.findings);
     report.findings.extend(engine.findings);
     if gpus.inventory.is_some() || !config.gpu.allow_none {

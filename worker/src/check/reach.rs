@@ -23,8 +23,11 @@ pub(super) async fn directories(config: &Config) -> Vec<Finding> {
     let mut findings: Vec<Finding> = join_all(asked).await.into_iter().flatten().collect();
     if config.discovery.urls.is_empty() {
         findings.push(
-            Finding::warning("discovery/none", "no directory is configured, so that validators cannot find this node")
-                .remedy("Set discovery.urls."),
+            Finding::warning(
+                "discovery/none",
+                "no directory is configured, so that validators cannot find this node",
+            )
+            .remedy("Set discovery.urls."),
         );
     }
     findings

@@ -24,8 +24,13 @@ pub(super) async fn check(config: &Config, has_gpus: bool) -> Vec<Finding> {
     }
     let Some(hook) = find(HOOK) else {
         return vec![
-            Finding::error("toolkit/missing", format!("GPUs cannot reach containers: {HOOK} is not on the PATH"))
-                .remedy("Install the NVIDIA Container Toolkit and restart the Docker engine, or set gpu.cdi_file."),
+            Finding::error(
+                "toolkit/missing",
+                format!("GPUs cannot reach containers: {HOOK} is not on the PATH"),
+            )
+            .remedy(
+                "Install the NVIDIA Container Toolkit and restart the Docker engine, or set gpu.cdi_file.",
+            ),
         ];
     };
     let subject = hook.display().to_string();

@@ -75,7 +75,9 @@ fn summary(specs: &lode_protocol::hardware::NodeSpecs) -> String {
 fn verdict(report: &Report) -> anyhow::Result<()> {
     let errors = report.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     if worst(&report.findings) == Some(Severity::Error) {
-        return Err(ExitError::new(Exit::Findings, format!("{errors} finding(s) must be put right first")).into());
+        return Err(
+            ExitError::new(Exit::Findings, format!("{errors} finding(s) must be put right first")).into()
+        );
     }
     Ok(())
 }

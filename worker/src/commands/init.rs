@@ -62,7 +62,11 @@ pub async fn init(arguments: &Arguments, flags: &InitArguments) -> anyhow::Resul
     }
     println!("node      {node}");
     println!("peer id   {peer_id}");
-    println!("key file  {}{}", config.key_path().display(), if created { "  (new; keep a backup)" } else { "" });
+    println!(
+        "key file  {}{}",
+        config.key_path().display(),
+        if created { "  (new; keep a backup)" } else { "" }
+    );
     match consent {
         Some(path) => {
             println!("\nGive {} to the provider, who runs where the provider's key is:\n", path.display());
@@ -114,7 +118,9 @@ async fn write_consent(
     let reader = chain_view::connect(config)?;
     let nonce = match tokio::time::timeout(PATIENCE, reader.consent_nonce(node)).await {
         Ok(Ok(nonce)) => nonce,
-        Ok(Err(error)) => return Err(ExitError::new(Exit::Unavailable, unknown_nonce(&error.to_string())).into()),
+        Ok(Err(error)) => {
+            return Err(ExitError::new(Exit::Unavailable, unknown_nonce(&error.to_string())).into());
+        }
         Err(_) => return Err(ExitError::new(Exit::Unavailable, unknown_nonce("no answer")).into()),
     };
     let now = Timestamp(Clock::system().wall_millis());
@@ -131,10 +137,13 @@ async fn write_consent(
     });
     let path = flags.consent_file.clone().unwrap_or_else(|| config.data_dir.join("consent.json"));
     let text = serde_json::to_string_pretty(&json)? + "\n";
-    files::write_atomic(&path, text.as_bytes(), 0o644).with_context(|| format!("writing {}", path.display()))?;
+    files::write_atomic(&path, text.as_bytes(), 0o644)
+        .with_context(|| format!("writing {}", path.display()))?;
     Ok(path)
 }
 
 fn unknown_nonce(error: &str) -> String {
-    format!("the chain must say how often this key was registered before the consent can be signed ({error}); check chain.rpc_url and try again")
+    format!(
+        "the chain must say how often this key was registered before the consent can be signed ({error}); check chain.rpc_url and try again"
+    )
 }

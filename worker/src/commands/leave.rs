@@ -92,7 +92,9 @@ async fn statement(config: &Config) -> anyhow::Result<()> {
     let leave = LeaveStatement { pool: config.pool(), node, counter: membership.join_counter, deadline };
     let domain = lode_protocol::join::pools_domain(reader.deployment().chain_id, reader.deployment().pools);
     let signature = key.sign_recoverable(&leave.digest(&domain));
-    println!("No worker runs here. Anybody with gas may end the membership with this statement (valid for {VALID}):\n");
+    println!(
+        "No worker runs here. Anybody with gas may end the membership with this statement (valid for {VALID}):\n"
+    );
     let json = serde_json::json!({
         "pool": leave.pool, "node": leave.node, "counter": leave.counter, "deadline": leave.deadline,
         "signature": signature,

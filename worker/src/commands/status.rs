@@ -4,8 +4,8 @@ use lode_program::finding::{Finding, render_text};
 use lode_program::{Exit, ExitError};
 
 use crate::commands::Arguments;
-use crate::local::client::{self, LocalError};
 use crate::local::StatusReport;
+use crate::local::client::{self, LocalError};
 
 /// Flags of `status`.
 #[derive(Debug, clap::Args)]

@@ -88,7 +88,14 @@ impl Assignment {
             changed_at: now,
             wanted: true,
         };
-        Self { entry, stage: Stage::Waiting, port_conflicts: 0, persisted: None, reported: None, acknowledged: 0 }
+        Self {
+            entry,
+            stage: Stage::Waiting,
+            port_conflicts: 0,
+            persisted: None,
+            reported: None,
+            acknowledged: 0,
+        }
     }
 
     /// From the journal after a restart of the worker.
@@ -153,7 +160,8 @@ impl Assignment {
     pub(super) fn end(&mut self, state: AssignmentState, reason: Option<Reason>, detail: impl Into<String>) {
         let mut detail: String = detail.into();
         if detail.len() > AssignmentReport::MAX_DETAIL {
-            let cut = (0..=AssignmentReport::MAX_DETAIL).rev().find(|at| detail.is_char_boundary(*at)).unwrap_or(0);
+            let cut =
+                (0..=AssignmentReport::MAX_DETAIL).rev().find(|at| detail.is_char_boundary(*at)).unwrap_or(0);
             detail.truncate(cut);
         }
         self.entry.ended = Some(Ended { state, reason, detail });
@@ -180,7 +188,8 @@ impl Assignment {
     /// Notes a change of what is reported; true if there is news.
     pub(super) fn note_change(&mut self, now: Timestamp) -> bool {
         let (state, reason) = self.state();
-        let snapshot = Snapshot { state, reason, restarts: self.entry.restarts, image: self.entry.image.clone() };
+        let snapshot =
+            Snapshot { state, reason, restarts: self.entry.restarts, image: self.entry.image.clone() };
         match &mut self.reported {
             Some((last, _)) if *last == snapshot => false,
             Some((last, number)) => {

@@ -171,8 +171,12 @@ impl Assignments {
                 }
             }
         }
-        let unwanted: Vec<AssignmentId> =
-            self.items.values().filter(|item| item.entry.wanted && !wanted.contains(&item.id())).map(Assignment::id).collect();
+        let unwanted: Vec<AssignmentId> = self
+            .items
+            .values()
+            .filter(|item| item.entry.wanted && !wanted.contains(&item.id()))
+            .map(Assignment::id)
+            .collect();
         for id in unwanted {
             self.release_from_duty(id, effects);
         }
@@ -321,7 +325,9 @@ impl Assignments {
         result: Result<ContainerId, EngineFailure>,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(item) = self.current(id, attempt).filter(|item| item.stage == Stage::Creating) else { return };
+        let Some(item) = self.current(id, attempt).filter(|item| item.stage == Stage::Creating) else {
+            return;
+        };
         match result {
             Ok(container) => {
                 item.entry.container = Some(container.0.clone());
@@ -341,12 +347,33 @@ impl Assignments {
         effects: &mut Vec<Effect>,
     ) {
         let Some(item) = self.current(id, attempt) else { return };
+        if item.stage == Stage::Stopping {
+            return self.on_started_too_late(id, result, effects);
+        }
         if item.stage != Stage::Starting {
             return;
         }
         match result {
             Ok(()) => Self::runs(item, now, effects),
             Err(failure) => self.on_failure(id, failure, effects),
+        }
+    }
+
+    /// It was told to stop while it was being started: nobody watches it yet, and its end must be seen.
+    fn on_started_too_late(&mut self, id: AssignmentId, result: Result<(), EngineFailure>, effects: &mut Vec<Effect>) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        match result {
+            Ok(()) => {
+                let Some(container) = item.container() else { return };
+                item.entry.started = true;
+                effects.push(Effect::Watch { id, container });
+            }
+            // The next list of containers tells.
+            Err(EngineFailure::Unavailable(_)) => {}
+            Err(_) => {
+                let reason = item.entry.stopping.or(Some(Reason::StopRequested));
+                self.finish(id, AssignmentState::Stopped, reason, "", effects);
+            }
         }
     }
 
@@ -397,7 +424,14 @@ impl Assignments {
         item.stage = Stage::Waiting;
     }
 
-    fn on_exited(&mut self, now: Now, id: AssignmentId, container: &ContainerId, exit: Exit, effects: &mut Vec<Effect>) {
+    fn on_exited(
+        &mut self,
+        now: Now,
+        id: AssignmentId,
+        container: &ContainerId,
+        exit: Exit,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(item) = self.items.get_mut(&id) else { return };
         if item.entry.ended.is_some() || item.container().as_ref() != Some(container) {
             return;
@@ -409,7 +443,8 @@ impl Assignments {
         };
         item.entry.exit_code = Some(exit.code);
         if let Some(reason) = item.entry.stopping {
-            let state = if reason == Reason::NeverReady { AssignmentState::Failed } else { AssignmentState::Stopped };
+            let state =
+                if reason == Reason::NeverReady { AssignmentState::Failed } else { AssignmentState::Stopped };
             return self.finish(id, state, Some(reason), "", effects);
         }
         if since.is_some_and(|since| now.monotonic.0.saturating_sub(since.0) >= HEALTHY_RUN.0) {
@@ -421,7 +456,10 @@ impl Assignments {
     fn judge_exit(&mut self, now: Now, id: AssignmentId, exit: Exit, effects: &mut Vec<Effect>) {
         let Some(item) = self.items.get_mut(&id) else { return };
         let failed = exit.code != 0 || exit.out_of_memory;
-        let lost_gpu = self.gpus.as_ref().and_then(|usable| item.entry.order.gpus.iter().find(|gpu| !usable.contains(gpu)));
+        let lost_gpu = self
+            .gpus
+            .as_ref()
+            .and_then(|usable| item.entry.order.gpus.iter().find(|gpu| !usable.contains(gpu)));
         if let (true, Some(gpu)) = (failed, lost_gpu) {
             let detail = format!("GPU {gpu} failed while the task ran (exit code {})", exit.code);
             return self.fail(id, Reason::GpuLost, &detail, effects);
@@ -466,7 +504,9 @@ impl Assignments {
             return;
         }
         let Stage::Running { since, probe } = &mut item.stage else { return };
-        let Some(ReadinessProbe { interval, deadline, .. }) = item.entry.order.spec.readiness.clone() else { return };
+        let Some(ReadinessProbe { interval, deadline, .. }) = item.entry.order.spec.readiness.clone() else {
+            return;
+        };
         match result {
             Ok(()) => {
                 *probe = Probe::Settled;
@@ -520,7 +560,8 @@ impl Assignments {
                 }
                 Stage::Running { probe, .. } => {
                     let Probe::Due(at) = probe else { continue };
-                    let Some(readiness) = item.entry.order.spec.readiness.as_ref().filter(|_| *at <= now.monotonic)
+                    let Some(readiness) =
+                        item.entry.order.spec.readiness.as_ref().filter(|_| *at <= now.monotonic)
                     else {
                         continue;
                     };
@@ -540,7 +581,7 @@ impl Assignments {
 
     /// The engine answers and has listed every container of ours.
     fn on_observed(&mut self, now: Now, containers: Vec<Observed>, effects: &mut Vec<Effect>) {
-        self.engine_answers = true;
+        let returned = !std::mem::replace(&mut self.engine_answers, true);
         self.ports.forgive();
         let mut found: BTreeMap<AssignmentId, ObservedState> = BTreeMap::new();
         for observed in containers {
@@ -557,15 +598,29 @@ impl Assignments {
         let ids: Vec<AssignmentId> = self.items.keys().copied().collect();
         for id in ids {
             self.settle(now, id, found.get(&id), effects);
+            if returned {
+                self.stop_again(id, found.get(&id), effects);
+            }
         }
     }
 
     /// Brings one assignment in line with what the engine shows.
-    fn settle(&mut self, now: Now, id: AssignmentId, found: Option<&ObservedState>, effects: &mut Vec<Effect>) {
+    fn settle(
+        &mut self,
+        now: Now,
+        id: AssignmentId,
+        found: Option<&ObservedState>,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(item) = self.items.get_mut(&id) else { return };
         match item.stage {
             // One engine call is under way, or nothing is left: nothing to settle.
-            Stage::Waiting | Stage::Pulling { .. } | Stage::Creating | Stage::Starting | Stage::Removing | Stage::Removed => return,
+            Stage::Waiting
+            | Stage::Pulling { .. }
+            | Stage::Creating
+            | Stage::Starting
+            | Stage::Removing
+            | Stage::Removed => return,
             Stage::Ended => {
                 if !item.entry.wanted {
                     Self::remove(item, effects);
@@ -598,11 +653,23 @@ impl Assignments {
         }
     }
 
+    /// An engine that was away may have forgotten that it was told to stop a container.
+    fn stop_again(&mut self, id: AssignmentId, found: Option<&ObservedState>, effects: &mut Vec<Effect>) {
+        let asked = |effect: &Effect| matches!(effect, Effect::Stop { id: stopped, .. } if *stopped == id);
+        let Some(item) = self.items.get_mut(&id).filter(|item| item.stage == Stage::Stopping) else { return };
+        if let (Some(ObservedState::Running), Some(reason)) = (found, item.entry.stopping)
+            && !effects.iter().any(asked)
+        {
+            Self::stop(item, reason, effects);
+        }
+    }
+
     /// There is no container although there should be one: a new one is made.
     fn on_vanished(&mut self, id: AssignmentId, effects: &mut Vec<Effect>) {
         let Some(item) = self.items.get_mut(&id) else { return };
         if let Some(reason) = item.entry.stopping {
-            let state = if reason == Reason::NeverReady { AssignmentState::Failed } else { AssignmentState::Stopped };
+            let state =
+                if reason == Reason::NeverReady { AssignmentState::Failed } else { AssignmentState::Stopped };
             return self.finish(id, state, Some(reason), "", effects);
         }
         let existed = item.entry.container.is_some();

@@ -49,9 +49,9 @@ impl PortAllocator {
     fn free_port(&mut self, protocol: PortProtocol) -> Option<u16> {
         let (first, last) = (*self.range.start(), *self.range.end());
         let ahead = (self.next.max(first)..=last).chain(first..self.next.max(first));
-        let found = ahead
-            .into_iter()
-            .find(|port| !self.taken.contains(&(*port, protocol)) && !self.foreign.contains(&(*port, protocol)))?;
+        let found = ahead.into_iter().find(|port| {
+            !self.taken.contains(&(*port, protocol)) && !self.foreign.contains(&(*port, protocol))
+        })?;
         self.next = if found == last { first } else { found + 1 };
         Some(found)
     }

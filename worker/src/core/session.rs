@@ -200,7 +200,8 @@ impl Session {
             return;
         }
         self.greetings += 1;
-        let digest = keccak256_of([&self.seed[..], &self.boot.0.to_be_bytes(), &self.greetings.to_be_bytes()]);
+        let digest =
+            keccak256_of([&self.seed[..], &self.boot.0.to_be_bytes(), &self.greetings.to_be_bytes()]);
         let mut nonce = Nonce::default();
         nonce.0.copy_from_slice(digest.0.first_chunk::<16>().expect("a digest has 32 bytes"));
         self.state = State::Greeting { nonce, until: later(now, ANSWER_TIMEOUT), refused: false };
@@ -247,7 +248,8 @@ impl Session {
             Channel::Push { .. } => return,
             Channel::Reply { sequence, request } => {
                 let answers = |beat: &Outstanding| {
-                    beat.sequence == sequence && beat.sent.as_ref().is_some_and(|(digest, _)| *digest == request)
+                    beat.sequence == sequence
+                        && beat.sent.as_ref().is_some_and(|(digest, _)| *digest == request)
                 };
                 if !open.outstanding.as_ref().is_some_and(answers) {
                     return;
@@ -267,7 +269,9 @@ impl Session {
         }
         effects.extend(instruction.invite.map(Effect::Invited));
         if !instruction.log_requests.is_empty() {
-            effects.push(Effect::LogRequests(instruction.log_requests.into_iter().map(|sealed| sealed.0).collect()));
+            effects.push(Effect::LogRequests(
+                instruction.log_requests.into_iter().map(|sealed| sealed.0).collect(),
+            ));
         }
     }
 

@@ -31,7 +31,12 @@ fn order(id: AssignmentId, gpus: &[u8], extra: &str) -> Order {
     let text = if extra.contains("kind") { text } else { format!("kind = \"batch\"\n{text}") };
     let mut spec = TaskSpec::from_toml(&text).unwrap();
     spec.resources.gpus = u32::try_from(gpus.len()).unwrap();
-    Order { id, spec: spec.validate().unwrap(), gpus: gpus.iter().map(|n| gpu(*n)).collect(), pinned_image: None }
+    Order {
+        id,
+        spec: spec.validate().unwrap(),
+        gpus: gpus.iter().map(|n| gpu(*n)).collect(),
+        pinned_image: None,
+    }
 }
 
 /// The core with the world it acts on: a journal and an engine that does at once what it is told.
@@ -164,7 +169,9 @@ impl World {
 
     fn exit(&mut self, container: &ContainerId, code: i64) {
         let exit = Exit { code, out_of_memory: false };
-        if let Some((id, state)) = self.containers.get_mut(container).filter(|(_, s)| *s == ObservedState::Running) {
+        if let Some((id, state)) =
+            self.containers.get_mut(container).filter(|(_, s)| *s == ObservedState::Running)
+        {
             *state = ObservedState::Exited(exit);
             self.queue.push(Event::Exited(*id, container.clone(), exit));
         }
@@ -209,7 +216,10 @@ impl World {
 
     fn state(&self, id: AssignmentId) -> Option<(AssignmentState, Option<Reason>)> {
         let reports = self.core.all_reports();
-        reports.into_iter().find(|(_, report)| report.id == id).map(|(_, report)| (report.state, report.reason))
+        reports
+            .into_iter()
+            .find(|(_, report)| report.id == id)
+            .map(|(_, report)| (report.state, report.reason))
     }
 
     /// Invariants that hold after every event.
@@ -289,7 +299,8 @@ fn an_end_that_nobody_saw_is_found_after_a_restart() {
     let id = assignment(1, 1);
     world.desire(vec![order(id, &[], "")]);
     let container = world.core.container_of(&id).unwrap();
-    world.containers.get_mut(&container).unwrap().1 = ObservedState::Exited(Exit { code: 3, out_of_memory: false });
+    world.containers.get_mut(&container).unwrap().1 =
+        ObservedState::Exited(Exit { code: 3, out_of_memory: false });
     world.restart_worker();
     assert_eq!(world.state(id), Some((AssignmentState::Failed, Some(Reason::ExitedWithError))));
 }
@@ -426,6 +437,29 @@ fn a_crashing_task_is_restarted_with_back_off_up_to_its_limit() {
     }
     world.exit_task(id, 1);
     assert_eq!(world.state(id), Some((AssignmentState::Failed, Some(Reason::RestartLimit))));
+}
+
+#[test]
+fn a_container_told_to_stop_while_it_is_being_started_is_watched_to_its_end() {
+    let mut core = Assignments::recover(Vec::new(), None, 30_000..=30_003);
+    let now = Now { wall: Timestamp(1_000_000), monotonic: Millis(0) };
+    let id = assignment(1, 1);
+    let desire = |generation, orders| Event::Desired { epoch: LeaderEpoch(1), generation: Generation(generation), orders };
+    core.step(now, Event::Observed(Vec::new()));
+    let effects = core.step(now, desire(1, vec![order(id, &[], "")]));
+    let Some(Effect::Pull { attempt, .. }) = effects.iter().find(|effect| matches!(effect, Effect::Pull { .. })) else {
+        panic!("nothing is pulled: {effects:?}");
+    };
+    let container = ContainerId("c1".to_owned());
+    core.step(now, Event::Pulled(id, *attempt, Ok("sha256:1".to_owned())));
+    core.step(now, Event::Created(id, *attempt, Ok(container.clone())));
+    let effects = core.step(now, desire(2, Vec::new()));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Stop { .. })), "{effects:?}");
+    let effects = core.step(now, Event::Started(id, *attempt, Ok(())));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Watch { .. })), "{effects:?}");
+    let exit = Exit { code: 143, out_of_memory: false };
+    let effects = core.step(now, Event::Exited(id, container, exit));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Remove { .. })), "{effects:?}");
 }
 
 #[test]

@@ -7,11 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecOptions};
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, NetworkCreateRequest};
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, NetworkCreateRequest,
+};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-    ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-    StopContainerOptionsBuilder, WaitContainerOptions,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
+    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures::stream::BoxStream;
@@ -24,10 +26,10 @@ use lode_protocol::units::Millis;
 use tokio::sync::OnceCell;
 
 use super::failure::{During, classify, is_missing, is_unchanged};
+use super::image;
 use super::labels::Ownership;
 use super::logs::LineCutter;
 use super::plan::{Blueprint, GpuAccess, Hardening, container_name};
-use super::image;
 use crate::core::effect::ContainerPlan;
 use crate::core::event::{ContainerId, EngineFailure, Exit, Observed, ObservedState};
 use crate::engine::{Engine, LogQuery};
@@ -110,7 +112,9 @@ impl DockerEngine {
                 Ok(None) => return Ok(()),
                 Ok(Some(Ok(_))) => {}
                 Ok(Some(Err(Error::RequestTimeoutError))) => {
-                    return Err(EngineFailure::PullFailed(format!("the registry gave no answer for {PULL_SILENCE:?}")));
+                    return Err(EngineFailure::PullFailed(format!(
+                        "the registry gave no answer for {PULL_SILENCE:?}"
+                    )));
                 }
                 Ok(Some(Err(error))) => return Err(classify(&error, During::Pull)),
             }
@@ -123,7 +127,9 @@ impl DockerEngine {
     ) -> Result<Vec<ContainerSummary>, EngineFailure> {
         let docker = self.docker().await?;
         let options = ListContainersOptionsBuilder::default().all(true).filters(filter).build();
-        within(CALL, docker.list_containers(Some(options))).await.map_err(|error| classify(&error, During::Other))
+        within(CALL, docker.list_containers(Some(options)))
+            .await
+            .map_err(|error| classify(&error, During::Other))
     }
 
     async fn observe(&self, summary: ContainerSummary) -> Result<Option<Observed>, EngineFailure> {
@@ -145,7 +151,9 @@ impl DockerEngine {
             labels: Some(self.config.ownership.labels(&plan.id, plan.attempt)),
             ..Default::default()
         };
-        within(CALL, docker.create_network(request)).await.map_err(|error| classify(&error, During::Create))?;
+        within(CALL, docker.create_network(request))
+            .await
+            .map_err(|error| classify(&error, During::Create))?;
         Ok(())
     }
 
@@ -167,7 +175,9 @@ async fn within<T>(deadline: Duration, call: impl Future<Output = Result<T, Erro
 fn observed_state(inspected: &ContainerInspectResponse) -> ObservedState {
     let Some(state) = &inspected.state else { return ObservedState::Created };
     match state.status {
-        Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD) => ObservedState::Exited(exit_of(inspected)),
+        Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD) => {
+            ObservedState::Exited(exit_of(inspected))
+        }
         Some(ContainerStateStatusEnum::CREATED) => ObservedState::Created,
         _ if state.running == Some(true) => ObservedState::Running,
         _ => ObservedState::Created,
@@ -205,7 +215,9 @@ impl Engine for DockerEngine {
         match policy {
             PullPolicy::Never => {
                 let found = self.find_image(reference).await?;
-                found.ok_or_else(|| missing("the node does not have this image, and the task says pull = \"never\""))
+                found.ok_or_else(|| {
+                    missing("the node does not have this image, and the task says pull = \"never\"")
+                })
             }
             PullPolicy::Missing => match self.find_image(reference).await? {
                 Some(found) => Ok(found),
@@ -253,8 +265,8 @@ impl Engine for DockerEngine {
     async fn start(&self, container: &ContainerId) -> Result<(), EngineFailure> {
         let docker = self.docker().await?;
         match within(CALL, docker.start_container(&container.0, None::<StartContainerOptions>)).await {
-            Ok(()) => Ok(()),
-            Err(error) if matches!(error, Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
+            // 304: it runs already.
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 304, .. }) => Ok(()),
             Err(error) => Err(classify(&error, During::Start)),
         }
     }
@@ -268,8 +280,12 @@ impl Engine for DockerEngine {
             Some(Err(error)) => Err(error),
         };
         match ended {
-            Ok(inspected) if matches!(observed_state(&inspected), ObservedState::Exited(_)) => Ok(exit_of(&inspected)),
-            Ok(_) => Err(EngineFailure::Unavailable("the engine ended a wait although the container runs".to_owned())),
+            Ok(inspected) if matches!(observed_state(&inspected), ObservedState::Exited(_)) => {
+                Ok(exit_of(&inspected))
+            }
+            Ok(_) => Err(EngineFailure::Unavailable(
+                "the engine ended a wait although the container runs".to_owned(),
+            )),
             Err(error) => Err(classify(&error, During::Other)),
         }
     }
@@ -335,7 +351,11 @@ impl Engine for DockerEngine {
         Ok(inspected.exit_code.unwrap_or(-1))
     }
 
-    fn logs(&self, container: &ContainerId, query: LogQuery) -> BoxStream<'static, Result<LogLine, EngineFailure>> {
+    fn logs(
+        &self,
+        container: &ContainerId,
+        query: LogQuery,
+    ) -> BoxStream<'static, Result<LogLine, EngineFailure>> {
         let Some(docker) = self.client.get().cloned() else {
             let failure = EngineFailure::Unavailable("the Docker engine has not answered yet".to_owned());
             return futures::stream::once(async { Err(failure) }).boxed();
@@ -362,7 +382,8 @@ fn lines_of(
         let mut cutter = cutter?;
         let (lines, rest) = match chunks.next().await {
             Some(Ok(chunk)) => {
-                let lines: Vec<Result<LogLine, EngineFailure>> = cutter.take(chunk).into_iter().map(Ok).collect();
+                let lines: Vec<Result<LogLine, EngineFailure>> =
+                    cutter.take(chunk).into_iter().map(Ok).collect();
                 (lines, Some(cutter))
             }
             Some(Err(error)) => (vec![Err(classify(&error, During::Other))], None),

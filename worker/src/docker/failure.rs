@@ -16,7 +16,9 @@ pub(super) enum During {
 /// Classifies an error of the engine.
 pub(super) fn classify(error: &Error, during: During) -> EngineFailure {
     match error {
-        Error::DockerResponseServerError { status_code, message } => classify_answer(*status_code, message, during),
+        Error::DockerResponseServerError { status_code, message } => {
+            classify_answer(*status_code, message, during)
+        }
         Error::DockerStreamError { error } => classify_answer(500, error, during),
         other => EngineFailure::Unavailable(format!("the Docker engine does not answer: {other}")),
     }
@@ -73,7 +75,9 @@ fn classify_answer(status: u16, message: &str, during: During) -> EngineFailure 
         During::Create if text.contains("no such image") => EngineFailure::ImageNotFound(detail),
         During::Create | During::Start if says(&PORT) => EngineFailure::PortTaken(detail),
         During::Create | During::Start if says(&GPU) => EngineFailure::Gpu(detail),
-        During::Create | During::Start if status == 400 || says(&CANNOT_RUN) => EngineFailure::CannotStart(detail),
+        During::Create | During::Start if status == 400 || says(&CANNOT_RUN) => {
+            EngineFailure::CannotStart(detail)
+        }
         During::Create | During::Start | During::Other => EngineFailure::Other(detail),
     }
 }
@@ -105,12 +109,16 @@ mod tests {
         assert!(matches!(answer(500, port, During::Start), EngineFailure::PortTaken(_)));
         let gpu = "could not select device driver \"nvidia\" with capabilities: [[gpu]]";
         assert!(matches!(answer(500, gpu, During::Start), EngineFailure::Gpu(_)));
-        let command = "OCI runtime create failed: exec: \"/nope\": stat /nope: no such file or directory: unknown";
+        let command =
+            "OCI runtime create failed: exec: \"/nope\": stat /nope: no such file or directory: unknown";
         assert!(matches!(answer(400, command, During::Start), EngineFailure::CannotStart(_)));
     }
 
     #[test]
     fn a_silent_engine_is_unavailable_not_a_failed_task() {
-        assert!(matches!(classify(&Error::RequestTimeoutError, During::Start), EngineFailure::Unavailable(_)));
+        assert!(matches!(
+            classify(&Error::RequestTimeoutError, During::Start),
+            EngineFailure::Unavailable(_)
+        ));
     }
 }

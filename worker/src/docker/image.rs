@@ -26,7 +26,9 @@ pub(super) fn repository_digest(reference: &str, digests: &[String]) -> Option<S
     let (name, _) = split(reference);
     digests
         .iter()
-        .find(|digest| digest.split_once('@').is_some_and(|(repository, _)| same_repository(repository, &name)))
+        .find(|digest| {
+            digest.split_once('@').is_some_and(|(repository, _)| same_repository(repository, &name))
+        })
         .cloned()
 }
 

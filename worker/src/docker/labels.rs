@@ -60,7 +60,8 @@ impl Ownership {
 
     /// Name of an assignment's network, and prefix of its containers' names.
     pub(super) fn name(&self, id: &AssignmentId) -> String {
-        let node: String = self.node.to_string().chars().skip(2).take(8).collect::<String>().to_ascii_lowercase();
+        let node: String =
+            self.node.to_string().chars().skip(2).take(8).collect::<String>().to_ascii_lowercase();
         format!("lode-{node}-{id}")
     }
 }

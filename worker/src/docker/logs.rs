@@ -60,7 +60,8 @@ fn parse(bytes: &[u8], source: LogSource) -> Vec<LogLine> {
     let mut lines = Vec::new();
     let mut rest = text;
     loop {
-        let cut = (0..=rest.len().min(LogLine::MAX_BYTES)).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(0);
+        let cut =
+            (0..=rest.len().min(LogLine::MAX_BYTES)).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(0);
         let (head, tail) = rest.split_at(cut);
         lines.push(LogLine { source, at, text: head.to_owned() });
         if tail.is_empty() {

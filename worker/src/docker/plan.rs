@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, DeviceRequest, EndpointSettings, HostConfig, HostConfigLogConfig, Mount,
-    MountType, NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, DeviceRequest, EndpointSettings, HostConfig, HostConfigLogConfig,
+    Mount, MountType, NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 use lode_gpu::cdi::{CdiSpec, ContainerEdits, HookPolicy};
 use lode_protocol::ids::{AssignmentId, GpuUuid, PoolId};
@@ -102,7 +102,8 @@ impl Blueprint<'_> {
     /// The task's variables, then ours: of two equal names the last one counts, for the engine and for NVIDIA's hook.
     fn environment(&self, edits: Option<&ContainerEdits>) -> Vec<String> {
         let order = &self.plan.order;
-        let mut env: Vec<String> = order.spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut env: Vec<String> =
+            order.spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         env.extend(edits.into_iter().flat_map(|edits| edits.env.iter().cloned()));
         // What the image brings must not widen what the task sees; emptied, because Docker cannot unset.
         for name in self.image_env.iter().filter_map(|entry| entry.split_once('=').map(|(name, _)| name)) {
@@ -165,7 +166,10 @@ impl Blueprint<'_> {
             // The kernel takes a task before it takes the host's own programs.
             oom_score_adj: Some(500),
             runtime: self.hardening.runtime.clone(),
-            restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+            restart_policy: Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::NO),
+                maximum_retry_count: None,
+            }),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("json-file".to_owned()),
                 config: Some(HashMap::from([

@@ -32,7 +32,15 @@ pub(super) struct Commits<T> {
 
 impl<T> Commits<T> {
     pub(super) fn new(writer: Writer, findings: FindingSet) -> Self {
-        Self { writer, findings, waiting: VecDeque::new(), writing: None, group: 0, retry_at: None, failed: false }
+        Self {
+            writer,
+            findings,
+            waiting: VecDeque::new(),
+            writing: None,
+            group: 0,
+            retry_at: None,
+            failed: false,
+        }
     }
 
     /// Whether everything is durable.
@@ -118,10 +126,13 @@ impl<T> Commits<T> {
 
 /// A store's error as a finding.
 pub fn finding(error: &StoreError) -> Finding {
-    let message = format!("what the worker must remember cannot be written; tasks go on, new ones wait: {error}");
+    let message =
+        format!("what the worker must remember cannot be written; tasks go on, new ones wait: {error}");
     let (code, remedy) = match error.class() {
         lode_store::ErrorClass::Full => ("store/full", "free space on the file system of data_dir"),
-        lode_store::ErrorClass::Transient => ("store/failing", "look at the disk of data_dir; it is tried again"),
+        lode_store::ErrorClass::Transient => {
+            ("store/failing", "look at the disk of data_dir; it is tried again")
+        }
         lode_store::ErrorClass::Corrupt | lode_store::ErrorClass::Invalid | lode_store::ErrorClass::Fatal => {
             ("store/unusable", "look at the disk and the permissions of data_dir, then restart the worker")
         }
@@ -146,7 +157,8 @@ mod tests {
     #[tokio::test]
     async fn effects_wait_for_a_full_disk_and_come_in_order_when_there_is_space() {
         let store = MemoryStore::new();
-        let (writer, _thread) = Writer::start(std::sync::Arc::new(store.clone()), WriterLimits::default()).unwrap();
+        let (writer, _thread) =
+            Writer::start(std::sync::Arc::new(store.clone()), WriterLimits::default()).unwrap();
         let findings = FindingSet::new(Clock::system());
         let mut commits = Commits::new(writer, findings.clone());
         store.set_fault(Some(Fault::Full));
@@ -154,7 +166,10 @@ mod tests {
         commits.push(Batch::new(), vec!["b"]);
         let early = tokio::time::timeout(Duration::from_millis(1_500), commits.released()).await;
         assert!(early.is_err(), "released {early:?} although nothing is durable");
-        assert_eq!(findings.list().first().map(|row| row.finding.code.as_str().to_owned()).as_deref(), Some("store/full"));
+        assert_eq!(
+            findings.list().first().map(|row| row.finding.code.as_str().to_owned()).as_deref(),
+            Some("store/full")
+        );
         store.set_fault(None);
         assert_eq!(commits.released().await, ["a", "b"]);
         assert!(findings.list().is_empty());

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use lode_program::finding::{CurrentFinding, Severity};
 use lode_protocol::assignment::AssignmentReport;
 use lode_protocol::envelope::{
-    Addressing, Audience, EnvelopeError, Expectation, Purpose, Sealed, Signable, claimed_purpose, encode, open, seal,
+    Addressing, Audience, EnvelopeError, Expectation, Purpose, Sealed, Signable, claimed_purpose, encode,
+    open, seal,
 };
 use lode_protocol::finding::Finding;
 use lode_protocol::hash::{Digest, keccak256};
@@ -64,7 +65,15 @@ pub(super) struct Conversation {
 
 impl Conversation {
     pub(super) fn new(identity: Identity, boot: BootCounter) -> Self {
-        Self { identity, boot, last_hello: None, last_beat: None, last_leave: None, told: None, telling: None }
+        Self {
+            identity,
+            boot,
+            last_hello: None,
+            last_beat: None,
+            last_leave: None,
+            told: None,
+            telling: None,
+        }
     }
 
     fn seal<T: Signable>(&self, to: Address, now: Timestamp, body: &T) -> Sealed {
@@ -74,7 +83,13 @@ impl Conversation {
     }
 
     /// A greeting.
-    pub(super) fn hello(&mut self, to: Address, now: Timestamp, nonce: Nonce, is: &SignedDescriptor) -> Vec<u8> {
+    pub(super) fn hello(
+        &mut self,
+        to: Address,
+        now: Timestamp,
+        nonce: Nonce,
+        is: &SignedDescriptor,
+    ) -> Vec<u8> {
         let hello = Hello {
             boot: self.boot,
             nonce,

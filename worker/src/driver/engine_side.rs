@@ -70,10 +70,9 @@ impl Driver {
             other => format!("{other:?}"),
         };
         let message = format!("Docker does not answer; tasks go on, nothing new is started: {detail}");
-        self.findings.raise(
-            Finding::error("docker/unavailable", message)
-                .remedy("look whether dockerd runs and whether this user may use docker.socket; it is tried again"),
-        );
+        self.findings.raise(Finding::error("docker/unavailable", message).remedy(
+            "look whether dockerd runs and whether this user may use docker.socket; it is tried again",
+        ));
         self.step_assignments(Event::EngineLost);
     }
 

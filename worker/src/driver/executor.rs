@@ -76,17 +76,23 @@ impl Executor {
                 let engine = Arc::clone(&self.engine);
                 self.running.spawn(async move {
                     tracing::warn!(container = %container.0, "removing a container that no record knows");
-                    Finished::Beside(Done { event: None, silent: silent(&engine.remove_container(&container).await) })
+                    Finished::Beside(Done {
+                        event: None,
+                        silent: silent(&engine.remove_container(&container).await),
+                    })
                 });
             }
             Effect::Probe { id, container, action, ports, timeout } => {
                 let (engine, host) = (Arc::clone(&self.engine), self.host);
                 self.running.spawn(async move {
-                    let ready = probe::ask(engine.as_ref(), host, &container, (&action, &ports), timeout).await;
+                    let ready =
+                        probe::ask(engine.as_ref(), host, &container, (&action, &ports), timeout).await;
                     Finished::Beside(Done { event: Some(Event::Probed(id, container, ready)), silent: None })
                 });
             }
-            Effect::Pull { id, .. } | Effect::Start { id, .. } | Effect::Stop { id, .. } => self.queue(id, effect),
+            Effect::Pull { id, .. } | Effect::Start { id, .. } | Effect::Stop { id, .. } => {
+                self.queue(id, effect)
+            }
             Effect::Create(ref plan) => self.queue(plan.id, effect),
             Effect::Remove { id } => {
                 let lane = self.lanes.entry(id).or_default();
@@ -113,7 +119,8 @@ impl Executor {
         };
         let is_pull = matches!(effect, Effect::Pull { .. });
         let engine = Arc::clone(&self.engine);
-        let task = self.running.spawn(async move { Finished::Lane(id, perform(engine.as_ref(), effect).await) });
+        let task =
+            self.running.spawn(async move { Finished::Lane(id, perform(engine.as_ref(), effect).await) });
         self.by_task.insert(task.id(), id);
         lane.running = Some((task, is_pull));
     }

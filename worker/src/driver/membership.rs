@@ -84,7 +84,8 @@ impl Driver {
         }
         match &membership {
             Membership::Waiting { code, message } => {
-                let finding = Finding::info("node/waiting", format!("not in the pool yet ({code}): {message}"));
+                let finding =
+                    Finding::info("node/waiting", format!("not in the pool yet ({code}): {message}"));
                 self.findings.raise(finding);
             }
             Membership::Invited | Membership::Member | Membership::Draining | Membership::Ejected { .. } => {
@@ -137,8 +138,11 @@ impl Driver {
             }
             Err(NoConsent::Unknown) => {
                 self.findings.raise(
-                    Finding::warning("join/chain-unknown", "an invite cannot be checked while the chain does not answer")
-                        .remedy("check chain.rpc_url; it is tried again by itself"),
+                    Finding::warning(
+                        "join/chain-unknown",
+                        "an invite cannot be checked while the chain does not answer",
+                    )
+                    .remedy("check chain.rpc_url; it is tried again by itself"),
                 );
             }
             Err(NoConsent::Refused(why)) => {
@@ -167,7 +171,10 @@ impl Driver {
             return;
         }
         let now = self.now().wall.0 / 1_000;
-        let stands = self.leave.as_ref().is_some_and(|leave| leave.counter == known.join_counter && leave.deadline > now + 600);
+        let stands = self
+            .leave
+            .as_ref()
+            .is_some_and(|leave| leave.counter == known.join_counter && leave.deadline > now + 600);
         if !stands {
             let deadline = now + LEAVE_LIFETIME;
             let statement = LeaveStatement {
@@ -176,7 +183,8 @@ impl Driver {
                 counter: known.join_counter,
                 deadline,
             };
-            let signature = self.identity.key.sign_recoverable(&statement.digest(&self.identity.pools_domain()));
+            let signature =
+                self.identity.key.sign_recoverable(&statement.digest(&self.identity.pools_domain()));
             self.leave = Some(Leave { counter: known.join_counter, deadline, signature });
         }
         let batch = journal::leave(self.leave.as_ref());
@@ -216,7 +224,8 @@ impl Driver {
             self.left = true;
             self.findings.clear_code("node/leave-refused");
             self.findings.raise(
-                Finding::info("node/left", "this node has left the pool").remedy("restart the worker to join again"),
+                Finding::info("node/left", "this node has left the pool")
+                    .remedy("restart the worker to join again"),
             );
             self.commits.push(journal::leave(None), Vec::new());
         }

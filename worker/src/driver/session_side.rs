@@ -49,8 +49,11 @@ impl Driver {
                 }
                 Effect::Reconnect => {
                     self.findings.raise(
-                        Finding::warning("orchestrator/silent", "the orchestrator does not answer; tasks go on")
-                            .remedy("nothing here; a new connection is tried"),
+                        Finding::warning(
+                            "orchestrator/silent",
+                            "the orchestrator does not answer; tasks go on",
+                        )
+                        .remedy("nothing here; a new connection is tried"),
                     );
                     self.link.reconnect();
                 }
@@ -60,7 +63,9 @@ impl Driver {
                 }
                 Effect::Invited(invite) => self.on_invite(invite),
                 Effect::LogRequests(requests) => {
-                    if let (Some(Transport::Https), Some(client)) = (self.link.transport(), self.link.client()) {
+                    if let (Some(Transport::Https), Some(client)) =
+                        (self.link.transport(), self.link.client())
+                    {
                         for sealed in requests {
                             self.logs.post(&sealed, client.clone());
                         }
@@ -90,7 +95,8 @@ impl Driver {
         let descriptor = self.inputs.descriptors.borrow().clone();
         let (Some(peer), Some(descriptor)) = (self.link.peer(), descriptor) else { return };
         let numbered = self.reports(complete);
-        let sent: Vec<(AssignmentId, u64)> = numbered.iter().map(|(number, report)| (report.id, *number)).collect();
+        let sent: Vec<(AssignmentId, u64)> =
+            numbered.iter().map(|(number, report)| (report.id, *number)).collect();
         let gpus = self.inputs.gpus.borrow().clone();
         let parts = BeatParts {
             session,
@@ -124,7 +130,8 @@ impl Driver {
 
     fn on_refusal(&mut self, refusal: &Refusal) {
         self.metrics.refusals.inc();
-        let message = format!("the orchestrator refused this node's message ({}): {}", refusal.code, refusal.message);
+        let message =
+            format!("the orchestrator refused this node's message ({}): {}", refusal.code, refusal.message);
         self.findings.raise(Finding::warning("orchestrator/refused", message).remedy(refusal.remedy.clone()));
     }
 
@@ -143,7 +150,8 @@ impl Driver {
                 self.step_session(Event::TransportDown);
             }
             ClientEvent::ConnectFailed { endpoint, error, .. } => {
-                let message = format!("the orchestrator cannot be reached at {endpoint}; tasks go on: {error}");
+                let message =
+                    format!("the orchestrator cannot be reached at {endpoint}; tasks go on: {error}");
                 self.findings.raise(
                     Finding::warning("orchestrator/unreachable", message)
                         .remedy("check this host's way to the network; it is tried again by itself"),

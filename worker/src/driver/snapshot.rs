@@ -31,7 +31,8 @@ impl Driver {
     /// Publishes what changed.
     pub(super) fn publish(&mut self) {
         let snapshot = self.snapshot();
-        let containers = snapshot.assignments.iter().map(|report| (report.id, self.assignments.container_of(&report.id)));
+        let containers =
+            snapshot.assignments.iter().map(|report| (report.id, self.assignments.container_of(&report.id)));
         let containers: Containers = containers.collect();
         self.outputs.containers.send_if_modified(|known| {
             let changed = *known != containers;

@@ -50,7 +50,9 @@ async fn ask<T: DeserializeOwned>(socket: &Path, method: &str, path: &str) -> Re
     if let Err(error) = std::os::unix::net::UnixStream::connect(socket) {
         let socket = socket.to_owned();
         return Err(match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => LocalError::NotRunning { socket },
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+                LocalError::NotRunning { socket }
+            }
             std::io::ErrorKind::PermissionDenied => LocalError::Denied { socket },
             _ => LocalError::Failed { socket, detail: error.to_string() },
         });

@@ -42,7 +42,10 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
         Err(error) => return Err(anyhow::anyhow!("cannot replace {}: {error}", path.display())),
     }
     UnixListener::bind(path).map_err(|error| {
-        anyhow::anyhow!("cannot listen on {}: {error}; a shorter data_dir helps where the path is too long", path.display())
+        anyhow::anyhow!(
+            "cannot listen on {}: {error}; a shorter data_dir helps where the path is too long",
+            path.display()
+        )
     })
 }
 

@@ -114,14 +114,12 @@ pub async fn respond(context: ProofContext, shutdown: CancellationToken) -> anyh
                     stays
                 });
                 for record in validators {
-                    if !links.contains_key(&record.id) {
-                        let stop = shutdown.child_token();
-                        if connect(&shared, &endpoint, &tasks, &record, &stop) {
-                            links.insert(
-                                record.id,
-                                Link { endpoint: record.endpoint, _stop: stop.drop_guard() },
-                            );
-                        }
+                    let std::collections::btree_map::Entry::Vacant(free) = links.entry(record.id) else {
+                        continue;
+                    };
+                    let stop = shutdown.child_token();
+                    if connect(&shared, &endpoint, &tasks, &record, &stop) {
+                        free.insert(Link { endpoint: record.endpoint, _stop: stop.drop_guard() });
                     }
                 }
             }

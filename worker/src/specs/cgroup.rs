@@ -138,6 +138,9 @@ mod tests {
             ("sys/fs/cgroup/cpu.max", "max 100000\n"),
             ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
         ]);
-        assert_eq!(Limits::read(root.path(), 16), Limits { cpus: MilliCpus(16_000), memory: Bytes::gibi(16) });
+        assert_eq!(
+            Limits::read(root.path(), 16),
+            Limits { cpus: MilliCpus(16_000), memory: Bytes::gibi(16) }
+        );
     }
 }

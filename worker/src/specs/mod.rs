@@ -31,9 +31,7 @@ pub fn host_specs(config: &Config, inventory: Option<&Inventory>, engine_version
         disk: lent(disk_total(config), HOST_DISK_SHARE, config.lend.disk),
         gpus,
         driver_version: inventory.and_then(|inventory| inventory.driver_version.clone()),
-        cuda_version: inventory
-            .and_then(|inventory| inventory.cuda_version)
-            .and_then(|version| u32::try_from(version).ok()),
+        cuda_version: inventory.and_then(|inventory| inventory.cuda_version),
         engine_version: engine_version.map(str::to_owned),
         passthrough,
         os: host::os_name(),

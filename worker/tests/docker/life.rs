@@ -85,11 +85,14 @@ async fn a_published_port_answers_on_the_host_and_readiness_sees_it() {
     let mut plan = plan(&image, script, "[[ports]]\nname = \"http\"\ncontainer = 8080\n");
     plan.ports[0].host = free_port();
     let container = node.run(&plan).await;
-    let action = lode_protocol::task::ProbeAction::Http { port: "http".to_owned(), path: "/index.html".to_owned() };
-    let missing = lode_protocol::task::ProbeAction::Http { port: "http".to_owned(), path: "/nope".to_owned() };
+    let action =
+        lode_protocol::task::ProbeAction::Http { port: "http".to_owned(), path: "/index.html".to_owned() };
+    let missing =
+        lode_protocol::task::ProbeAction::Http { port: "http".to_owned(), path: "/nope".to_owned() };
     let host = "127.0.0.1".parse().unwrap();
     let timeout = lode_protocol::units::Millis::seconds(2);
-    let ask = |action| lode_worker::probe::ask(&node.engine, host, &container, (action, &plan.ports), timeout);
+    let ask =
+        |action| lode_worker::probe::ask(&node.engine, host, &container, (action, &plan.ports), timeout);
     let deadline = Instant::now() + Duration::from_secs(20);
     while let Err(why) = ask(&action).await {
         assert!(Instant::now() < deadline, "never ready: {why}");
@@ -97,8 +100,9 @@ async fn a_published_port_answers_on_the_host_and_readiness_sees_it() {
     }
     assert_eq!(ask(&missing).await, Err("HTTP status 404".to_owned()));
     let exec = |command: &str| lode_protocol::task::ProbeAction::Exec { command: vec![command.to_owned()] };
-    assert_eq!(ask(&exec("true")).await, Ok(()));
-    assert_eq!(ask(&exec("false")).await, Err("the command ended with exit code 1".to_owned()));
+    let (succeeds, fails) = (exec("true"), exec("false"));
+    assert_eq!(ask(&succeeds).await, Ok(()));
+    assert_eq!(ask(&fails).await, Err("the command ended with exit code 1".to_owned()));
 }
 
 #[tokio::test]
@@ -141,7 +145,10 @@ async fn a_new_try_replaces_what_is_left_of_the_old_one() {
     assert_ne!(first, second);
     let listed = node.engine.list().await.unwrap();
     let [only] = listed.as_slice() else { panic!("{listed:?}") };
-    assert_eq!((&only.container, only.assignment, &only.state), (&second, Some(plan.id), &ObservedState::Running));
+    assert_eq!(
+        (&only.container, only.assignment, &only.state),
+        (&second, Some(plan.id), &ObservedState::Running)
+    );
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use lode_worker::engine::Engine as _;
 
 use crate::support::{Image, Node, docker, environment, plan, with_gpus};
 
-const TWO: [&str; 2] = ["GPU-11111111-0000-0000-0000-000000000001", "GPU-22222222-0000-0000-0000-000000000002"];
+const TWO: [&str; 2] =
+    ["GPU-11111111-0000-0000-0000-000000000001", "GPU-22222222-0000-0000-0000-000000000002"];
 
 fn cdi_file(directory: &std::path::Path) -> std::path::PathBuf {
     let device = |number: usize, uuid: &str| {
@@ -48,7 +49,9 @@ async fn a_container_is_hardened_in_every_field() {
     assert_eq!(host.pid_mode.as_deref(), Some(""));
     assert_eq!(host.runtime.as_deref(), Some("runc"));
     assert!(host.binds.unwrap_or_default().is_empty() && host.mounts.unwrap_or_default().is_empty());
-    assert!(host.device_requests.unwrap_or_default().is_empty() && host.devices.unwrap_or_default().is_empty());
+    assert!(
+        host.device_requests.unwrap_or_default().is_empty() && host.devices.unwrap_or_default().is_empty()
+    );
     assert_eq!(host.oom_score_adj, Some(500));
     let logs = host.log_config.unwrap();
     assert_eq!(logs.typ.as_deref(), Some("json-file"));
@@ -126,14 +129,22 @@ async fn a_gpu_that_the_cdi_file_does_not_have_leaves_no_container_behind() {
 
 #[tokio::test]
 async fn what_the_image_brings_in_its_environment_gives_no_gpus_and_loads_nothing() {
-    let changes = ["ENV NVIDIA_VISIBLE_DEVICES=all", "ENV LD_PRELOAD=/evil.so", "ENV NVIDIA_DISABLE_REQUIRE=1", "ENV KEPT=1"];
+    let changes = [
+        "ENV NVIDIA_VISIBLE_DEVICES=all",
+        "ENV LD_PRELOAD=/evil.so",
+        "ENV NVIDIA_DISABLE_REQUIRE=1",
+        "ENV KEPT=1",
+    ];
     let image = Image::build(&changes).await;
     let node = Node::new();
     let container = node.engine.create(&plan(&image, "true", "")).await.unwrap();
     let inspected = node.inspect(&container).await;
     let env = environment(&inspected);
     assert_eq!(env["NVIDIA_VISIBLE_DEVICES"], "void");
-    assert_eq!((env["LD_PRELOAD"].as_str(), env["NVIDIA_DISABLE_REQUIRE"].as_str(), env["KEPT"].as_str()), ("", "", "1"));
+    assert_eq!(
+        (env["LD_PRELOAD"].as_str(), env["NVIDIA_DISABLE_REQUIRE"].as_str(), env["KEPT"].as_str()),
+        ("", "", "1")
+    );
     // The engine keeps one entry per name; were it otherwise, a hook might read the first one.
     let raw = inspected.config.unwrap().env.unwrap();
     assert_eq!(raw.iter().filter(|line| line.starts_with("NVIDIA_VISIBLE_DEVICES=")).count(), 1, "{raw:?}");

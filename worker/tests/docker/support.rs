@@ -7,11 +7,15 @@ use std::process::Command;
 
 use bollard::Docker;
 use bollard::models::ContainerInspectResponse;
-use bollard::query_parameters::{CreateImageOptionsBuilder, InspectContainerOptions, RemoveImageOptionsBuilder};
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, InspectContainerOptions, RemoveImageOptionsBuilder,
+};
 use futures::StreamExt as _;
 use lode_protocol::assignment::PublishedPort;
 use lode_protocol::envelope::Realm;
-use lode_protocol::ids::{Address, AssignmentId, ChainId, GpuUuid, Incarnation, NodeId, PoolId, ReplicaId, TaskId};
+use lode_protocol::ids::{
+    Address, AssignmentId, ChainId, GpuUuid, Incarnation, NodeId, PoolId, ReplicaId, TaskId,
+};
 use lode_protocol::session::Order;
 use lode_protocol::task::{PortProtocol, TaskSpec};
 use lode_protocol::units::{Bytes, Millis};
@@ -20,11 +24,11 @@ use lode_worker::core::event::{Attempt, ContainerId, Exit};
 use lode_worker::docker::{DockerEngine, EngineConfig, GpuAccess, Hardening, Ownership};
 use lode_worker::engine::Engine as _;
 
-pub fn socket() -> PathBuf {
+pub(crate) fn socket() -> PathBuf {
     PathBuf::from("/var/run/docker.sock")
 }
 
-pub fn docker() -> Docker {
+pub(crate) fn docker() -> Docker {
     Docker::connect_with_unix(&socket().to_string_lossy(), 60, bollard::API_DEFAULT_VERSION).unwrap()
 }
 
@@ -37,12 +41,12 @@ fn busybox() -> Vec<u8> {
 }
 
 /// An image made of busybox alone, removed when dropped.
-pub struct Image {
-    pub name: String,
+pub(crate) struct Image {
+    pub(crate) name: String,
 }
 
 impl Image {
-    pub async fn build(changes: &[&str]) -> Self {
+    pub(crate) async fn build(changes: &[&str]) -> Self {
         let name = format!("lode-worker-test-{}:1", uuid::Uuid::now_v7().simple());
         let mut tar = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
@@ -50,7 +54,9 @@ impl Image {
         header.set_mode(0o755);
         header.set_size(program.len() as u64);
         tar.append_data(&mut header, "bin/busybox", program.as_slice()).unwrap();
-        for link in ["sh", "sleep", "echo", "cat", "ls", "env", "touch", "httpd", "false", "true", "id", "tail", "nc"] {
+        for link in
+            ["sh", "sleep", "echo", "cat", "ls", "env", "touch", "httpd", "false", "true", "id", "tail", "nc"]
+        {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(tar::EntryType::Symlink);
             header.set_size(0);
@@ -64,8 +70,12 @@ impl Image {
         let bytes = tar.into_inner().unwrap();
         let changes = changes.iter().map(ToString::to_string).chain(["ENV PATH=/bin".to_owned()]).collect();
         let (repository, tag) = name.split_once(':').unwrap();
-        let options =
-            CreateImageOptionsBuilder::default().from_src("-").repo(repository).tag(tag).changes(changes).build();
+        let options = CreateImageOptionsBuilder::default()
+            .from_src("-")
+            .repo(repository)
+            .tag(tag)
+            .changes(changes)
+            .build();
         let docker = docker().negotiate_version().await.unwrap();
         let mut progress = docker.create_image(Some(options), Some(bollard::body_full(bytes.into())), None);
         while let Some(step) = progress.next().await {
@@ -97,18 +107,18 @@ fn in_own_runtime(work: impl Future<Output = ()> + Send + 'static) {
 }
 
 /// One node's view of the engine. All of its containers and networks go when it is dropped.
-pub struct Node {
-    pub id: NodeId,
-    pub realm: Realm,
-    pub engine: DockerEngine,
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) realm: Realm,
+    pub(crate) engine: DockerEngine,
 }
 
 impl Node {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(GpuAccess::None)
     }
 
-    pub fn with(access: GpuAccess) -> Self {
+    pub(crate) fn with(access: GpuAccess) -> Self {
         let mut address = [0; 20];
         address[..16].copy_from_slice(uuid::Uuid::now_v7().as_bytes());
         address.reverse(); // the random part first: names are made of it
@@ -117,28 +127,29 @@ impl Node {
         Self { id, realm, engine: DockerEngine::new(config(id, realm, access)) }
     }
 
-    pub async fn inspect(&self, container: &ContainerId) -> ContainerInspectResponse {
+    pub(crate) async fn inspect(&self, container: &ContainerId) -> ContainerInspectResponse {
         docker().inspect_container(&container.0, None::<InspectContainerOptions>).await.unwrap()
     }
 
     /// Creates and starts.
-    pub async fn run(&self, plan: &ContainerPlan) -> ContainerId {
+    pub(crate) async fn run(&self, plan: &ContainerPlan) -> ContainerId {
         let container = self.engine.create(plan).await.unwrap();
         self.engine.start(&container).await.unwrap();
         container
     }
 
     /// Runs to the end: exit and everything written to standard output.
-    pub async fn output(&self, plan: &ContainerPlan) -> (Exit, Vec<String>) {
+    pub(crate) async fn output(&self, plan: &ContainerPlan) -> (Exit, Vec<String>) {
         let container = self.run(plan).await;
         let exit = self.engine.wait(&container).await.unwrap();
         let query = lode_worker::engine::LogQuery::default();
-        let lines: Vec<_> = self.engine.logs(&container, query).map(|line| line.unwrap().text).collect().await;
+        let lines: Vec<_> =
+            self.engine.logs(&container, query).map(|line| line.unwrap().text).collect().await;
         (exit, lines)
     }
 }
 
-pub fn config(id: NodeId, realm: Realm, access: GpuAccess) -> EngineConfig {
+pub(crate) fn config(id: NodeId, realm: Realm, access: GpuAccess) -> EngineConfig {
     EngineConfig {
         socket: socket(),
         ownership: Ownership::new(id, realm),
@@ -160,7 +171,11 @@ impl Drop for Node {
         let filter = format!("label=lode.node={}", self.id);
         let list = |what: &[&str]| {
             let listed = Command::new("docker").args(what).args(["--filter", &filter]).output().unwrap();
-            String::from_utf8(listed.stdout).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            String::from_utf8(listed.stdout)
+                .unwrap()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         };
         for container in list(&["ps", "-aq"]) {
             Command::new("docker").args(["rm", "-fv", &container]).output().unwrap();
@@ -171,7 +186,7 @@ impl Drop for Node {
     }
 }
 
-pub fn assignment() -> AssignmentId {
+pub(crate) fn assignment() -> AssignmentId {
     AssignmentId {
         replica: ReplicaId { task: TaskId(uuid::Uuid::now_v7()), replica: 0 },
         incarnation: Incarnation(1),
@@ -179,7 +194,7 @@ pub fn assignment() -> AssignmentId {
 }
 
 /// A plan for a shell script.
-pub fn plan(image: &Image, script: &str, extra: &str) -> ContainerPlan {
+pub(crate) fn plan(image: &Image, script: &str, extra: &str) -> ContainerPlan {
     let text = format!(
         "name = \"t\"\nkind = \"batch\"\nimage = \"{}\"\ncommand = [\"sh\", \"-c\"]\nargs = ['''{script}''']\n{extra}",
         image.name
@@ -197,21 +212,24 @@ pub fn plan(image: &Image, script: &str, extra: &str) -> ContainerPlan {
     ContainerPlan { id, attempt: Attempt(0), order, image: image.name.clone(), gpus: Vec::new(), ports }
 }
 
-pub fn with_gpus(mut plan: ContainerPlan, gpus: &[&str]) -> ContainerPlan {
+pub(crate) fn with_gpus(mut plan: ContainerPlan, gpus: &[&str]) -> ContainerPlan {
     let gpus: Vec<GpuUuid> = gpus.iter().map(|gpu| gpu.parse().unwrap()).collect();
     plan.order.gpus.clone_from(&gpus);
     plan.gpus = gpus;
     plan
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-pub fn environment(inspected: &ContainerInspectResponse) -> BTreeMap<String, String> {
+pub(crate) fn environment(inspected: &ContainerInspectResponse) -> BTreeMap<String, String> {
     // As a program sees it: of two equal names the last one counts.
     let env = inspected.config.as_ref().unwrap().env.clone().unwrap_or_default();
-    env.iter().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    env.iter()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
-pub const GRACE: Millis = Millis(1_000);
+pub(crate) const GRACE: Millis = Millis(1_000);

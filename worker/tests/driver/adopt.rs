@@ -58,12 +58,14 @@ fn engine(identity: &Identity) -> Arc<DockerEngine> {
 fn build_image(name: &str) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(directory.path().join("bin")).unwrap();
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| std::path::Path::new(path).exists());
+    let busybox =
+        ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| std::path::Path::new(path).exists());
     let busybox = busybox.expect("these tests need a static busybox: install busybox-static");
     std::fs::copy(busybox, directory.path().join("bin/busybox")).unwrap();
     std::fs::create_dir(directory.path().join("tmp")).unwrap();
     let archive = directory.path().with_extension("tar");
-    let packed = Command::new("tar").arg("cf").arg(&archive).arg("-C").arg(directory.path()).arg(".").status();
+    let packed =
+        Command::new("tar").arg("cf").arg(&archive).arg("-C").arg(directory.path()).arg(".").status();
     assert!(packed.unwrap().success());
     docker(&["import", archive.to_str().unwrap(), name]);
     std::fs::remove_file(archive).unwrap();

@@ -16,7 +16,7 @@ use lode_worker::engine::{Engine, LogQuery};
 use tokio::sync::Notify;
 
 #[derive(Clone, Debug, Default)]
-pub struct FakeEngine {
+pub(crate) struct FakeEngine {
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
 }
@@ -43,33 +43,33 @@ impl FakeEngine {
         if state.down { Err(EngineFailure::Unavailable("switched off".to_owned())) } else { Ok(state) }
     }
 
-    pub fn set_down(&self, down: bool) {
+    pub(crate) fn set_down(&self, down: bool) {
         self.state().down = down;
         self.changed.notify_waiters();
     }
 
-    pub fn fail_pulls(&self, failure: Option<EngineFailure>) {
+    pub(crate) fn fail_pulls(&self, failure: Option<EngineFailure>) {
         self.state().pull_failure = failure;
     }
 
-    pub fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.state().calls
     }
 
-    pub fn starts(&self) -> u32 {
+    pub(crate) fn starts(&self) -> u32 {
         self.state().starts
     }
 
-    pub fn stops(&self) -> u32 {
+    pub(crate) fn stops(&self) -> u32 {
         self.state().stops
     }
 
-    pub fn containers(&self) -> Vec<(ContainerId, AssignmentId, ObservedState)> {
+    pub(crate) fn containers(&self) -> Vec<(ContainerId, AssignmentId, ObservedState)> {
         self.state().containers.iter().map(|(id, (of, state))| (id.clone(), *of, state.clone())).collect()
     }
 
     /// The container of `of` ends by itself.
-    pub fn exit(&self, of: AssignmentId, code: i64) {
+    pub(crate) fn exit(&self, of: AssignmentId, code: i64) {
         for (owner, state) in self.state().containers.values_mut() {
             if *owner == of {
                 *state = ObservedState::Exited(Exit { code, out_of_memory: false });
@@ -79,7 +79,7 @@ impl FakeEngine {
     }
 
     /// Somebody else's hand: the container is gone.
-    pub fn vanish(&self, of: AssignmentId) {
+    pub(crate) fn vanish(&self, of: AssignmentId) {
         self.state().containers.retain(|_, (owner, _)| *owner != of);
         self.changed.notify_waiters();
     }
@@ -93,10 +93,8 @@ impl Engine for FakeEngine {
 
     async fn list(&self) -> Result<Vec<Observed>, EngineFailure> {
         let state = self.answer()?;
-        let seen = |(container, (assignment, state)): (&ContainerId, &(AssignmentId, ObservedState))| Observed {
-            container: container.clone(),
-            assignment: Some(*assignment),
-            state: state.clone(),
+        let seen = |(container, (assignment, state)): (&ContainerId, &(AssignmentId, ObservedState))| {
+            Observed { container: container.clone(), assignment: Some(*assignment), state: state.clone() }
         };
         Ok(state.containers.iter().map(seen).collect())
     }
@@ -170,7 +168,11 @@ impl Engine for FakeEngine {
         self.answer().map(|_| 0)
     }
 
-    fn logs(&self, container: &ContainerId, _: LogQuery) -> BoxStream<'static, Result<LogLine, EngineFailure>> {
+    fn logs(
+        &self,
+        container: &ContainerId,
+        _: LogQuery,
+    ) -> BoxStream<'static, Result<LogLine, EngineFailure>> {
         let line = |number: u64| LogLine {
             source: LogSource::Stdout,
             at: Timestamp(number),

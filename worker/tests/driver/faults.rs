@@ -42,10 +42,11 @@ async fn an_engine_that_goes_away_and_comes_back_changes_nothing_about_a_running
     running(&mut orchestrator, &order).await;
     engine.set_down(true);
     eventually("finding", || node.has_finding("docker/unavailable")).await;
-    orchestrator.until("told", |seen| {
-        seen.beats.last().is_some_and(|beat| beat.findings.iter().any(|f| f.code == "docker/unavailable"))
-    })
-    .await;
+    orchestrator
+        .until("told", |seen| {
+            seen.beats.last().is_some_and(|beat| beat.findings.iter().any(|f| f.code == "docker/unavailable"))
+        })
+        .await;
     assert_eq!(node.snapshot.borrow().engine.state, "unavailable");
     engine.set_down(false);
     eventually("recovery", || !node.has_finding("docker/unavailable")).await;
@@ -82,10 +83,11 @@ async fn a_full_disk_stops_no_task_and_no_beat_and_what_waited_is_done_afterward
     store.set_fault(None);
     orchestrator.until("started", |_| engine.starts() == 2).await;
     orchestrator.until("cleared", |_| !node.has_finding("store/full")).await;
-    orchestrator.until("reported", |seen| {
-        seen.reports.get(&second.id).is_some_and(|report| report.state == AssignmentState::Running)
-    })
-    .await;
+    orchestrator
+        .until("reported", |seen| {
+            seen.reports.get(&second.id).is_some_and(|report| report.state == AssignmentState::Running)
+        })
+        .await;
     assert_eq!(engine.stops(), 0);
 }
 
@@ -136,10 +138,11 @@ async fn a_worker_that_is_killed_adopts_its_containers_when_it_is_back() {
     let hellos = orchestrator.hellos.len();
     orchestrator.until("a greeting", |seen| seen.hellos.len() > hellos).await;
     orchestrator.reports.clear();
-    orchestrator.until("adopted", |seen| {
-        seen.reports.get(&order.id).is_some_and(|report| report.state == AssignmentState::Running)
-    })
-    .await;
+    orchestrator
+        .until("adopted", |seen| {
+            seen.reports.get(&order.id).is_some_and(|report| report.state == AssignmentState::Running)
+        })
+        .await;
     assert_eq!(engine.containers(), before);
     untouched(&engine);
     let boots: Vec<_> = orchestrator.hellos.iter().map(|hello| hello.boot.0).collect();

@@ -13,7 +13,7 @@ use crate::fake_engine::FakeEngine;
 use crate::node::{Node, chain, identity, order};
 use crate::orchestrator::Orchestrator;
 
-pub async fn member() -> (Orchestrator, Node, FakeEngine, MemoryStore) {
+pub(crate) async fn member() -> (Orchestrator, Node, FakeEngine, MemoryStore) {
     let identity = identity();
     let orchestrator = Orchestrator::start(identity.realm, identity.address(), Membership::Member).await;
     let (engine, store) = (FakeEngine::default(), MemoryStore::new());
@@ -58,7 +58,9 @@ async fn an_image_that_does_not_exist_is_the_task_s_fault() {
     engine.fail_pulls(Some(EngineFailure::ImageNotFound("no such image".to_owned())));
     let order = order("");
     orchestrator.want(std::slice::from_ref(&order));
-    orchestrator.until("failed", |seen| seen.reports.get(&order.id).is_some_and(|r| r.state.is_final())).await;
+    orchestrator
+        .until("failed", |seen| seen.reports.get(&order.id).is_some_and(|r| r.state.is_final()))
+        .await;
     let report = &orchestrator.reports[&order.id];
     assert_eq!((report.state, report.reason), (AssignmentState::Failed, Some(Reason::ImageNotFound)));
     assert_eq!(report.detail, "no such image");

@@ -19,7 +19,8 @@ use crate::orchestrator::{Orchestrator, now};
 
 async fn stranger() -> (Orchestrator, Node, FakeEngine) {
     let identity = identity();
-    let waiting = Membership::Waiting { code: ErrorCode::new("node/not-proven"), message: "not proven".to_owned() };
+    let waiting =
+        Membership::Waiting { code: ErrorCode::new("node/not-proven"), message: "not proven".to_owned() };
     let orchestrator = Orchestrator::start(identity.realm, identity.address(), waiting).await;
     let engine = FakeEngine::default();
     let view = chain(&orchestrator, Standing::Never);
@@ -69,7 +70,8 @@ async fn an_invite_with_other_terms_gets_no_signature_and_is_said() {
     orchestrator.membership = Membership::Invited;
     let mut forged = invite(&orchestrator, &node);
     forged.invite.terms.0[0] ^= 1;
-    forged.signature = orchestrator.key.sign_recoverable(&forged.invite.invite_digest(&node.identity.pools_domain()));
+    forged.signature =
+        orchestrator.key.sign_recoverable(&forged.invite.invite_digest(&node.identity.pools_domain()));
     orchestrator.invite = Some(forged);
     orchestrator.until("refused", |_| node.has_finding("join/invite-refused")).await;
     orchestrator.answer_beats(3).await;

@@ -30,10 +30,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::orchestrator::{Orchestrator, now};
 
-pub const PROVIDER: ProviderId = ProviderId(Address([6; 20]));
-pub const TERMS: Digest = Digest([5; 32]);
+pub(crate) const PROVIDER: ProviderId = ProviderId(Address([6; 20]));
+pub(crate) const TERMS: Digest = Digest([5; 32]);
 
-pub fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     let realm = Realm { chain: ChainId(31_337), deployment: Address([9; 20]), pool: PoolId(3) };
     let mut secret = [0; 32];
     secret[..16].copy_from_slice(uuid::Uuid::now_v7().as_bytes());
@@ -41,7 +41,7 @@ pub fn identity() -> Identity {
     Identity { key: SigningKey::from_bytes(&secret).unwrap(), realm }
 }
 
-pub fn order(spec: &str) -> Order {
+pub(crate) fn order(spec: &str) -> Order {
     let id = AssignmentId {
         replica: ReplicaId { task: TaskId(uuid::Uuid::now_v7()), replica: 0 },
         incarnation: Incarnation(1),
@@ -52,7 +52,7 @@ pub fn order(spec: &str) -> Order {
     Order { id, spec: spec.validate().unwrap(), gpus: Vec::new(), pinned_image: None }
 }
 
-pub fn gpu(number: u8, state: GpuState) -> GpuView {
+pub(crate) fn gpu(number: u8, state: GpuState) -> GpuView {
     let uuid: GpuUuid = format!("GPU-{number}{number}").parse().unwrap();
     let spec = GpuSpec {
         uuid: uuid.clone(),
@@ -76,13 +76,13 @@ pub fn gpu(number: u8, state: GpuState) -> GpuView {
 }
 
 /// A worker that runs until it is stopped or dropped.
-pub struct Node {
-    pub identity: Identity,
-    pub chain: watch::Sender<ChainView>,
-    pub gpus: watch::Sender<Arc<GpuView>>,
-    pub local: mpsc::Sender<LocalRequest>,
-    pub snapshot: watch::Receiver<Arc<Snapshot>>,
-    pub findings: FindingSet,
+pub(crate) struct Node {
+    pub(crate) identity: Identity,
+    pub(crate) chain: watch::Sender<ChainView>,
+    pub(crate) gpus: watch::Sender<Arc<GpuView>>,
+    pub(crate) local: mpsc::Sender<LocalRequest>,
+    pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) findings: FindingSet,
     tasks: TaskGroup,
     shutdown: Shutdown,
     _descriptors: watch::Sender<Option<Arc<lode_worker::descriptor::SignedDescriptor>>>,
@@ -95,7 +95,7 @@ impl Drop for Node {
 }
 
 /// What the chain says of a node whose orchestrator is `orchestrator`.
-pub fn chain(orchestrator: &Orchestrator, membership: Standing) -> ChainView {
+pub(crate) fn chain(orchestrator: &Orchestrator, membership: Standing) -> ChainView {
     let known = KnownChain {
         orchestrator: orchestrator.key.address(),
         endpoints: orchestrator.address.to_string(),
@@ -108,7 +108,12 @@ pub fn chain(orchestrator: &Orchestrator, membership: Standing) -> ChainView {
 }
 
 impl Node {
-    pub async fn start(identity: Identity, engine: Arc<dyn Engine>, store: &MemoryStore, view: ChainView) -> Self {
+    pub(crate) async fn start(
+        identity: Identity,
+        engine: Arc<dyn Engine>,
+        store: &MemoryStore,
+        view: ChainView,
+    ) -> Self {
         let shutdown = Shutdown::new();
         let tasks = TaskGroup::new(shutdown.clone());
         let clock = Clock::system();
@@ -118,7 +123,9 @@ impl Node {
         let boot = BootCounter(memory.boot.0 + 1);
         writer.commit(journal::boot(boot)).await.unwrap();
         let (endpoint, network) =
-            Endpoint::bind(EndpointConfig::default(), &identity.key, NetworkMetrics::default()).await.unwrap();
+            Endpoint::bind(EndpointConfig::default(), &identity.key, NetworkMetrics::default())
+                .await
+                .unwrap();
         tasks.critical("network", network.run(shutdown.token()));
         let signed = sign(&identity, (boot, 1), NodeSpecs::default(), Vec::new(), now());
         let (descriptors, described) = watch::channel(Some(Arc::new(signed)));
@@ -172,16 +179,26 @@ impl Node {
         );
         let pulse = Health::new().pulse("driver", Duration::from_secs(60));
         tasks.critical("driver", driver.run(pulse, shutdown.token()));
-        Self { identity, chain, gpus, local, snapshot: snapshots, findings, tasks, shutdown, _descriptors: descriptors }
+        Self {
+            identity,
+            chain,
+            gpus,
+            local,
+            snapshot: snapshots,
+            findings,
+            tasks,
+            shutdown,
+            _descriptors: descriptors,
+        }
     }
 
     /// Ends the worker; its containers stay.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.request(Cause::Requested("test".into()));
         self.tasks.finish(Duration::from_secs(10)).await.unwrap();
     }
 
-    pub fn has_finding(&self, code: &str) -> bool {
+    pub(crate) fn has_finding(&self, code: &str) -> bool {
         self.findings.list().iter().any(|row| row.finding.code.as_str() == code)
     }
 }

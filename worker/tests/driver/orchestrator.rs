@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lode_network::{
-    ConnectionId, Endpoint, EndpointConfig, FramedStream, NetworkMetrics, PeerAddress, PeerServer, ReplyHandle,
-    ServerConfig, ServerEvent,
+    ConnectionId, Endpoint, EndpointConfig, FramedStream, NetworkMetrics, PeerAddress, PeerServer,
+    ReplyHandle, ServerConfig, ServerEvent,
 };
 use lode_protocol::assignment::AssignmentReport;
 use lode_protocol::envelope::{
@@ -26,20 +26,20 @@ use tokio_util::sync::CancellationToken;
 /// Nothing in these tests takes longer; a test that waits for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-pub struct Orchestrator {
-    pub key: SigningKey,
-    pub realm: Realm,
-    pub address: PeerAddress,
-    pub epoch: LeaderEpoch,
-    pub generation: u64,
-    pub orders: Vec<Order>,
-    pub membership: Membership,
-    pub invite: Option<SignedInvite>,
-    pub mute: bool,
-    pub beats: Vec<Heartbeat>,
-    pub hellos: Vec<Hello>,
-    pub leaves: Vec<Leave>,
-    pub reports: BTreeMap<AssignmentId, AssignmentReport>,
+pub(crate) struct Orchestrator {
+    pub(crate) key: SigningKey,
+    pub(crate) realm: Realm,
+    pub(crate) address: PeerAddress,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) generation: u64,
+    pub(crate) orders: Vec<Order>,
+    pub(crate) membership: Membership,
+    pub(crate) invite: Option<SignedInvite>,
+    pub(crate) mute: bool,
+    pub(crate) beats: Vec<Heartbeat>,
+    pub(crate) hellos: Vec<Hello>,
+    pub(crate) leaves: Vec<Leave>,
+    pub(crate) reports: BTreeMap<AssignmentId, AssignmentReport>,
     node: Address,
     session: u8,
     connection: Option<ConnectionId>,
@@ -54,12 +54,12 @@ impl Drop for Orchestrator {
     }
 }
 
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp(lode_program::Clock::system().wall_millis())
 }
 
 impl Orchestrator {
-    pub async fn start(realm: Realm, node: Address, membership: Membership) -> Self {
+    pub(crate) async fn start(realm: Realm, node: Address, membership: Membership) -> Self {
         let key = SigningKey::from_bytes(&[42; 32]).unwrap();
         let config = EndpointConfig { listen: vec![PeerAddress::loopback(0)], ..EndpointConfig::default() };
         let (endpoint, task) = Endpoint::bind(config, &key, NetworkMetrics::default()).await.unwrap();
@@ -92,12 +92,12 @@ impl Orchestrator {
     }
 
     /// Wants exactly these from now on.
-    pub fn want(&mut self, orders: &[Order]) {
+    pub(crate) fn want(&mut self, orders: &[Order]) {
         self.orders = orders.to_vec();
         self.generation += 1;
     }
 
-    pub fn seal<T: Signable>(&self, body: &T) -> Vec<u8> {
+    pub(crate) fn seal<T: Signable>(&self, body: &T) -> Vec<u8> {
         let addressing = Addressing {
             audience: Audience::Peer(self.node),
             realm: self.realm,
@@ -127,7 +127,7 @@ impl Orchestrator {
     }
 
     /// Goes on until `holds`.
-    pub async fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         let waited = tokio::time::timeout(PATIENCE, async {
             while !holds(self) {
                 self.turn().await;
@@ -139,7 +139,7 @@ impl Orchestrator {
     }
 
     /// Answers so many more beats.
-    pub async fn answer_beats(&mut self, count: usize) {
+    pub(crate) async fn answer_beats(&mut self, count: usize) {
         let wanted = self.beats.len() + count;
         self.until("more beats", |seen| seen.beats.len() >= wanted).await;
     }
@@ -204,7 +204,9 @@ impl Orchestrator {
             terms: Self::terms(),
             desired: match self.generation {
                 0 => Desired::Unchanged,
-                generation => Desired::Full { generation: Generation(generation), orders: self.orders.clone() },
+                generation => {
+                    Desired::Full { generation: Generation(generation), orders: self.orders.clone() }
+                }
             },
             membership: self.membership.clone(),
             invite: self.invite.clone(),
@@ -213,7 +215,7 @@ impl Orchestrator {
     }
 
     /// Reads the output of an assignment to its end.
-    pub async fn read_logs(&mut self, assignment: AssignmentId) -> Vec<LogBatch> {
+    pub(crate) async fn read_logs(&mut self, assignment: AssignmentId) -> Vec<LogBatch> {
         let stream = [9; 16];
         let mut request =
             LogRequest { stream: Default::default(), assignment, follow: false, tail: None, since: None };

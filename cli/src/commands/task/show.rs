@@ -89,7 +89,7 @@ pub(super) fn explanation(explanation: &Explanation, nodes: bool) -> anyhow::Res
     }
     if explanation.waiting > 0 {
         output::line(&format!(
-            "{} replicas wait; {} of {} nodes fit",
+            "replicas that wait: {}; nodes that could take one now: {} of {}",
             explanation.waiting, explanation.fitting, explanation.nodes
         ))?;
     }

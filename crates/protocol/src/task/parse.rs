@@ -58,7 +58,8 @@ impl TaskSpec {
     /// Reads TOML.
     pub fn from_toml(text: &str) -> Result<TaskSpec, SpecError> {
         check_size(text.len())?;
-        let deserializer = toml::Deserializer::parse(text).map_err(|error| malformed_toml(text, "", &error))?;
+        let deserializer =
+            toml::Deserializer::parse(text).map_err(|error| malformed_toml(text, "", &error))?;
         serde_path_to_error::deserialize(deserializer).map_err(|error| {
             let at = error.path().to_string();
             malformed_toml(text, &at, error.inner())

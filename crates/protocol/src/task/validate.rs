@@ -144,7 +144,11 @@ impl TaskSpec {
     }
 
     fn check_identity(&self, problems: &mut Problems) {
-        problems.require(self.version == 1, "version", format!("{} is not known; write 1 or leave it out", self.version));
+        problems.require(
+            self.version == 1,
+            "version",
+            format!("{} is not known; write 1 or leave it out", self.version),
+        );
         problems.require(
             is_name(&self.name, limits::NAME),
             "name",
@@ -154,13 +158,21 @@ impl TaskSpec {
             && self.image.len() <= limits::IMAGE
             && self.image.bytes().all(|b| b.is_ascii_graphic())
             && !self.image.starts_with('-');
-        problems.require(image, "image", "use an image reference like registry.example/name:tag or name@sha256:…");
+        problems.require(
+            image,
+            "image",
+            "use an image reference like registry.example/name:tag or name@sha256:…",
+        );
     }
 
     fn check_command(&self, problems: &mut Problems) {
         let words = |words: &[String]| words.len() <= limits::WORDS && words.iter().all(|word| is_text(word));
         if let Some(command) = &self.command {
-            problems.require(!command.is_empty(), "command", "is empty; leave it out to use the image's entry point");
+            problems.require(
+                !command.is_empty(),
+                "command",
+                "is empty; leave it out to use the image's entry point",
+            );
             problems.require(words(command), "command", "at most 256 words of 32 KiB, without NUL bytes");
         }
         problems.require(words(&self.args), "args", "at most 256 words of 32 KiB, without NUL bytes");
@@ -190,7 +202,11 @@ impl TaskSpec {
         problems.require(self.labels.len() <= limits::ENTRIES, "labels", "at most 256 labels");
         for (key, value) in &self.labels {
             let form = is_label_key(key) && value.len() <= 1_024 && !value.contains(char::is_control);
-            problems.require(form, format!("labels.{key}"), "keys of letters, digits and -_./, values up to 1 KiB");
+            problems.require(
+                form,
+                format!("labels.{key}"),
+                "keys of letters, digits and -_./, values up to 1 KiB",
+            );
         }
     }
 
@@ -200,8 +216,13 @@ impl TaskSpec {
         let models = resources.gpu_models.len() <= 32
             && resources.gpu_models.iter().all(|model| !model.trim().is_empty() && model.len() <= 128);
         problems.require(models, "resources.gpu_models", "at most 32 names, none of them empty");
-        let without_gpus = resources.gpus == 0 && (!resources.gpu_models.is_empty() || resources.gpu_memory > Bytes(0));
-        problems.require(!without_gpus, "resources.gpus", "is 0 although a GPU model or memory is asked for; write how many");
+        let without_gpus =
+            resources.gpus == 0 && (!resources.gpu_models.is_empty() || resources.gpu_memory > Bytes(0));
+        problems.require(
+            !without_gpus,
+            "resources.gpus",
+            "is 0 although a GPU model or memory is asked for; write how many",
+        );
         let memory = resources.memory == Bytes(0) || resources.memory >= limits::LEAST_MEMORY;
         problems.require(memory, "resources.memory", "at least 6MiB, or leave it out");
         problems.require((1..=limits::REPLICAS).contains(&self.replicas), "replicas", "between 1 and 10000");
@@ -213,10 +234,18 @@ impl TaskSpec {
         let mut numbers = BTreeSet::new();
         for (index, port) in self.ports.iter().enumerate() {
             let field = |part: &str| format!("ports[{index}].{part}");
-            problems.require(is_name(&port.name, 15), field("name"), "use up to 15 lower-case letters, digits and dashes");
+            problems.require(
+                is_name(&port.name, 15),
+                field("name"),
+                "use up to 15 lower-case letters, digits and dashes",
+            );
             problems.require(names.insert(&port.name), field("name"), "is used twice");
             problems.require(port.container != 0, field("container"), "between 1 and 65535");
-            problems.require(numbers.insert((port.container, port.protocol)), field("container"), "is used twice");
+            problems.require(
+                numbers.insert((port.container, port.protocol)),
+                field("container"),
+                "is used twice",
+            );
         }
     }
 
@@ -229,22 +258,46 @@ impl TaskSpec {
         let declared = |name: &String| self.ports.iter().any(|port| port.name == *name);
         match &probe.check {
             ProbeAction::Http { port, path } => {
-                problems.require(declared(port), "readiness.check.http.port", format!("no port is named {port:?}"));
-                let form = path.starts_with('/') && path.len() <= 2_048 && path.bytes().all(|b| b.is_ascii_graphic());
+                problems.require(
+                    declared(port),
+                    "readiness.check.http.port",
+                    format!("no port is named {port:?}"),
+                );
+                let form = path.starts_with('/')
+                    && path.len() <= 2_048
+                    && path.bytes().all(|b| b.is_ascii_graphic());
                 problems.require(form, "readiness.check.http.path", "start with / and use no spaces");
             }
             ProbeAction::Tcp { port } => {
-                problems.require(declared(port), "readiness.check.tcp.port", format!("no port is named {port:?}"));
+                problems.require(
+                    declared(port),
+                    "readiness.check.tcp.port",
+                    format!("no port is named {port:?}"),
+                );
             }
             ProbeAction::Exec { command } => {
-                let form = !command.is_empty() && command.len() <= limits::WORDS && command.iter().all(|w| is_text(w));
+                let form = !command.is_empty()
+                    && command.len() <= limits::WORDS
+                    && command.iter().all(|w| is_text(w));
                 problems.require(form, "readiness.check.exec.command", "1 to 256 words");
             }
         }
         let range = |value: Millis, most: Millis| value >= Millis(100) && value <= most;
-        problems.require(range(probe.interval, Millis::seconds(3_600)), "readiness.interval", "between 100ms and 1h");
-        problems.require(range(probe.timeout, Millis::seconds(600)), "readiness.timeout", "between 100ms and 10m");
-        problems.require(range(probe.deadline, limits::PROBE_DEADLINE), "readiness.deadline", "between 100ms and 24h");
+        problems.require(
+            range(probe.interval, Millis::seconds(3_600)),
+            "readiness.interval",
+            "between 100ms and 1h",
+        );
+        problems.require(
+            range(probe.timeout, Millis::seconds(600)),
+            "readiness.timeout",
+            "between 100ms and 10m",
+        );
+        problems.require(
+            range(probe.deadline, limits::PROBE_DEADLINE),
+            "readiness.deadline",
+            "between 100ms and 24h",
+        );
     }
 
     fn check_placement(&self, problems: &mut Problems) {
@@ -258,8 +311,16 @@ impl TaskSpec {
                 }
                 ConstraintOperator::Exists | ConstraintOperator::NotExists => constraint.values.is_empty(),
             };
-            problems.require(values, field("values"), "1 to 32 values for in and not-in, none for exists and not-exists");
-            problems.require(constraint.values.iter().all(|v| v.len() <= 1_024), field("values"), "up to 1 KiB each");
+            problems.require(
+                values,
+                field("values"),
+                "1 to 32 values for in and not-in, none for exists and not-exists",
+            );
+            problems.require(
+                constraint.values.iter().all(|v| v.len() <= 1_024),
+                field("values"),
+                "up to 1 KiB each",
+            );
         }
     }
 }
@@ -287,14 +348,24 @@ mod tests {
         let error = TaskSpec::from_toml(&format!("{MINIMAL}[resources]\ngpu = 1\n")).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("gpu") && text.contains("resources") && text.contains("line 5"), "{text}");
-        let error = TaskSpec::from_json(br#"{"name":"t","kind":"batch","image":"i","colour":1}"#).unwrap_err();
+        let error =
+            TaskSpec::from_json(br#"{"name":"t","kind":"batch","image":"i","colour":1}"#).unwrap_err();
         assert!(error.to_string().contains("colour"), "{error}");
         assert_eq!(error.code(), "task/spec-malformed");
     }
 
     #[test]
     fn a_task_cannot_widen_its_gpus_or_pose_as_another_by_its_environment() {
-        for name in ["NVIDIA_VISIBLE_DEVICES", "nvidia_visible_devices", "LD_PRELOAD", "LD_AUDIT", "CUDA_VISIBLE_DEVICES", "LODE_TASK_ID", "DOCKER_HOST", "CUDA_MPS_PIPE_DIRECTORY"] {
+        for name in [
+            "NVIDIA_VISIBLE_DEVICES",
+            "nvidia_visible_devices",
+            "LD_PRELOAD",
+            "LD_AUDIT",
+            "CUDA_VISIBLE_DEVICES",
+            "LODE_TASK_ID",
+            "DOCKER_HOST",
+            "CUDA_MPS_PIPE_DIRECTORY",
+        ] {
             let text = problems(&format!("[env]\n{name} = \"all\"\n"));
             assert!(text.contains(name), "{text}");
         }
@@ -320,7 +391,8 @@ mod tests {
     #[test]
     fn the_hash_of_a_spec_does_not_depend_on_how_it_was_written() {
         let toml = TaskSpec::from_toml(MINIMAL).unwrap().validate().unwrap();
-        let json = TaskSpec::checked_from_json(br#"{"image":"i:1","kind":"batch","name":"t","replicas":1}"#).unwrap();
+        let json = TaskSpec::checked_from_json(br#"{"image":"i:1","kind":"batch","name":"t","replicas":1}"#)
+            .unwrap();
         assert_eq!(toml.digest(), json.digest());
     }
 
