@@ -1,7 +1,5 @@
 //! The built `lode`, as a shell sees it: exit codes, streams, files.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure here is a failed test")]
-
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
@@ -10,7 +8,7 @@ use std::process::{Command, Output};
 fn lode(home: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lode"));
     command.args(arguments).env_clear().env("HOME", home);
-    command.output().unwrap()
+    command.output().expect("part of the test")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -92,14 +90,14 @@ fn completions_are_printed_for_each_shell() {
 
 /// A server that gives one answer and remembers the question.
 fn answering(status: &'static str, body: &'static str) -> (String, std::thread::JoinHandle<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("part of the test");
+    let url = format!("http://{}", listener.local_addr().expect("part of the test"));
     let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
+        let (mut stream, _) = listener.accept().expect("part of the test");
         let mut request = Vec::new();
         let mut buffer = [0u8; 4096];
         while !request.windows(4).any(|window| window == b"\r\n\r\n") {
-            let read = stream.read(&mut buffer).unwrap();
+            let read = stream.read(&mut buffer).expect("part of the test");
             assert_ne!(read, 0);
             request.extend_from_slice(&buffer[..read]);
         }
@@ -107,7 +105,7 @@ fn answering(status: &'static str, body: &'static str) -> (String, std::thread::
         let answer = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
         );
-        stream.write_all(answer.as_bytes()).unwrap();
+        stream.write_all(answer.as_bytes()).expect("part of the test");
         text(&request)
     });
     (url, server)

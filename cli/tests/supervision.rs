@@ -1,7 +1,5 @@
 //! The promise of supervision that only a death can prove: when `lode dev` is killed, nothing of it stays.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure here is a failed test")]
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -57,9 +55,13 @@ fn children_die_with_a_supervisor_that_is_killed() {
 
 /// Plays `lode dev` with a child that would live for ever.
 fn supervise(folder: &Path) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("part of the test");
     runtime.block_on(async {
-        let (supervisor, _news) = Supervisor::new(BackoffPolicy::default()).unwrap();
+        let (supervisor, _news) = Supervisor::new(BackoffPolicy::default()).expect("part of the test");
         let launch = Launch {
             name: "anvil",
             program: "/bin/sh".into(),
@@ -70,7 +72,7 @@ fn supervise(folder: &Path) {
             grace: Duration::from_secs(5),
             guarded: None,
         };
-        supervisor.run(launch).await.unwrap();
+        supervisor.run(launch).await.expect("part of the test");
         // Until the test kills us; the time is only against a test that died itself.
         tokio::time::sleep(Duration::from_secs(120)).await;
     });

@@ -67,8 +67,7 @@ pub async fn run(program: Program, config: Config, _telemetry: Telemetry) -> any
     tasks.critical("api", listen::serve(router, bound, http, tls, program.shutdown.clone()));
     let (following, chain_reader) = (Arc::clone(&service), Arc::clone(&reader));
     tasks.best_effort("chain", lode_program::backoff::BackoffPolicy::default(), move || {
-        let (service, chain_reader, follower) =
-            (Arc::clone(&following), Arc::clone(&chain_reader), follower);
+        let (service, chain_reader, follower) = (Arc::clone(&following), Arc::clone(&chain_reader), follower);
         async move {
             chain::follow(service, chain_reader, follower).await;
             Ok::<(), anyhow::Error>(())

@@ -52,7 +52,9 @@ impl Engine {
     /// # Errors
     /// When none answers.
     pub async fn of_machine() -> anyhow::Result<Self> {
-        Engine::at(Path::new(SOCKET)).await.context("these tests need Docker: run scripts/test, which starts it")
+        Engine::at(Path::new(SOCKET))
+            .await
+            .context("these tests need Docker: run scripts/test, which starts it")
     }
 
     async fn at(socket: &Path) -> anyhow::Result<Self> {
@@ -83,7 +85,8 @@ impl Engine {
             }
             let bytes = tokio::fs::read(programs::image(name)?).await?;
             let options = ImportImageOptions { quiet: true, ..ImportImageOptions::default() };
-            let mut answers = Box::pin(self.docker.import_image(options, bollard::body_full(bytes.into()), None));
+            let mut answers =
+                Box::pin(self.docker.import_image(options, bollard::body_full(bytes.into()), None));
             while let Some(answer) = answers.next().await {
                 answer.with_context(|| format!("loading {name}"))?;
             }
@@ -106,7 +109,8 @@ impl Engine {
         }
         let name = format!("{repository}:{tag}");
         let known = self.docker.inspect_image(&name).await?.repo_digests.unwrap_or_default();
-        let digest = known.iter().find_map(|entry| entry.strip_prefix(&format!("{repository}@")).map(str::to_owned));
+        let digest =
+            known.iter().find_map(|entry| entry.strip_prefix(&format!("{repository}@")).map(str::to_owned));
         self.forget(&name).await?;
         digest.with_context(|| format!("the engine knows no digest of {name}: {known:?}"))
     }
@@ -125,15 +129,20 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer.
     pub async fn containers(&self, node: NodeId) -> anyhow::Result<Vec<Container>> {
-        let options =
-            ListContainersOptions { all: true, filters: Some(filter(node)), ..ListContainersOptions::default() };
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(filter(node)),
+            ..ListContainersOptions::default()
+        };
         let mut containers = Vec::new();
         for summary in self.docker.list_containers(Some(options)).await? {
             let id = summary.id.context("a container without id")?;
             let Some(inspected) = self.inspect(&id).await? else { continue };
             let state = inspected.state.unwrap_or_default();
-            let assignment = summary.labels.unwrap_or_default().get("lode.assignment").cloned().unwrap_or_default();
-            let (started_at, running) = (state.started_at.unwrap_or_default(), state.running.unwrap_or_default());
+            let assignment =
+                summary.labels.unwrap_or_default().get("lode.assignment").cloned().unwrap_or_default();
+            let (started_at, running) =
+                (state.started_at.unwrap_or_default(), state.running.unwrap_or_default());
             containers.push(Container { id, assignment, started_at, running });
         }
         containers.sort_by(|one, other| one.assignment.cmp(&other.assignment));
@@ -158,7 +167,8 @@ impl Engine {
     /// When there is none, or more than one.
     pub async fn container_of(&self, node: NodeId, assignment: &str) -> anyhow::Result<Container> {
         let all = self.containers(node).await?;
-        let mut running: Vec<_> = all.iter().filter(|c| c.running && c.assignment == assignment).cloned().collect();
+        let mut running: Vec<_> =
+            all.iter().filter(|c| c.running && c.assignment == assignment).cloned().collect();
         match (running.pop(), running.is_empty()) {
             (Some(container), true) => Ok(container),
             _ => bail!("not exactly one container of {assignment} runs: {all:?}"),
@@ -183,8 +193,16 @@ impl Engine {
         let mut removed = 0;
         for node in nodes {
             for container in self.containers(*node).await? {
-                let options = RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
-                self.docker.remove_container(&container.id, Some(options)).await?;
+                let options =
+                    RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
+                // Gone meanwhile, or on its way.
+                match self.docker.remove_container(&container.id, Some(options)).await {
+                    Ok(()) => {}
+                    Err(bollard::errors::Error::DockerResponseServerError {
+                        status_code: 404 | 409, ..
+                    }) => continue,
+                    Err(error) => return Err(error.into()),
+                }
                 removed += 1;
             }
             for network in self.networks(*node).await? {
@@ -227,9 +245,15 @@ impl PrivateEngine {
             vec!["addr", "add", &address, "dev", &bridge],
             vec!["link", "set", &bridge, "up"],
         ] {
-            let output = Command::new("ip").args(&arguments).output().context("ip is needed: install iproute2")?;
+            let output =
+                Command::new("ip").args(&arguments).output().context("ip is needed: install iproute2")?;
             let reason = String::from_utf8_lossy(&output.stderr).into_owned();
-            ensure!(output.status.success(), "ip {}: {}: run this test as root", arguments.join(" "), reason.trim());
+            ensure!(
+                output.status.success(),
+                "ip {}: {}: run this test as root",
+                arguments.join(" "),
+                reason.trim()
+            );
         }
         let path = |name: &str| folder.path().join(name);
         let socket = path("d.sock");
@@ -252,7 +276,9 @@ impl PrivateEngine {
         let script = "kill -TERM \"$1\"; sleep 10; kill -KILL \"$1\"; ip link del \"$2\"; rm -rf \"$3\"";
         let text = folder.path().to_str().context("the folder's path is not text")?.to_owned();
         let guardian = Guardian::stand_by(script, &[&daemon.id().to_string(), &bridge, &text])?;
-        let found = until("a private dockerd answers", Duration::from_secs(60), async || Engine::at(&socket).await).await;
+        let found =
+            until("a private dockerd answers", Duration::from_secs(60), async || Engine::at(&socket).await)
+                .await;
         let engine = match found {
             Ok(engine) => engine,
             Err(error) => {
@@ -298,7 +324,11 @@ impl Drop for PrivateEngine {
         let _ = Command::new("ip").args(["link", "del", &self.bridge]).status();
         // Left mounts would keep the folder from being removed.
         let _ = Command::new("sh")
-            .args(["-c", "grep -o \"$1[^ ]*\" /proc/self/mounts | sort -r | xargs -r -n1 umount -l", "unmount"])
+            .args([
+                "-c",
+                "grep -o \"$1[^ ]*\" /proc/self/mounts | sort -r | xargs -r -n1 umount -l",
+                "unmount",
+            ])
             .arg(self.folder.path())
             .status();
     }

@@ -71,7 +71,8 @@ impl Forger {
     /// When the pool's files cannot be read.
     pub fn new(pool: &Pool, key: SigningKey) -> anyhow::Result<Self> {
         let config = pool.config("orchestrator")?;
-        let wire = config.get("wire").and_then(|wire| wire.get("https")?.as_str()).context("no HTTP for workers")?;
+        let wire =
+            config.get("wire").and_then(|wire| wire.get("https")?.as_str()).context("no HTTP for workers")?;
         let url = format!("http://{wire}/wire/v1");
         let client = reqwest::Client::builder().timeout(Duration::from_secs(15)).no_proxy().build()?;
         let realm = pool.deployment()?.realm(pool.pool_id()?);
@@ -97,7 +98,12 @@ impl Forger {
     pub fn hello(&self, boot: BootCounter) -> Hello {
         let mut nonce = Nonce::default();
         rand::rng().fill_bytes(&mut nonce.0);
-        Hello { boot, nonce, agent_version: "test".to_owned(), descriptor: self.descriptor(self.key.address()) }
+        Hello {
+            boot,
+            nonce,
+            agent_version: "test".to_owned(),
+            descriptor: self.descriptor(self.key.address()),
+        }
     }
 
     /// A description of `node`, signed by this key.
@@ -120,7 +126,13 @@ impl Forger {
     }
 
     /// A sign of life in a session. The first one says that nothing runs.
-    pub fn beat(&self, granted: &Granted, boot: BootCounter, sequence: u64, observed: Option<Generation>) -> Heartbeat {
+    pub fn beat(
+        &self,
+        granted: &Granted,
+        boot: BootCounter,
+        sequence: u64,
+        observed: Option<Generation>,
+    ) -> Heartbeat {
         Heartbeat {
             session: granted.session,
             epoch: granted.epoch,

@@ -75,12 +75,16 @@ impl Pool {
     pub async fn worker_is_well(&self, worker: &str) -> anyhow::Result<()> {
         let status = self.worker_status(worker).await?;
         ensure!(status["session"]["state"] == "open", "{worker}'s session: {}", status["session"]);
-        let answered = status["session"]["last_answer_at"].as_str().unwrap_or_default().parse::<Timestamp>()?;
-        let now = Timestamp(u64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis())?);
+        let answered =
+            status["session"]["last_answer_at"].as_str().unwrap_or_default().parse::<Timestamp>()?;
+        let now = Timestamp(u64::try_from(
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis(),
+        )?);
         ensure!(answered.plus(RECENT) > now, "{worker} was answered at {answered} last, it is {now}");
         ensure!(status["engine"]["state"] == "available", "{worker}'s engine: {}", status["engine"]);
         ensure!(status["membership"]["chain_fresh"] == true, "{worker}: {}", status["membership"]);
-        let errors: Vec<&Value> = findings(&status).filter(|finding| finding["severity"] == "error").collect();
+        let errors: Vec<&Value> =
+            findings(&status).filter(|finding| finding["severity"] == "error").collect();
         ensure!(errors.is_empty(), "{worker} finds {errors:?}");
         Ok(())
     }
@@ -89,7 +93,12 @@ impl Pool {
     ///
     /// # Errors
     /// After `patience`: what it finds instead.
-    pub async fn until_worker_finds(&self, worker: &str, code: &str, patience: Duration) -> anyhow::Result<Value> {
+    pub async fn until_worker_finds(
+        &self,
+        worker: &str,
+        code: &str,
+        patience: Duration,
+    ) -> anyhow::Result<Value> {
         until(&format!("{worker} finds {code}"), patience, async || {
             let status = self.worker_status(worker).await?;
             let found = findings(&status).find(|finding| finding["code"] == code).cloned();

@@ -159,7 +159,8 @@ impl Pool {
     fn read_api(&self) -> anyhow::Result<Api> {
         let contexts: toml::Table = std::fs::read_to_string(self.root.join("contexts.toml"))?.parse()?;
         let context = &contexts["contexts"]["dev"];
-        let text = |key: &str| context.get(key).and_then(toml::Value::as_str).context("the context is incomplete");
+        let text =
+            |key: &str| context.get(key).and_then(toml::Value::as_str).context("the context is incomplete");
         Api::new(text("url")?, text("token")?)
     }
 
@@ -318,7 +319,8 @@ impl Pool {
     /// # Errors
     /// When it does not run.
     pub async fn signal(&self, name: &str, signal: Signal) -> anyhow::Result<()> {
-        let pid = self.program(name).await?["pid"].as_i64().with_context(|| format!("{name} does not run"))?;
+        let pid =
+            self.program(name).await?["pid"].as_i64().with_context(|| format!("{name} does not run"))?;
         let pid = Pid::from_raw(i32::try_from(pid)?).context("0 is no process")?;
         Ok(kill_process(pid, signal)?)
     }

@@ -57,7 +57,8 @@ pub fn path(name: &str) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// When it was not built.
 pub fn image(name: &str) -> anyhow::Result<PathBuf> {
-    let told = IMAGES_VARIABLES.iter().find_map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
+    let told =
+        IMAGES_VARIABLES.iter().find_map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/images");
     let path = told.map_or(beside, PathBuf::from).join(format!("{name}.tar"));
     if !path.is_file() {

@@ -22,7 +22,8 @@ impl SmallDisk {
     pub fn mount(path: &Path, mebibytes: u32) -> anyhow::Result<Self> {
         std::fs::create_dir_all(path)?;
         let options = format!("size={mebibytes}m,mode=0700");
-        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path).output()?;
+        let output =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path).output()?;
         if !output.status.success() {
             let reason = String::from_utf8_lossy(&output.stderr).into_owned();
             bail!("a small file system cannot be mounted ({}): run this test as root", reason.trim());

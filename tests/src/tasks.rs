@@ -123,7 +123,8 @@ impl Pool {
             let task = self.task(id).await?;
             let assignments = task["assignments"].as_array().context("no assignments")?;
             let running = assignments.iter().find(|assignment| assignment["state"] == "running");
-            let assignment = running.with_context(|| format!("nothing of it runs: {}", task["assignments"]))?.clone();
+            let assignment =
+                running.with_context(|| format!("nothing of it runs: {}", task["assignments"]))?.clone();
             let node = assignment["node"].as_str().context("no node")?.parse()?;
             let name = assignment["id"].as_str().context("no id")?;
             let container = self.engine().container_of(node, name).await?;

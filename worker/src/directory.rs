@@ -9,12 +9,15 @@ use lode_program::backoff::{Backoff, BackoffPolicy, random_seed};
 use lode_program::finding::{Finding, FindingSet};
 use lode_protocol::ids::NodeId;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::descriptor::SignedDescriptor;
 
 /// A directory forgets what it was not told for a while (it may have restarted with an empty store).
 const REFRESH: Duration = Duration::from_secs(300);
+/// Between two questions whether a directory still answers.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Where to publish, and who.
 #[derive(Clone, Debug)]
@@ -70,16 +73,46 @@ impl Publisher {
                         REFRESH
                     }
                     // Another process or an earlier boot was quicker; the next descriptor is newer.
-                    Err(DirectoryError::Refused { code, .. }) if code == "descriptor/stale" => REFRESH,
+                    Err(DirectoryError::Refused { code, .. }) if code == "descriptor/stale" => {
+                        self.findings.clear("discovery/unreachable", &self.url);
+                        backoff.reset();
+                        REFRESH
+                    }
                     Err(error) => {
                         self.tell(&error);
                         backoff.next_wait()
                     }
                 },
             };
+            if !self.look_until(Instant::now() + wait, &client, &mut descriptors).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to publish again, and asks now and then whether the directory still answers: an
+    /// outage is told when it begins, not when the next publication fails. False if there will be no more descriptors.
+    async fn look_until(
+        &self,
+        due: Instant,
+        client: &DirectoryClient,
+        descriptors: &mut watch::Receiver<Option<Arc<SignedDescriptor>>>,
+    ) -> bool {
+        loop {
             tokio::select! {
-                changed = descriptors.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(wait) => {}
+                changed = descriptors.changed() => return changed.is_ok(),
+                () = tokio::time::sleep_until(due.min(Instant::now() + LOOK_EVERY)) => {}
+            }
+            if Instant::now() >= due {
+                return true;
+            }
+            match client.changes(None, Duration::ZERO).await {
+                Ok(_) => drop(self.findings.clear("discovery/unreachable", &self.url)),
+                // Published anew at once, and as soon as it answers: it may have lost what it knew.
+                Err(error) => {
+                    self.tell(&error);
+                    return true;
+                }
             }
         }
     }

@@ -94,6 +94,12 @@ pub(crate) async fn sweep(docker: &Docker, nodes: &[Address]) -> anyhow::Result<
 fn unless_gone(result: Result<(), bollard::errors::Error>) -> Result<(), bollard::errors::Error> {
     match result {
         Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+        // A worker's own request to remove it is still being carried out: it will be gone.
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, message })
+            if message.contains("already in progress") =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }

@@ -1,5 +1,7 @@
 //! One suite for every chain: the fake and a real anvil must behave alike. Anvil is required; a missing one fails.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a failed step ends the test")]
+
 mod golden;
 mod pools;
 mod registry;

@@ -103,8 +103,8 @@ async fn two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it(wo
         };
         Intent::ProveBatch { epoch, items: nodes.iter().map(item).collect() }
     };
-    for number in 0..2 {
-        validators[number].execute(reveal(number)).await.unwrap();
+    for (number, validator) in validators.iter().enumerate().take(2) {
+        validator.execute(reveal(number)).await.unwrap();
     }
     // Exactly two thirds are not more than two thirds.
     assert_eq!(world.chain.root_of(epoch).await.unwrap(), None);

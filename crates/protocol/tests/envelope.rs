@@ -1,7 +1,5 @@
 //! The envelope accepts what was meant and nothing else.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure here is a failed test")]
-
 use lode_protocol::envelope::{
     Addressing, Audience, EnvelopeError, Expectation, MAX_CLOCK_SKEW, Purpose, Realm, Sealed, open, seal,
 };

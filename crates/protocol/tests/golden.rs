@@ -2,8 +2,6 @@
 //!
 //! To record a *new* message, run with `LODE_RECORD_GOLDEN=1`; existing fixtures are never overwritten.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests: a failure here is a failed test")]
-
 use std::path::PathBuf;
 
 use lode_protocol::assignment::{AssignmentReport, AssignmentState, PublishedPort, Reason};

@@ -3,8 +3,6 @@
 //! Everything under `/v1` needs the bearer token. Every refusal is problem+json with a stable code. On a loopback bind
 //! the `Host` header must name the loopback (a web page of elsewhere must not reach the API through the user's browser).
 
-#![expect(clippy::result_large_err, reason = "a problem is made at most once per request")]
-
 mod events;
 mod extract;
 mod guard;

@@ -107,10 +107,6 @@ pub enum BatchOnDrain {
 }
 
 /// Something that happened.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an event is moved once and never kept; a box would cost every beat"
-)]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// The program started: first event after [`super::Core::new`] or [`super::Core::recover`]. Takes a new epoch.

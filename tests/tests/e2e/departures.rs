@@ -23,7 +23,8 @@ async fn until_on_chain(pool: &Pool, node: NodeId, wanted: MembershipState) -> a
 
 async fn until_empty(pool: &Pool, node: NodeId) -> anyhow::Result<()> {
     until("nothing of the node is left on the engine", SOON, async || {
-        let (containers, networks) = (pool.engine().containers(node).await?, pool.engine().networks(node).await?);
+        let (containers, networks) =
+            (pool.engine().containers(node).await?, pool.engine().networks(node).await?);
         ensure!(containers.is_empty() && networks.is_empty(), "{containers:?} {networks:?}");
         Ok(())
     })

@@ -147,7 +147,9 @@ async fn a_pool_without_directory_or_chain_runs_on_and_says_so() -> anyhow::Resu
     step("all directories are down");
     pool.kill_program("discovery").await?;
     pool.until_status("the orchestrator says so", SOON, |status| {
-        status["discovery"].as_array().is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["ok"] == false))
+        status["discovery"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["ok"] == false))
     })
     .await?;
     pool.until_worker_finds("worker-1", "discovery/unreachable", Duration::from_secs(120)).await?;
@@ -159,8 +161,10 @@ async fn a_pool_without_directory_or_chain_runs_on_and_says_so() -> anyhow::Resu
 
     step("the chain is down");
     pool.kill_program("anvil").await?;
-    pool.until_status("the orchestrator says so", Duration::from_secs(90), |status| status["chain"]["fresh"] == false)
-        .await?;
+    pool.until_status("the orchestrator says so", Duration::from_secs(90), |status| {
+        status["chain"]["fresh"] == false
+    })
+    .await?;
     for worker in ["worker-1", "worker-2"] {
         until(&format!("{worker} says so"), Duration::from_secs(90), async || {
             let status = pool.worker_status(worker).await?;

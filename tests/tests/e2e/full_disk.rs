@@ -27,7 +27,8 @@ async fn a_full_data_directory_refuses_what_is_new_and_stops_no_task() -> anyhow
     step("the orchestrator's disk is full: writes are refused, reads are served");
     orchestrator.fill()?;
     let problem = until("a write is refused", SOON, async || {
-        let asked = pool.api().ask(reqwest::Method::POST, "/v1/tasks", Some(&batch("no-room", 1, &[]))).await?;
+        let asked =
+            pool.api().ask(reqwest::Method::POST, "/v1/tasks", Some(&batch("no-room", 1, &[]))).await?;
         asked.err().context("there is still room")
     })
     .await?;
@@ -42,7 +43,8 @@ async fn a_full_data_directory_refuses_what_is_new_and_stops_no_task() -> anyhow
     })
     .await?;
     orchestrator.empty()?;
-    let later = until("writes are taken again", SOON, async || pool.submit(&batch("room", 1, &[])).await).await?;
+    let later =
+        until("writes are taken again", SOON, async || pool.submit(&batch("room", 1, &[])).await).await?;
     pool.until_task(&later, "succeeded", SOON).await?;
     pool.until_well(SOON).await?;
     pool.still_runs(&running).await?;

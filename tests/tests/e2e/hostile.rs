@@ -25,7 +25,7 @@ async fn state(pool: &Pool) -> anyhow::Result<Value> {
     let mut nodes = Vec::new();
     for node in pool.nodes()? {
         let view = pool.node_view(node).await?;
-        nodes.push(json!([view["membership"], view["capacity"], view["active"], view["boot"], view["generation"]]));
+        nodes.push(json!([view["membership"], view["active"], view["boot"], view["generation"]]));
     }
     Ok(json!({ "nodes": nodes, "tasks": pool.api().get("/v1/tasks").await?["items"] }))
 }
@@ -115,7 +115,9 @@ async fn envelopes(pool: &Pool, impostor: &Impostor) -> anyhow::Result<Vec<Strin
     let mut large = hello.clone();
     large.agent_version = "x".repeat(100 << 10);
     codes.push(expect(&forger.say(&large).await?, "envelope/too-large")?);
-    codes.push(expect(&forger.post(vec![0; 3 << 20]).await?, "wire/too-large")?);
+    // The refusal comes before the body was read: it is lost where the sender meets the closed connection first.
+    let oversized = async || forger.post(vec![0; (1 << 20) + (16 << 10)]).await;
+    codes.push(expect(&until("an oversized body is answered", SOON, oversized).await?, "wire/too-large")?);
     codes.push(expect(&forger.post_as("text/plain", forger.seal(&hello).bytes).await?, "wire/media-type")?);
     codes.push(expect(&forger.post(Vec::new()).await?, "wire/empty")?);
 
@@ -150,7 +152,9 @@ async fn sequences(impostor: &Impostor) -> anyhow::Result<Vec<String>> {
     let Answer::Granted(granted) = forger.post(hello.bytes.clone()).await? else { bail!("no session") };
     // The same question gets the same answer.
     match forger.post(hello.bytes.clone()).await? {
-        Answer::Granted(again) => ensure!(again.session == granted.session, "a replayed hello opened a session"),
+        Answer::Granted(again) => {
+            ensure!(again.session == granted.session, "a replayed hello opened a session")
+        }
         other => bail!("{other:?}"),
     }
     let mut codes = Vec::new();
@@ -279,9 +283,13 @@ async fn two_processes(pool: &Pool, impostor: &Impostor) -> anyhow::Result<Vec<S
     expect(&forger.say(&forger.beat(&one, *boot, 3, None)).await?, "node/conflicted")?;
     pool.until_node(node, "conflicted", Duration::from_secs(5)).await?;
     let status = pool.api().get("/v1/status").await?;
-    ensure!(lode_e2e::nodes::findings(&status).any(|finding| finding["code"] == "node/conflicted"), "{status}");
+    ensure!(
+        lode_e2e::nodes::findings(&status).any(|finding| finding["code"] == "node/conflicted"),
+        "{status}"
+    );
     // Nothing is placed on it.
-    let task = pool.submit(&lode_e2e::tasks::on_node(lode_e2e::tasks::batch("nowhere", 0, &[]), node)).await?;
+    let task =
+        pool.submit(&lode_e2e::tasks::on_node(lode_e2e::tasks::batch("nowhere", 0, &[]), node)).await?;
     ensure!(pool.task(&task).await?["state"] == "pending");
     pool.remove(&task).await?;
     // What the orchestrator wanted of the node it still wants: an empty set, not a lost one.

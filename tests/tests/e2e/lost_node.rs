@@ -21,7 +21,10 @@ async fn a_lost_nodes_task_runs_elsewhere_and_its_ghost_is_stopped() -> anyhow::
     let (home, away) = (pool.node("worker-1")?, pool.node("worker-2")?);
     let socket = private.engine().socket().display().to_string();
     pool.reconfigure("worker-2", |config| {
-        config.insert("docker".to_owned(), toml::Value::Table(toml::Table::from_iter([("socket".to_owned(), socket.into())])));
+        config.insert(
+            "docker".to_owned(),
+            toml::Value::Table(toml::Table::from_iter([("socket".to_owned(), socket.into())])),
+        );
     })
     .await?;
     pool.until_well(Duration::from_secs(40)).await?;
@@ -52,15 +55,18 @@ async fn a_lost_nodes_task_runs_elsewhere_and_its_ghost_is_stopped() -> anyhow::
     })
     .await?;
     pool.until_node(away, "alive", Duration::from_secs(30)).await?;
-    throughout("the new copy runs", Duration::from_secs(5), async || pool.still_runs(&elsewhere).await).await?;
+    throughout("the new copy runs", Duration::from_secs(5), async || pool.still_runs(&elsewhere).await)
+        .await?;
     let view = pool.task(&task).await?;
     let assignments = view["assignments"].as_array().context("no assignments")?;
     let stale = assignments.iter().find(|assignment| assignment["id"] == old.as_str());
     ensure!(stale.is_none_or(|assignment| assignment["state"] == "lost"), "{view}");
     let events = pool.api().get("/v1/events?limit=1000").await?;
-    let refused = events["items"].as_array().into_iter().flatten().find(|event| {
-        event["type"] == "report-refused" && event["assignment"] == json!(old)
-    });
+    let refused = events["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|event| event["type"] == "report-refused" && event["assignment"] == json!(old));
     ensure!(refused.is_some(), "no late report was refused: {events}");
 
     step("both nodes are used again");

@@ -360,7 +360,12 @@ impl Assignments {
     }
 
     /// It was told to stop while it was being started: nobody watches it yet, and its end must be seen.
-    fn on_started_too_late(&mut self, id: AssignmentId, result: Result<(), EngineFailure>, effects: &mut Vec<Effect>) {
+    fn on_started_too_late(
+        &mut self,
+        id: AssignmentId,
+        result: Result<(), EngineFailure>,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(item) = self.items.get_mut(&id) else { return };
         match result {
             Ok(()) => {

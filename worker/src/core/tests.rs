@@ -444,10 +444,16 @@ fn a_container_told_to_stop_while_it_is_being_started_is_watched_to_its_end() {
     let mut core = Assignments::recover(Vec::new(), None, 30_000..=30_003);
     let now = Now { wall: Timestamp(1_000_000), monotonic: Millis(0) };
     let id = assignment(1, 1);
-    let desire = |generation, orders| Event::Desired { epoch: LeaderEpoch(1), generation: Generation(generation), orders };
+    let desire = |generation, orders| Event::Desired {
+        epoch: LeaderEpoch(1),
+        generation: Generation(generation),
+        orders,
+    };
     core.step(now, Event::Observed(Vec::new()));
     let effects = core.step(now, desire(1, vec![order(id, &[], "")]));
-    let Some(Effect::Pull { attempt, .. }) = effects.iter().find(|effect| matches!(effect, Effect::Pull { .. })) else {
+    let Some(Effect::Pull { attempt, .. }) =
+        effects.iter().find(|effect| matches!(effect, Effect::Pull { .. }))
+    else {
         panic!("nothing is pulled: {effects:?}");
     };
     let container = ContainerId("c1".to_owned());

@@ -38,6 +38,8 @@ use crate::engine::{Engine, LogQuery};
 const CALL: Duration = Duration::from_secs(60);
 /// Time a ping may take.
 const PING: Duration = Duration::from_secs(10);
+/// Time between two looks at the exit code of a command.
+const EXIT_CODE_POLL: Duration = Duration::from_millis(20);
 /// Time a pull may go without any progress.
 const PULL_SILENCE: Duration = Duration::from_secs(300);
 
@@ -345,10 +347,16 @@ impl Engine for DockerEngine {
             {
                 output.try_for_each(|_| std::future::ready(Ok(()))).await?;
             }
-            docker.inspect_exec(&created.id).await
+            // The output may end a moment before the engine has noted the exit code, and nothing tells when it has.
+            loop {
+                let inspected = docker.inspect_exec(&created.id).await?;
+                match inspected.exit_code {
+                    Some(code) if inspected.running != Some(true) => return Ok(code),
+                    _ => tokio::time::sleep(EXIT_CODE_POLL).await,
+                }
+            }
         };
-        let inspected = within(CALL, run).await.map_err(|error| classify(&error, During::Other))?;
-        Ok(inspected.exit_code.unwrap_or(-1))
+        within(CALL, run).await.map_err(|error| classify(&error, During::Other))
     }
 
     fn logs(

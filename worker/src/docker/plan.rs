@@ -4,7 +4,7 @@
 //! own bridge network, no host paths. The root file system is read-only with a tmpfs on `/tmp`, unless the task asks
 //! for disk: then its own layer is writable (ADR 0003).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use bollard::models::{
@@ -99,7 +99,7 @@ impl Blueprint<'_> {
         }
     }
 
-    /// The task's variables, then ours: of two equal names the last one counts, for the engine and for NVIDIA's hook.
+    /// The task's variables, then the image's that must not count, then ours: of two equal names the last one stays.
     fn environment(&self, edits: Option<&ContainerEdits>) -> Vec<String> {
         let order = &self.plan.order;
         let mut env: Vec<String> =
@@ -107,7 +107,10 @@ impl Blueprint<'_> {
         env.extend(edits.into_iter().flat_map(|edits| edits.env.iter().cloned()));
         // What the image brings must not widen what the task sees; emptied, because Docker cannot unset.
         for name in self.image_env.iter().filter_map(|entry| entry.split_once('=').map(|(name, _)| name)) {
-            if name.starts_with("NVIDIA_") || name.starts_with("CUDA_MPS_") || name.starts_with("LD_") {
+            let steers_gpus = name.starts_with("NVIDIA_") || name.starts_with("CUDA_MPS_");
+            // CUDA images need their search path; it concerns nothing outside of the container.
+            let steers_loader = name.starts_with("LD_") && name != "LD_LIBRARY_PATH";
+            if steers_gpus || steers_loader {
                 env.push(format!("{name}="));
             }
         }
@@ -130,7 +133,7 @@ impl Blueprint<'_> {
             let name = port.name.to_ascii_uppercase().replace('-', "_");
             env.push(format!("LODE_PORT_{name}={}", port.container));
         }
-        env
+        last_of_each(env)
     }
 
     fn host_config(&self, edits: Option<ContainerEdits>, network: &str) -> HostConfig {
@@ -200,6 +203,15 @@ impl Blueprint<'_> {
         let ports = self.plan.ports.iter();
         ports.map(|port| (port_key(port.container, port.protocol), Some(vec![binding(port.host)]))).collect()
     }
+}
+
+/// One entry per name, the last one: of two equal names some readers take the first.
+fn last_of_each(env: Vec<String>) -> Vec<String> {
+    let name = |entry: &str| entry.split_once('=').map_or(entry, |(name, _)| name).to_owned();
+    let mut seen = HashSet::new();
+    let mut kept: Vec<String> = env.into_iter().rev().filter(|entry| seen.insert(name(entry))).collect();
+    kept.reverse();
+    kept
 }
 
 fn join(gpus: &[GpuUuid]) -> String {

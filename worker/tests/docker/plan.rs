@@ -134,6 +134,7 @@ async fn what_the_image_brings_in_its_environment_gives_no_gpus_and_loads_nothin
         "ENV LD_PRELOAD=/evil.so",
         "ENV NVIDIA_DISABLE_REQUIRE=1",
         "ENV KEPT=1",
+        "ENV LD_LIBRARY_PATH=/usr/local/nvidia/lib64",
     ];
     let image = Image::build(&changes).await;
     let node = Node::new();
@@ -145,7 +146,8 @@ async fn what_the_image_brings_in_its_environment_gives_no_gpus_and_loads_nothin
         (env["LD_PRELOAD"].as_str(), env["NVIDIA_DISABLE_REQUIRE"].as_str(), env["KEPT"].as_str()),
         ("", "", "1")
     );
-    // The engine keeps one entry per name; were it otherwise, a hook might read the first one.
+    assert_eq!(env["LD_LIBRARY_PATH"], "/usr/local/nvidia/lib64");
+    // One entry per name: of two, a program or a hook might read the first one.
     let raw = inspected.config.unwrap().env.unwrap();
     assert_eq!(raw.iter().filter(|line| line.starts_with("NVIDIA_VISIBLE_DEVICES=")).count(), 1, "{raw:?}");
 }
