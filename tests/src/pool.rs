@@ -4,6 +4,7 @@
 //! [`Pool::finish`], which checks that the pool itself left nothing.
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -22,6 +23,7 @@ use crate::api::Api;
 use crate::engine::Engine;
 use crate::guardian::Guardian;
 use crate::programs;
+use crate::small_disk::SmallDisk;
 use crate::waiting::{step, until};
 
 /// How long a pool may take until its nodes have joined.
@@ -41,6 +43,8 @@ rm -rf \"$2\"";
 /// A folder for a pool that is not there yet.
 #[derive(Debug)]
 pub struct Preparation {
+    // Unmounted before the folder goes.
+    disks: Vec<SmallDisk>,
     folder: TempDir,
     engine: Engine,
     binaries: PathBuf,
@@ -50,6 +54,18 @@ impl Preparation {
     /// Where the pool will keep its files.
     pub fn root(&self) -> PathBuf {
         self.folder.path().join("p")
+    }
+
+    /// Mounts a small file system over the data directory of one of its programs. Needs root.
+    ///
+    /// # Errors
+    /// Without the right to mount.
+    pub fn mount_small_disk(&mut self, program: &str, mebibytes: u32) -> anyhow::Result<()> {
+        let root = self.root();
+        std::fs::create_dir_all(&root)?;
+        std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o700))?;
+        self.disks.push(SmallDisk::mount(&root.join(program), mebibytes)?);
+        Ok(())
     }
 
     /// Starts the pool and waits until both nodes have joined.
@@ -94,6 +110,7 @@ impl Preparation {
             binaries: self.binaries,
             finished: false,
             guardian: Some(guardian),
+            disks: self.disks,
             folder: self.folder,
         };
         pool.api = pool.read_api()?;
@@ -131,6 +148,7 @@ pub struct Pool {
     binaries: PathBuf,
     finished: bool,
     guardian: Option<Guardian>,
+    disks: Vec<SmallDisk>,
     // Removed last.
     folder: TempDir,
 }
@@ -145,7 +163,7 @@ impl Pool {
         let engine = Engine::of_machine().await?;
         engine.load_examples().await?;
         let folder = tempfile::Builder::new().prefix("lt").tempdir_in("/tmp")?;
-        Ok(Preparation { folder, engine, binaries: programs::folder()? })
+        Ok(Preparation { disks: Vec::new(), folder, engine, binaries: programs::folder()? })
     }
 
     /// A pool with two nodes of 8 and 2 simulated GPUs.
@@ -177,6 +195,18 @@ impl Pool {
     /// Its folder.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The small disk under a program's data directory.
+    ///
+    /// # Errors
+    /// When none was mounted there.
+    pub fn small_disk(&self, program: &str) -> anyhow::Result<&SmallDisk> {
+        let path = self.root.join(program);
+        self.disks
+            .iter()
+            .find(|disk| disk.path() == path)
+            .with_context(|| format!("{program} has no small disk"))
     }
 
     /// A folder that goes with the pool, for the test's own files.

@@ -33,6 +33,11 @@ impl SmallDisk {
         Ok(Self { path: path.to_owned(), _guardian: guardian })
     }
 
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Fills what is free.
     ///
     /// # Errors

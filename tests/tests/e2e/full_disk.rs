@@ -1,11 +1,9 @@
 //! The data directories of the orchestrator and of a worker are full. Needs root: the disks are mounted for the test.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use lode_e2e::pool::Pool;
-use lode_e2e::small_disk::SmallDisk;
 use lode_e2e::tasks::{batch, on_node, service};
 use lode_e2e::waiting::{step, throughout, until};
 use serde_json::json;
@@ -14,13 +12,11 @@ const SOON: Duration = Duration::from_secs(40);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_data_directory_refuses_what_is_new_and_stops_no_task() -> anyhow::Result<()> {
-    let preparation = Pool::prepare().await?;
-    let root = preparation.root();
-    std::fs::create_dir(&root)?;
-    std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o700))?;
-    let orchestrator = SmallDisk::mount(&root.join("orchestrator"), 32)?;
-    let worker = SmallDisk::mount(&root.join("worker-1"), 32)?;
+    let mut preparation = Pool::prepare().await?;
+    preparation.mount_small_disk("orchestrator", 32)?;
+    preparation.mount_small_disk("worker-1", 32)?;
     let pool = preparation.start().await?;
+    let (orchestrator, worker) = (pool.small_disk("orchestrator")?, pool.small_disk("worker-1")?);
     let node = pool.node("worker-1")?;
     let running = pool.run(&on_node(service("stays", 1), node)).await?;
 
@@ -61,7 +57,5 @@ async fn a_full_data_directory_refuses_what_is_new_and_stops_no_task() -> anyhow
     pool.until_well(SOON).await?;
     pool.still_runs(&running).await?;
     pool.all_stayed_up().await?;
-    let finished = pool.finish().await;
-    drop((orchestrator, worker));
-    finished
+    pool.finish().await
 }
