@@ -13,11 +13,12 @@
 
 use std::process::ExitCode;
 
-use lode_contracts::{ChainError, DeploymentError, ErrorClass};
+use lode_contracts::{ChainError, DeployError, DeploymentError, ErrorClass};
 use lode_program::files::FileError;
 use lode_program::text::escape_controls;
 
 use crate::output::Format;
+use crate::refusal::{Setting, explain};
 
 /// The table above, for `--help`.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 denied, 5 conflict, \
@@ -58,12 +59,14 @@ impl Kind {
 
     /// An error of this sort without a stable code.
     pub fn because(self, message: impl Into<String>) -> anyhow::Error {
-        Failure { kind: self, code: None, message: message.into(), remedy: String::new() }.into()
+        Failure { kind: self, code: None, message: message.into(), remedy: String::new(), refusal: None }
+            .into()
     }
 
     /// The same with what to do next.
     pub fn with_remedy(self, message: impl Into<String>, remedy: impl Into<String>) -> anyhow::Error {
-        Failure { kind: self, code: None, message: message.into(), remedy: remedy.into() }.into()
+        Failure { kind: self, code: None, message: message.into(), remedy: remedy.into(), refusal: None }
+            .into()
     }
 }
 
@@ -85,6 +88,21 @@ pub struct Failure {
     pub message: String,
     /// What to do next; may be empty.
     pub remedy: String,
+    /// Name of the contracts' error, where one of them refused.
+    pub refusal: Option<String>,
+}
+
+impl Failure {
+    /// An error with a stable code.
+    pub fn coded(kind: Kind, code: &str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Failure {
+            kind,
+            code: Some(code.to_owned()),
+            message: message.into(),
+            remedy: remedy.into(),
+            refusal: None,
+        }
+    }
 }
 
 /// What an error means for the exit code, and its stable code.
@@ -92,6 +110,10 @@ pub fn classify(error: &anyhow::Error) -> (Kind, Option<String>, String) {
     for cause in error.chain() {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return (failure.kind, failure.code.clone(), failure.remedy.clone());
+        }
+        if let Some(ChainError::Reverted(revert)) = cause.downcast_ref::<ChainError>() {
+            let explained = explain(revert, &Setting::default());
+            return (explained.kind, Some("chain/reverted".to_owned()), explained.remedy);
         }
         if let Some(error) = cause.downcast_ref::<ChainError>() {
             let kind = match error.class() {
@@ -108,6 +130,9 @@ pub fn classify(error: &anyhow::Error) -> (Kind, Option<String>, String) {
             };
             return (kind, Some(error.code().to_string()), String::new());
         }
+        if let Some(DeployError::Conflict { .. }) = cause.downcast_ref::<DeployError>() {
+            return (Kind::Conflict, Some("deployment/conflict".to_owned()), String::new());
+        }
         if let Some(error) = cause.downcast_ref::<FileError>() {
             let kind = if error.is_not_found() { Kind::NotFound } else { Kind::Failed };
             return (kind, Some(error.code().to_owned()), String::new());
@@ -123,7 +148,13 @@ pub fn report(error: &anyhow::Error, format: Format) -> ExitCode {
     match format {
         Format::Json => {
             let body = serde_json::json!({
-                "error": { "code": code, "message": message, "remedy": remedy, "exit_code": kind.code() }
+                "error": {
+                    "code": code,
+                    "message": message,
+                    "remedy": remedy,
+                    "refusal": refusal(error),
+                    "exit_code": kind.code(),
+                }
             });
             eprintln!("{body}");
         }
@@ -136,6 +167,17 @@ pub fn report(error: &anyhow::Error, format: Format) -> ExitCode {
         }
     }
     kind.into()
+}
+
+/// Name of the error by which a contract refused.
+fn refusal(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        match (cause.downcast_ref::<Failure>(), cause.downcast_ref::<ChainError>()) {
+            (Some(failure), _) => failure.refusal.clone(),
+            (None, Some(ChainError::Reverted(revert))) => Some(revert.name.clone()),
+            (None, _) => None,
+        }
+    })
 }
 
 /// Control characters shown, line ends kept.
@@ -154,6 +196,7 @@ mod tests {
             code: Some("task/not-found".to_owned()),
             message: "no such task".to_owned(),
             remedy: "run `lode task ls`".to_owned(),
+            refusal: None,
         };
         let error = anyhow::Error::from(failure).context("showing the task");
         let (kind, code, remedy) = classify(&error);

@@ -11,6 +11,8 @@ pub mod dev;
 pub mod failure;
 mod keys;
 pub mod output;
+mod refusal;
+mod wallet;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {PoolBook} from "./PoolBook.sol";
 import {IComputePools} from "./interfaces/IComputePools.sol";
 import {IComputeRegistry} from "./interfaces/IComputeRegistry.sol";
 import {Refusal} from "./libraries/Refusal.sol";
@@ -9,29 +10,17 @@ import {Signature} from "./libraries/Signature.sol";
 import {MembershipSlot, MembershipSlots} from "./types/MembershipSlot.sol";
 
 /// @title Pools and who is in them
-/// @dev Invariants: memberCount is the number of memberships in state Member; a joinCounter only grows, by one with
-/// every join, and is never deleted; a key that was replaced as orchestrator is never one of that pool again. Nothing
-/// is enumerated and no call loops over storage. Only the registry is ever called, and only to read.
-contract ComputePools is IComputePools, EIP712 {
+/// @dev Invariants, beside PoolBook's: memberCount is the number of memberships in state Member; a joinCounter only
+/// grows, by one with every join, and is never deleted. Nothing is enumerated and no call loops over storage. Only the
+/// registry is ever called, and only to read.
+contract ComputePools is PoolBook, EIP712 {
     using Refusal for bytes;
 
-    /// @dev Five slots and the endpoints; a join reads and writes the second only.
-    struct PoolRecord {
-        address owner;
-        uint64 createdAt;
-        address orchestrator;
-        PoolState state;
-        uint32 maxNodes;
-        uint32 memberCount;
-        address rewardToken;
-        bytes32 requirementsHash;
-        string endpoints;
+    /// @dev What owner and provider say about each other. One slot, so that a join asks both at once.
+    struct ProviderFlags {
+        bool banned;
+        bool approved;
     }
-
-    /// @notice Longest `uri`, bytes.
-    uint256 public constant MAX_URI_BYTES = 512;
-    /// @notice Longest `endpoints`, bytes.
-    uint256 public constant MAX_ENDPOINTS_BYTES = 1024;
 
     bytes32 private constant _INVITE_TYPEHASH = keccak256(
         "Invite(uint64 poolId,address node,address provider,uint64 counter,bytes32 termsHash,uint64 deadline)"
@@ -41,28 +30,15 @@ contract ComputePools is IComputePools, EIP712 {
     );
     bytes32 private constant _LEAVE_TYPEHASH =
         keccak256("Leave(uint64 poolId,address node,uint64 counter,uint64 deadline)");
+    bytes32 private constant _APPROVAL_TYPEHASH =
+        keccak256("PoolApproval(uint64 poolId,address provider,bool approved,uint256 nonce,uint64 deadline)");
 
     IComputeRegistry private immutable _registry;
 
-    uint64 private _poolCount;
-    mapping(uint64 poolId => PoolRecord) private _pools;
-    mapping(uint64 poolId => address) private _pendingOwners;
     /// @dev A membership survives leaving, so that used consents stay used.
     mapping(uint64 poolId => mapping(address node => MembershipSlot)) private _memberships;
-    mapping(uint64 poolId => mapping(address provider => bool)) private _bannedProviders;
-    mapping(uint64 poolId => mapping(address orchestrator => bool)) private _retiredOrchestrators;
-
-    modifier onlyOwner(uint64 poolId) {
-        if (_existing(poolId).owner != msg.sender) revert NotPoolOwner(poolId, msg.sender);
-        _;
-    }
-
-    modifier onlyAuthority(uint64 poolId) {
-        PoolRecord storage pool = _existing(poolId);
-        // The orchestrator first: it is the one that calls often.
-        if (msg.sender != pool.orchestrator && msg.sender != pool.owner) revert NotPoolAuthority(poolId, msg.sender);
-        _;
-    }
+    mapping(uint64 poolId => mapping(address provider => ProviderFlags)) private _providerFlags;
+    mapping(address provider => uint256) private _approvalNonces;
 
     /// @param registry_ the ComputeRegistry that answers for nodes
     constructor(address registry_) EIP712("Lode ComputePools", "1") {
@@ -71,89 +47,28 @@ contract ComputePools is IComputePools, EIP712 {
     }
 
     /// @inheritdoc IComputePools
-    function createPool(PoolParameters calldata parameters) external returns (uint64 poolId) {
-        if (parameters.orchestrator == address(0)) revert ZeroAddress("orchestrator");
-        _requireLength("uri", parameters.uri, MAX_URI_BYTES);
-        _requireLength("endpoints", parameters.endpoints, MAX_ENDPOINTS_BYTES);
-        poolId = ++_poolCount;
-        PoolRecord storage pool = _pools[poolId];
-        pool.owner = msg.sender;
-        pool.createdAt = uint64(block.timestamp);
-        pool.orchestrator = parameters.orchestrator;
-        pool.state = PoolState.Created;
-        pool.maxNodes = parameters.maxNodes;
-        pool.rewardToken = parameters.rewardToken;
-        pool.requirementsHash = parameters.requirementsHash;
-        pool.endpoints = parameters.endpoints;
-        emit PoolCreated(
-            poolId,
-            msg.sender,
-            parameters.orchestrator,
-            parameters.rewardToken,
-            parameters.requirementsHash,
-            parameters.maxNodes,
-            parameters.uri,
-            parameters.endpoints
-        );
+    function setPoolApproval(uint64 poolId, bool approved) external {
+        if (!approved) ++_approvalNonces[msg.sender];
+        _setApproval(poolId, msg.sender, approved);
     }
 
     /// @inheritdoc IComputePools
-    function startPool(uint64 poolId) external onlyOwner(poolId) {
-        PoolRecord storage pool = _pools[poolId];
-        if (pool.state != PoolState.Created) revert WrongPoolState(poolId, PoolState.Created, pool.state);
-        pool.state = PoolState.Running;
-        emit PoolStarted(poolId);
-    }
-
-    /// @inheritdoc IComputePools
-    function endPool(uint64 poolId) external onlyOwner(poolId) {
-        PoolRecord storage pool = _pools[poolId];
-        if (pool.state == PoolState.Ended) revert WrongPoolState(poolId, PoolState.Running, pool.state);
-        pool.state = PoolState.Ended;
-        emit PoolEnded(poolId);
-    }
-
-    /// @inheritdoc IComputePools
-    function setOrchestrator(uint64 poolId, address orchestrator) external onlyOwner(poolId) {
-        if (orchestrator == address(0)) revert ZeroAddress("orchestrator");
-        PoolRecord storage pool = _pools[poolId];
-        address previous = pool.orchestrator;
-        if (orchestrator == previous || _retiredOrchestrators[poolId][orchestrator]) {
-            revert OrchestratorRetired(poolId, orchestrator);
-        }
-        _retiredOrchestrators[poolId][previous] = true;
-        pool.orchestrator = orchestrator;
-        emit OrchestratorChanged(poolId, previous, orchestrator);
-    }
-
-    /// @inheritdoc IComputePools
-    function setEndpoints(uint64 poolId, string calldata endpoints) external onlyAuthority(poolId) {
-        _requireLength("endpoints", endpoints, MAX_ENDPOINTS_BYTES);
-        _pools[poolId].endpoints = endpoints;
-        emit EndpointsChanged(poolId, endpoints);
-    }
-
-    /// @inheritdoc IComputePools
-    function setRequirements(uint64 poolId, bytes32 requirementsHash, string calldata uri) external onlyOwner(poolId) {
-        _requireLength("uri", uri, MAX_URI_BYTES);
-        _pools[poolId].requirementsHash = requirementsHash;
-        emit RequirementsChanged(poolId, requirementsHash, uri);
-    }
-
-    /// @inheritdoc IComputePools
-    function transferPool(uint64 poolId, address newOwner) external onlyOwner(poolId) {
-        _pendingOwners[poolId] = newOwner;
-        emit OwnershipTransferStarted(poolId, msg.sender, newOwner);
-    }
-
-    /// @inheritdoc IComputePools
-    function acceptPool(uint64 poolId) external {
-        PoolRecord storage pool = _existing(poolId);
-        if (_pendingOwners[poolId] != msg.sender) revert NotPendingOwner(poolId, msg.sender);
-        address previous = pool.owner;
-        delete _pendingOwners[poolId];
-        pool.owner = msg.sender;
-        emit OwnershipTransferred(poolId, previous, msg.sender);
+    function setPoolApprovalBySignature(
+        uint64 poolId,
+        address provider,
+        bool approved,
+        uint256 nonce,
+        uint64 deadline,
+        bytes calldata signature
+    ) external {
+        if (block.timestamp > deadline) revert SignatureExpired(deadline);
+        uint256 expected = _approvalNonces[provider];
+        if (nonce != expected) revert WrongApprovalNonce(provider, expected, nonce);
+        bytes32 digest =
+            _hashTypedDataV4(keccak256(abi.encode(_APPROVAL_TYPEHASH, poolId, provider, approved, nonce, deadline)));
+        if (!Signature.isBy(provider, digest, signature)) revert InvalidApprovalSignature(provider);
+        _approvalNonces[provider] = nonce + 1;
+        _setApproval(poolId, provider, approved);
     }
 
     /// @inheritdoc IComputePools
@@ -223,15 +138,17 @@ contract ComputePools is IComputePools, EIP712 {
 
     /// @inheritdoc IComputePools
     function banProvider(uint64 poolId, address provider) external onlyOwner(poolId) {
-        if (_bannedProviders[poolId][provider]) revert ProviderIsBanned(poolId, provider);
-        _bannedProviders[poolId][provider] = true;
+        ProviderFlags storage flags = _providerFlags[poolId][provider];
+        if (flags.banned) revert ProviderIsBanned(poolId, provider);
+        flags.banned = true;
         emit ProviderBanned(poolId, provider);
     }
 
     /// @inheritdoc IComputePools
     function unbanProvider(uint64 poolId, address provider) external onlyOwner(poolId) {
-        if (!_bannedProviders[poolId][provider]) revert NotBanned(poolId, provider);
-        delete _bannedProviders[poolId][provider];
+        ProviderFlags storage flags = _providerFlags[poolId][provider];
+        if (!flags.banned) revert NotBanned(poolId, provider);
+        flags.banned = false;
         emit ProviderUnbanned(poolId, provider);
     }
 
@@ -241,35 +158,13 @@ contract ComputePools is IComputePools, EIP712 {
     }
 
     /// @inheritdoc IComputePools
-    function poolCount() external view returns (uint64) {
-        return _poolCount;
-    }
-
-    /// @inheritdoc IComputePools
-    function poolOf(uint64 poolId) external view returns (Pool memory) {
-        PoolRecord storage pool = _existing(poolId);
-        return Pool({
-            owner: pool.owner,
-            pendingOwner: _pendingOwners[poolId],
-            orchestrator: pool.orchestrator,
-            rewardToken: pool.rewardToken,
-            requirementsHash: pool.requirementsHash,
-            state: pool.state,
-            maxNodes: pool.maxNodes,
-            memberCount: pool.memberCount,
-            createdAt: pool.createdAt,
-            endpoints: pool.endpoints
-        });
-    }
-
-    /// @inheritdoc IComputePools
     function membershipOf(uint64 poolId, address node) public view returns (Membership memory) {
         MembershipSlot slot = _memberships[poolId][node];
         (address provider, uint48 registration, bool eligible) = _registry.standingOf(node);
         return Membership({
             state: slot.state(),
             active: slot.state() == MembershipState.Member && eligible && slot.registration() == registration
-                && !_bannedProviders[poolId][provider],
+                && !_providerFlags[poolId][provider].banned,
             joinCounter: slot.joinCounter(),
             joinedAt: slot.joinedAt(),
             registration: slot.registration(),
@@ -295,8 +190,18 @@ contract ComputePools is IComputePools, EIP712 {
     }
 
     /// @inheritdoc IComputePools
+    function isPoolApproved(uint64 poolId, address provider) external view returns (bool) {
+        return _providerFlags[poolId][provider].approved;
+    }
+
+    /// @inheritdoc IComputePools
+    function approvalNonce(address provider) external view returns (uint256) {
+        return _approvalNonces[provider];
+    }
+
+    /// @inheritdoc IComputePools
     function isProviderBanned(uint64 poolId, address provider) external view returns (bool) {
-        return _bannedProviders[poolId][provider];
+        return _providerFlags[poolId][provider].banned;
     }
 
     /// @dev Joins, or returns why not. Cheap checks come before the two signatures.
@@ -320,9 +225,9 @@ contract ComputePools is IComputePools, EIP712 {
         if (state == MembershipState.Banned) {
             return abi.encodeWithSelector(NodeIsBanned.selector, item.poolId, item.node);
         }
-        if (_bannedProviders[item.poolId][provider]) {
-            return abi.encodeWithSelector(ProviderIsBanned.selector, item.poolId, provider);
-        }
+        ProviderFlags memory flags = _providerFlags[item.poolId][provider];
+        if (flags.banned) return abi.encodeWithSelector(ProviderIsBanned.selector, item.poolId, provider);
+        if (!flags.approved) return abi.encodeWithSelector(PoolNotApproved.selector, item.poolId, provider);
         uint64 counter = membership.joinCounter();
         if (item.counter != counter) {
             return abi.encodeWithSelector(WrongCounter.selector, item.poolId, item.node, counter, item.counter);
@@ -365,23 +270,20 @@ contract ComputePools is IComputePools, EIP712 {
         );
     }
 
+    function _setApproval(uint64 poolId, address provider, bool approved) private {
+        _existing(poolId);
+        _providerFlags[poolId][provider].approved = approved;
+        emit PoolApprovalChanged(poolId, provider, approved);
+    }
+
     function _leave(uint64 poolId, address node, MembershipSlot membership) private {
         _memberships[poolId][node] = membership.withState(MembershipState.Left);
         --_pools[poolId].memberCount;
         emit NodeLeft(poolId, node, membership.joinCounter());
     }
 
-    function _existing(uint64 poolId) private view returns (PoolRecord storage pool) {
-        pool = _pools[poolId];
-        if (pool.state == PoolState.None) revert PoolNotFound(poolId);
-    }
-
     function _requireMember(uint64 poolId, address node) private view returns (MembershipSlot membership) {
         membership = _memberships[poolId][node];
         if (membership.state() != MembershipState.Member) revert NotMember(poolId, node);
-    }
-
-    function _requireLength(bytes32 parameter, string calldata text, uint256 maximum) private pure {
-        if (bytes(text).length > maximum) revert TextTooLong(parameter, bytes(text).length, maximum);
     }
 }

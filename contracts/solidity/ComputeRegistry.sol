@@ -2,118 +2,32 @@
 pragma solidity 0.8.37;
 
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {StakeVault} from "./StakeVault.sol";
+import {ProviderStakes} from "./ProviderStakes.sol";
 import {IComputeRegistry} from "./interfaces/IComputeRegistry.sol";
 import {Refusal} from "./libraries/Refusal.sol";
 import {Signature} from "./libraries/Signature.sol";
 import {NodeSlot, NodeSlots} from "./types/NodeSlot.sol";
 
 /// @title Providers, their stake and their nodes
-/// @dev Invariants: the vault holds Σ stake + Σ unbonding; a provider's units are the sum of its nodes' units; a
-/// node's registration number only grows, by one with every add. Nothing is enumerated and no call loops over storage.
-contract ComputeRegistry is IComputeRegistry, StakeVault, EIP712 {
+/// @dev Invariants, beside those of ProviderStakes: a provider's units are the sum of its nodes' units; a node's
+/// registration number only grows, by one with every add. Nothing is enumerated and no call loops over storage.
+contract ComputeRegistry is ProviderStakes, EIP712 {
     using Refusal for bytes;
-    using SafeCast for uint256;
-
-    /// @dev One slot.
-    struct ProviderRecord {
-        uint128 stake;
-        uint48 units;
-        uint40 registeredAt;
-        uint40 authorizationEpoch;
-    }
-
-    /// @dev One slot, apart from the record because few calls need it.
-    struct UnbondingRecord {
-        uint128 amount;
-        uint64 releaseAt;
-    }
-
-    /// @notice Longest unbonding delay that can be configured, seconds.
-    uint256 public constant MAX_UNBONDING_DELAY = 365 days;
 
     bytes32 private constant _CONSENT_TYPEHASH =
         keccak256("NodeConsent(address node,address provider,uint256 nonce,uint256 deadline)");
     bytes32 private constant _AUTHORIZATION_TYPEHASH =
         keccak256("NodeAuthorization(address provider,address node,uint32 units,uint256 nonce,uint256 deadline)");
 
-    uint128 private immutable _minStakePerUnit;
-    uint64 private immutable _unbondingDelay;
-
-    mapping(address provider => ProviderRecord) private _providers;
-    mapping(address provider => UnbondingRecord) private _unbonding;
     mapping(address node => NodeSlot) private _nodes;
 
     /// @param token_ the ERC-20 that is staked
     /// @param minStakePerUnit_ tokens per unit, in the token's smallest unit
     /// @param unbondingDelay_ seconds
     constructor(address token_, uint256 minStakePerUnit_, uint256 unbondingDelay_)
-        StakeVault(token_)
+        ProviderStakes(token_, minStakePerUnit_, unbondingDelay_)
         EIP712("Lode ComputeRegistry", "1")
-    {
-        if (minStakePerUnit_ == 0 || minStakePerUnit_ > type(uint128).max) {
-            revert InvalidMinimumStake(minStakePerUnit_);
-        }
-        if (unbondingDelay_ == 0 || unbondingDelay_ > MAX_UNBONDING_DELAY) {
-            revert InvalidUnbondingDelay(unbondingDelay_, MAX_UNBONDING_DELAY);
-        }
-        _minStakePerUnit = uint128(minStakePerUnit_);
-        _unbondingDelay = uint64(unbondingDelay_);
-    }
-
-    /// @inheritdoc IComputeRegistry
-    function registerProvider(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external {
-        ProviderRecord storage record = _providers[msg.sender];
-        if (record.registeredAt != 0) revert ProviderAlreadyRegistered(msg.sender);
-        if (amount == 0) revert ZeroAmount();
-        record.stake = amount.toUint128();
-        record.registeredAt = uint40(block.timestamp);
-        emit ProviderRegistered(msg.sender);
-        emit Staked(msg.sender, amount, amount);
-        _pullWithPermit(msg.sender, amount, deadline, v, r, s);
-    }
-
-    /// @inheritdoc IComputeRegistry
-    function stake(uint256 amount) external {
-        ProviderRecord storage record = _providers[msg.sender];
-        if (record.registeredAt == 0) revert ProviderNotRegistered(msg.sender);
-        if (amount == 0) revert ZeroAmount();
-        uint256 total = record.stake + amount;
-        record.stake = total.toUint128();
-        emit Staked(msg.sender, amount, total);
-        _pull(msg.sender, amount);
-    }
-
-    /// @inheritdoc IComputeRegistry
-    function requestUnstake(uint256 amount) external {
-        ProviderRecord storage record = _providers[msg.sender];
-        if (record.registeredAt == 0) revert ProviderNotRegistered(msg.sender);
-        if (amount == 0) revert ZeroAmount();
-        uint256 staked = record.stake;
-        uint256 required = _requiredStake(record.units);
-        if (staked < required || amount > staked - required) {
-            revert InsufficientStake(msg.sender, staked > amount ? staked - amount : 0, required);
-        }
-        record.stake = uint128(staked - amount);
-        UnbondingRecord storage unbonding = _unbonding[msg.sender];
-        uint256 total = unbonding.amount + amount;
-        uint256 releaseAt = block.timestamp + _unbondingDelay;
-        unbonding.amount = total.toUint128();
-        unbonding.releaseAt = uint64(releaseAt);
-        emit UnstakeRequested(msg.sender, amount, total, releaseAt);
-    }
-
-    /// @inheritdoc IComputeRegistry
-    function withdraw() external returns (uint256 amount) {
-        UnbondingRecord memory unbonding = _unbonding[msg.sender];
-        amount = unbonding.amount;
-        if (amount == 0) revert NothingUnbonding(msg.sender);
-        if (block.timestamp < unbonding.releaseAt) revert StillUnbonding(unbonding.releaseAt);
-        delete _unbonding[msg.sender];
-        emit Withdrawn(msg.sender, amount);
-        _pay(msg.sender, amount);
-    }
+    {}
 
     /// @inheritdoc IComputeRegistry
     function addNode(NodeConsent calldata consent, uint32 units, bytes calldata nodeSignature) external {
@@ -165,33 +79,17 @@ contract ComputeRegistry is IComputeRegistry, StakeVault, EIP712 {
     }
 
     /// @inheritdoc IComputeRegistry
-    function minStakePerUnit() external view returns (uint256) {
-        return _minStakePerUnit;
-    }
-
-    /// @inheritdoc IComputeRegistry
-    function unbondingDelay() external view returns (uint256) {
-        return _unbondingDelay;
-    }
-
-    /// @inheritdoc IComputeRegistry
-    function nodeOf(address node) external view returns (Node memory) {
+    function nodeOf(address node) public view returns (Node memory) {
         NodeSlot slot = _nodes[node];
         return Node({provider: slot.provider(), units: slot.units(), registration: slot.registration()});
     }
 
     /// @inheritdoc IComputeRegistry
-    function providerOf(address provider) external view returns (Provider memory) {
-        ProviderRecord memory record = _providers[provider];
-        UnbondingRecord memory unbonding = _unbonding[provider];
-        return Provider({
-            stake: record.stake,
-            units: record.units,
-            registeredAt: record.registeredAt,
-            authorizationEpoch: record.authorizationEpoch,
-            unbonding: unbonding.amount,
-            releaseAt: unbonding.releaseAt
-        });
+    function nodesOf(address[] calldata nodes) external view returns (Node[] memory records) {
+        records = new Node[](nodes.length);
+        for (uint256 i = 0; i < nodes.length; ++i) {
+            records[i] = nodeOf(nodes[i]);
+        }
     }
 
     /// @inheritdoc IComputeRegistry
@@ -305,13 +203,6 @@ contract ComputeRegistry is IComputeRegistry, StakeVault, EIP712 {
         bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(_CONSENT_TYPEHASH, node, provider, nonce, deadline)));
         if (!Signature.isBy(node, digest, signature)) {
             return abi.encodeWithSelector(InvalidConsentSignature.selector, node);
-        }
-    }
-
-    /// @dev Cannot overflow: units have 48 bits and at most 32 more on top, the minimum has 128.
-    function _requiredStake(uint256 units) private view returns (uint256) {
-        unchecked {
-            return units * _minStakePerUnit;
         }
     }
 

@@ -7,7 +7,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {IStakeVault} from "./interfaces/IStakeVault.sol";
 
 /// @title Moves the staked token in and out, exactly
-/// @dev Owns the token's address and the three ways to move it; who owns how much is the inheritor's business.
+/// @dev Owns the token's address and the ways to move it; who owns how much is the inheritor's business.
 /// Inheritors record first and move last.
 abstract contract StakeVault is IStakeVault {
     using SafeERC20 for IERC20;
@@ -37,14 +37,28 @@ abstract contract StakeVault is IStakeVault {
 
     /// @dev Pulls `amount` from `owner` and refuses tokens that deliver anything else.
     function _pull(address owner, uint256 amount) internal {
-        uint256 balanceBefore = _token.balanceOf(address(this));
+        uint256 balanceBefore = _balance();
         _token.safeTransferFrom(owner, address(this), amount);
-        uint256 balanceAfter = _token.balanceOf(address(this));
+        _requireReceived(balanceBefore, amount);
+    }
+
+    /// @dev Whether the vault holds exactly `amount` more than it did.
+    function _requireReceived(uint256 balanceBefore, uint256 amount) internal view {
+        uint256 balanceAfter = _balance();
         uint256 received = balanceAfter > balanceBefore ? balanceAfter - balanceBefore : 0;
         if (received != amount) revert InexactTransfer(amount, received);
     }
 
     function _pay(address to, uint256 amount) internal {
         _token.safeTransfer(to, amount);
+    }
+
+    /// @dev As `_pay`, for payments that must not hold up others: false when the token refuses, and nothing moved.
+    function _tryPay(address to, uint256 amount) internal returns (bool) {
+        return _token.trySafeTransfer(to, amount);
+    }
+
+    function _balance() internal view returns (uint256) {
+        return _token.balanceOf(address(this));
     }
 }

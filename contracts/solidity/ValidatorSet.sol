@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
-import {StakeVault} from "./StakeVault.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {ValidatorStakes} from "./ValidatorStakes.sol";
 import {IComputeRegistry} from "./interfaces/IComputeRegistry.sol";
 import {IValidatorSet} from "./interfaces/IValidatorSet.sol";
 import {LeafTree} from "./libraries/LeafTree.sol";
@@ -11,39 +10,25 @@ import {Refusal} from "./libraries/Refusal.sol";
 import {ProvenSlot, ProvenSlots} from "./types/ProvenSlot.sol";
 
 /// @title Validators and what they attest
-/// @dev Invariants: the vault holds Σ stake; weights of an epoch are fixed when it begins (changes are written for the
-/// next one), and the total is their sum; a validator votes once per epoch, so at most one root gathers more than two
-/// thirds; a node's proof never goes back to an older epoch. Weights are kept as history, and a commitment that was
-/// never revealed stays, so that a later contract can judge past epochs.
-contract ValidatorSet is IValidatorSet, StakeVault {
-    using Checkpoints for Checkpoints.Trace208;
+/// @dev Invariants, beside those of ValidatorStakes: a validator votes once per epoch, so at most one root gathers more
+/// than two thirds; a missed reveal is cut once; a node's proof never goes back to an older epoch.
+contract ValidatorSet is ValidatorStakes {
     using LeafTree for IValidatorSet.Leaf;
     using LeafTree for bytes32[];
     using Refusal for bytes;
-    using SafeCast for uint256;
 
-    struct ValidatorRecord {
-        uint128 stake;
-        uint64 exitAt;
-        string endpoint;
-    }
-
-    /// @notice Longest validator endpoint, bytes.
-    uint256 public constant MAX_ENDPOINT_BYTES = 512;
+    /// @notice Largest committee that can be configured.
+    uint256 public constant MAX_COMMITTEE_SIZE = 1_000;
 
     IComputeRegistry private immutable _registry;
-    uint128 private immutable _minStake;
-    uint64 private immutable _epochSeconds;
-    uint64 private immutable _exitDelay;
     uint64 private immutable _maxValidityEpochs;
+    uint16 private immutable _committeeSize;
 
-    mapping(address validator => ValidatorRecord) private _validators;
-    mapping(address validator => Checkpoints.Trace208) private _weights;
-    Checkpoints.Trace208 private _totalWeight;
     mapping(uint64 epoch => mapping(address validator => bytes32)) private _commitments;
     mapping(uint64 epoch => mapping(address validator => bytes32)) private _reveals;
     mapping(uint64 epoch => mapping(bytes32 root => uint256)) private _votes;
     mapping(uint64 epoch => bytes32) private _roots;
+    mapping(uint64 epoch => bytes32) private _beacons;
     mapping(address node => ProvenSlot) private _proven;
 
     /// @param token_ the ERC-20 that is staked
@@ -52,91 +37,35 @@ contract ValidatorSet is IValidatorSet, StakeVault {
     /// @param epochSeconds_ length of an epoch, even; half of it takes commits, half reveals
     /// @param exitDelay_ seconds between `requestExit` and `withdraw`, at least two epochs
     /// @param maxValidityEpochs_ most epochs that a leaf may be valid beyond its own
+    /// @param treasury_ where cuts of bonds go
+    /// @param missedRevealBasisPoints_ part of the bond that a missed reveal costs
+    /// @param committeeSize_ how many validators are expected to be drawn for a node
     constructor(
         address token_,
         address registry_,
         uint256 minStake_,
         uint256 epochSeconds_,
         uint256 exitDelay_,
-        uint256 maxValidityEpochs_
-    ) StakeVault(token_) {
+        uint256 maxValidityEpochs_,
+        address treasury_,
+        uint256 missedRevealBasisPoints_,
+        uint256 committeeSize_
+    ) ValidatorStakes(token_, minStake_, epochSeconds_, exitDelay_, treasury_, missedRevealBasisPoints_) {
         if (registry_ == address(0)) revert ZeroAddress("registry");
-        if (minStake_ == 0 || minStake_ > type(uint128).max) revert InvalidParameter("minStake", minStake_);
-        if (epochSeconds_ < 2 || epochSeconds_ % 2 != 0 || epochSeconds_ > 365 days) {
-            revert InvalidParameter("epochSeconds", epochSeconds_);
-        }
-        if (exitDelay_ < 2 * epochSeconds_ || exitDelay_ > 3650 days) revert InvalidParameter("exitDelay", exitDelay_);
         if (maxValidityEpochs_ == 0 || maxValidityEpochs_ > type(uint32).max) {
             revert InvalidParameter("maxValidityEpochs", maxValidityEpochs_);
         }
+        if (committeeSize_ == 0 || committeeSize_ > MAX_COMMITTEE_SIZE) {
+            revert InvalidParameter("committeeSize", committeeSize_);
+        }
         _registry = IComputeRegistry(registry_);
-        _minStake = uint128(minStake_);
-        _epochSeconds = uint64(epochSeconds_);
-        _exitDelay = uint64(exitDelay_);
         _maxValidityEpochs = uint64(maxValidityEpochs_);
-    }
-
-    /// @inheritdoc IValidatorSet
-    function register(uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s, string calldata endpoint)
-        external
-    {
-        ValidatorRecord storage record = _validators[msg.sender];
-        if (record.stake != 0) revert ValidatorAlreadyRegistered(msg.sender);
-        if (amount < _minStake) revert InsufficientStake(amount, _minStake);
-        _requireLength(endpoint);
-        record.stake = amount.toUint128();
-        record.endpoint = endpoint;
-        uint64 activeFrom = _setNextWeight(msg.sender, amount);
-        emit ValidatorRegistered(msg.sender, amount, activeFrom, endpoint);
-        _pullWithPermit(msg.sender, amount, deadline, v, r, s);
-    }
-
-    /// @inheritdoc IValidatorSet
-    function stake(uint256 amount) external {
-        ValidatorRecord storage record = _requireActive(msg.sender);
-        if (amount == 0) revert ZeroAmount();
-        uint256 total = record.stake + amount;
-        record.stake = total.toUint128();
-        uint64 activeFrom = _setNextWeight(msg.sender, total);
-        emit ValidatorStaked(msg.sender, amount, total, activeFrom);
-        _pull(msg.sender, amount);
-    }
-
-    /// @inheritdoc IValidatorSet
-    function setEndpoint(string calldata endpoint) external {
-        ValidatorRecord storage record = _requireActive(msg.sender);
-        _requireLength(endpoint);
-        record.endpoint = endpoint;
-        emit EndpointChanged(msg.sender, endpoint);
-    }
-
-    /// @inheritdoc IValidatorSet
-    function requestExit() external {
-        ValidatorRecord storage record = _requireActive(msg.sender);
-        uint256 exitAt = block.timestamp + _exitDelay;
-        record.exitAt = uint64(exitAt);
-        uint64 inactiveFrom = _setNextWeight(msg.sender, 0);
-        emit ExitRequested(msg.sender, inactiveFrom - 1, exitAt);
-    }
-
-    /// @inheritdoc IValidatorSet
-    function withdraw() external returns (uint256 amount) {
-        ValidatorRecord storage record = _validators[msg.sender];
-        amount = record.stake;
-        uint256 exitAt = record.exitAt;
-        if (amount == 0) revert ValidatorNotRegistered(msg.sender);
-        if (exitAt == 0) revert NotExiting(msg.sender);
-        if (block.timestamp < exitAt) revert StillBonded(exitAt);
-        delete _validators[msg.sender];
-        emit Withdrawn(msg.sender, amount);
-        _pay(msg.sender, amount);
+        _committeeSize = uint16(committeeSize_);
     }
 
     /// @inheritdoc IValidatorSet
     function commit(uint64 epoch, bytes32 commitment) external {
-        _requireCurrent(epoch);
-        uint256 until = (uint256(epoch) * _epochSeconds) + _epochSeconds / 2 - 1;
-        if (block.timestamp > until) revert CommitPhaseOver(epoch, until);
+        _requireCommitPhase(epoch);
         if (commitment == bytes32(0)) revert ZeroDigest();
         if (weightOf(msg.sender, epoch) == 0) revert NoWeight(msg.sender, epoch);
         if (_commitments[epoch][msg.sender] != bytes32(0)) revert AlreadyCommitted(msg.sender, epoch);
@@ -170,6 +99,25 @@ contract ValidatorSet is IValidatorSet, StakeVault {
     }
 
     /// @inheritdoc IValidatorSet
+    /// @dev Whoever calls chooses the block, and so may try a few; anybody ends that by drawing first.
+    function drawBeacon(uint64 epoch) external returns (bytes32 beacon) {
+        _requireCommitPhase(epoch);
+        if (_beacons[epoch] != bytes32(0)) revert BeaconAlreadyDrawn(epoch);
+        beacon = keccak256(abi.encode(epoch, block.prevrandao, blockhash(block.number - 1)));
+        _beacons[epoch] = beacon;
+        emit BeaconDrawn(epoch, beacon);
+    }
+
+    /// @inheritdoc IValidatorSet
+    function penalizeMissedReveal(uint64 epoch, address validator) external {
+        uint64 current = currentEpoch();
+        if (epoch >= current) revert EpochNotOver(epoch, current);
+        if (_commitments[epoch][validator] == bytes32(0)) revert NotCommitted(validator, epoch);
+        delete _commitments[epoch][validator];
+        _cut(epoch, validator);
+    }
+
+    /// @inheritdoc IValidatorSet
     function prove(uint64 epoch, Leaf calldata leaf, bytes32[] calldata path) external {
         _tryProve(epoch, leaf, path).raise();
     }
@@ -189,44 +137,32 @@ contract ValidatorSet is IValidatorSet, StakeVault {
     }
 
     /// @inheritdoc IValidatorSet
-    function minStake() external view returns (uint256) {
-        return _minStake;
+    function committeeSize() external view returns (uint256) {
+        return _committeeSize;
     }
 
     /// @inheritdoc IValidatorSet
-    function epochSeconds() external view returns (uint256) {
-        return _epochSeconds;
+    function beaconOf(uint64 epoch) external view returns (bytes32) {
+        return _beacons[epoch];
     }
 
     /// @inheritdoc IValidatorSet
-    function exitDelay() external view returns (uint256) {
-        return _exitDelay;
+    function isDrawn(uint64 epoch, address node, address validator) external view returns (bool) {
+        bytes32 beacon = _beacons[epoch];
+        if (beacon == bytes32(0)) revert NoBeacon(epoch);
+        uint256 weight = weightOf(validator, epoch);
+        if (weight == 0) return false;
+        if (_validatorCount(epoch) <= _committeeSize) return true;
+        uint256 share = weight * _committeeSize;
+        uint256 total = totalWeight(epoch);
+        if (share >= total) return true;
+        uint256 ticket = uint128(uint256(keccak256(abi.encode(beacon, node, validator))));
+        return ticket < Math.mulDiv(share, 1 << 128, total);
     }
 
     /// @inheritdoc IValidatorSet
     function maxValidityEpochs() external view returns (uint256) {
         return _maxValidityEpochs;
-    }
-
-    /// @inheritdoc IValidatorSet
-    function currentEpoch() public view returns (uint64) {
-        return uint64(block.timestamp / _epochSeconds);
-    }
-
-    /// @inheritdoc IValidatorSet
-    function validatorOf(address validator) external view returns (Validator memory) {
-        ValidatorRecord storage record = _validators[validator];
-        return Validator({stake: record.stake, exitAt: record.exitAt, endpoint: record.endpoint});
-    }
-
-    /// @inheritdoc IValidatorSet
-    function weightOf(address validator, uint64 epoch) public view returns (uint256) {
-        return _weights[validator].upperLookupRecent(uint256(epoch).toUint48());
-    }
-
-    /// @inheritdoc IValidatorSet
-    function totalWeight(uint64 epoch) public view returns (uint256) {
-        return _totalWeight.upperLookupRecent(uint256(epoch).toUint48());
     }
 
     /// @inheritdoc IValidatorSet
@@ -272,6 +208,14 @@ contract ValidatorSet is IValidatorSet, StakeVault {
     }
 
     /// @inheritdoc IValidatorSet
+    function provenOfMany(address[] calldata nodes) external view returns (ProvenNode[] memory proven) {
+        proven = new ProvenNode[](nodes.length);
+        for (uint256 i = 0; i < nodes.length; ++i) {
+            proven[i] = provenOf(nodes[i]);
+        }
+    }
+
+    /// @inheritdoc IValidatorSet
     function isProven(address node) external view returns (bool) {
         return provenOf(node).current;
     }
@@ -283,53 +227,36 @@ contract ValidatorSet is IValidatorSet, StakeVault {
     {
         bytes32 root = _roots[epoch];
         if (root == bytes32(0)) return abi.encodeWithSelector(RootNotAccepted.selector, epoch);
-        if (!path.leadsTo(root, leaf.hash())) {
-            return abi.encodeWithSelector(InvalidProof.selector, epoch, leaf.node);
-        }
-        uint48 provenEpoch = _proven[leaf.node].provenEpoch();
+        address node = leaf.node;
+        if (!path.leadsTo(root, leaf.hash())) return abi.encodeWithSelector(InvalidProof.selector, epoch, node);
+        uint48 provenEpoch = _proven[node].provenEpoch();
         if (epoch <= provenEpoch) {
-            return abi.encodeWithSelector(StaleProof.selector, leaf.node, provenEpoch, epoch);
+            return abi.encodeWithSelector(StaleProof.selector, node, provenEpoch, epoch);
         }
         if (leaf.pass) {
             uint64 current = currentEpoch();
-            if (leaf.expiryEpoch < current) {
-                return abi.encodeWithSelector(ProofExpired.selector, leaf.node, leaf.expiryEpoch, current);
+            uint64 expiryEpoch = leaf.expiryEpoch;
+            if (expiryEpoch < current) {
+                return abi.encodeWithSelector(ProofExpired.selector, node, expiryEpoch, current);
             }
-            if (leaf.expiryEpoch > epoch + _maxValidityEpochs) {
-                return
-                    abi.encodeWithSelector(
-                        ExpiryTooFar.selector, leaf.node, leaf.expiryEpoch, epoch + _maxValidityEpochs
-                    );
+            if (expiryEpoch > epoch + _maxValidityEpochs) {
+                return abi.encodeWithSelector(ExpiryTooFar.selector, node, expiryEpoch, epoch + _maxValidityEpochs);
             }
         }
-        uint48 registration = _registry.registrationOf(leaf.node);
-        if (registration == 0) return abi.encodeWithSelector(NodeNotRegistered.selector, leaf.node);
-        _record(epoch, leaf, registration);
+        uint48 registration = _registry.registrationOf(node);
+        if (registration == 0) return abi.encodeWithSelector(NodeNotRegistered.selector, node);
+        _record(epoch, node, leaf, registration);
     }
 
     /// @dev The epochs fit 48 bits: an accepted epoch is not in the future, and the expiry was checked against it.
-    function _record(uint64 epoch, Leaf calldata leaf, uint48 registration) private {
+    function _record(uint64 epoch, address node, Leaf calldata leaf, uint48 registration) private {
         if (leaf.pass) {
-            _proven[leaf.node] = ProvenSlots.pack(leaf, epoch, registration);
-            emit NodeProven(epoch, leaf.node, leaf.classId, leaf.gpuCount, leaf.vramGib, leaf.expiryEpoch);
+            _proven[node] = ProvenSlots.pack(leaf, epoch, registration);
+            emit NodeProven(epoch, node, leaf.classId, leaf.gpuCount, leaf.vramGib, leaf.expiryEpoch);
         } else {
-            _proven[leaf.node] = ProvenSlots.packFailure(epoch, registration);
-            emit NodeUnproven(epoch, leaf.node);
+            _proven[node] = ProvenSlots.packFailure(epoch, registration);
+            emit NodeUnproven(epoch, node);
         }
-    }
-
-    /// @dev Writes the validator's weight and the total for the next epoch.
-    function _setNextWeight(address validator, uint256 weight) private returns (uint64 from) {
-        from = currentEpoch() + 1;
-        uint48 key = uint256(from).toUint48();
-        (uint208 previous,) = _weights[validator].push(key, weight.toUint208());
-        _totalWeight.push(key, (_totalWeight.latest() - previous + weight).toUint208());
-    }
-
-    function _requireActive(address validator) private view returns (ValidatorRecord storage record) {
-        record = _validators[validator];
-        if (record.stake == 0) revert ValidatorNotRegistered(validator);
-        if (record.exitAt != 0) revert ValidatorExiting(validator, record.exitAt);
     }
 
     function _requireCurrent(uint64 epoch) private view {
@@ -337,8 +264,9 @@ contract ValidatorSet is IValidatorSet, StakeVault {
         if (epoch != current) revert WrongEpoch(epoch, current);
     }
 
-    function _requireLength(string calldata endpoint) private pure {
-        uint256 length = bytes(endpoint).length;
-        if (length > MAX_ENDPOINT_BYTES) revert TextTooLong("endpoint", length, MAX_ENDPOINT_BYTES);
+    function _requireCommitPhase(uint64 epoch) private view {
+        _requireCurrent(epoch);
+        uint256 until = (uint256(epoch) * _epochSeconds) + _epochSeconds / 2 - 1;
+        if (block.timestamp > until) revert CommitPhaseOver(epoch, until);
     }
 }

@@ -13,6 +13,16 @@ pub(crate) struct Artifact {
     pub(crate) contract_name: String,
     pub(crate) abi: JsonAbi,
     pub(crate) bytecode: Bytes,
+    pub(crate) deployed_bytecode: Bytes,
+    /// Where the constructor writes values into the code, in order and apart.
+    pub(crate) immutable_references: Vec<ImmutableReference>,
+}
+
+/// A place in the code that holds an immutable value.
+#[derive(Deserialize)]
+pub(crate) struct ImmutableReference {
+    pub(crate) start: usize,
+    pub(crate) length: usize,
 }
 
 macro_rules! artifact {
@@ -33,8 +43,18 @@ impl Artifact {
     artifact!(pools, "ComputePools.json");
     artifact!(validators, "ValidatorSet.json");
 
-    pub(crate) fn all() -> [&'static Artifact; 4] {
-        [Self::token(), Self::registry(), Self::pools(), Self::validators()]
+    artifact!(slashing, "Slashing.json");
+    artifact!(rewards, "Rewards.json");
+
+    pub(crate) fn all() -> [&'static Artifact; 6] {
+        [
+            Self::token(),
+            Self::registry(),
+            Self::pools(),
+            Self::validators(),
+            Self::slashing(),
+            Self::rewards(),
+        ]
     }
 }
 
@@ -71,11 +91,16 @@ mod tests {
             }
             assert!(artifact.bytecode.len() > 1000, "{} has no code", artifact.contract_name);
         }
-        use abi::{ComputePools as P, ComputeRegistry as R, LodeToken as T, ValidatorSet as V};
+        use abi::{
+            ComputePools as P, ComputeRegistry as R, LodeToken as T, Rewards as W, Slashing as S,
+            ValidatorSet as V,
+        };
         check::<T::LodeTokenCalls>(Artifact::token(), &[]);
         check::<R::ComputeRegistryCalls>(Artifact::registry(), &topics::<R::ComputeRegistryEvents>());
         check::<P::ComputePoolsCalls>(Artifact::pools(), &topics::<P::ComputePoolsEvents>());
         check::<V::ValidatorSetCalls>(Artifact::validators(), &topics::<V::ValidatorSetEvents>());
+        check::<S::SlashingCalls>(Artifact::slashing(), &topics::<S::SlashingEvents>());
+        check::<W::RewardsCalls>(Artifact::rewards(), &topics::<W::RewardsEvents>());
     }
 
     fn topics<E: SolEventInterface + Selectors>() -> Vec<B256> {
@@ -99,7 +124,9 @@ mod tests {
     selectors!(
         abi::ComputeRegistry::ComputeRegistryEvents,
         abi::ComputePools::ComputePoolsEvents,
-        abi::ValidatorSet::ValidatorSetEvents
+        abi::ValidatorSet::ValidatorSetEvents,
+        abi::Slashing::SlashingEvents,
+        abi::Rewards::RewardsEvents
     );
 
     #[test]
@@ -109,11 +136,13 @@ mod tests {
             topics::<abi::ComputeRegistry::ComputeRegistryEvents>(),
             topics::<abi::ComputePools::ComputePoolsEvents>(),
             topics::<abi::ValidatorSet::ValidatorSetEvents>(),
+            topics::<abi::Slashing::SlashingEvents>(),
+            topics::<abi::Rewards::RewardsEvents>(),
         ]
         .concat()
         .into_iter()
         .collect();
-        for artifact in [Artifact::registry(), Artifact::pools(), Artifact::validators()] {
+        for artifact in Artifact::all().into_iter().filter(|artifact| artifact.contract_name != "LodeToken") {
             for event in artifact.abi.events().filter(|event| event.name != "EIP712DomainChanged") {
                 assert!(known.contains(&event.selector()), "{}.{}", artifact.contract_name, event.name);
             }

@@ -1,11 +1,11 @@
 //! Between alloy's words and ours. Numbers that do not fit are an error of the answer, never cut.
 
 use alloy::primitives::{Address as AlloyAddress, B256, Bytes, U256};
+use lode_protocol::amount::Amount;
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::Address;
 use lode_protocol::keys::EthereumSignature;
 
-use crate::amount::Amount;
 use crate::error::ChainError;
 
 pub(crate) fn to_address(address: Address) -> AlloyAddress {

@@ -1,72 +1,71 @@
-//! Puts the contracts on a chain.
+//! Puts the contracts on a chain, once: what is there stays, what is missing is made.
+//!
+//! A deployment is a row of transactions, and anything can happen between them. Before each is sent it is written down
+//! beside the deployment file (`NAME.partial`), so that the next run goes on where the last one ended and makes no
+//! contract twice. A complete deployment is looked over and left alone.
 
-use std::time::Duration;
+mod arguments;
+mod parameters;
+mod progress;
+mod steps;
 
-use alloy::primitives::{Bytes, TxKind, U256};
-use alloy::sol_types::SolValue as _;
-use lode_protocol::ids::Address;
+use std::path::Path;
+
 use lode_protocol::keys::SigningKey;
-use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
-use crate::amount::Amount;
-use crate::artifact::Artifact;
-use crate::convert::{from_address, to_address, to_u256};
-use crate::deployment::Deployment;
+use self::progress::Progress;
+use self::steps::Deployer;
+use crate::deployment::{Deployment, DeploymentError};
 use crate::error::ChainError;
-use crate::port::SendError;
-use crate::rpc::{RpcConfig, Transport, sign, unsigned};
+use crate::reader::ChainReader as _;
+use crate::rpc::{RpcChain, RpcConfig, Transport};
 
-/// Longest wait for each contract.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub use self::parameters::DeployParameters;
 
-/// What the contracts are deployed with; nothing of it can be changed later.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DeployParameters {
-    /// Tokens for each unit of a provider's nodes.
-    pub min_stake_per_unit: Amount,
-    /// Seconds between a provider's request to unstake and its withdrawal.
-    pub unbonding_seconds: u64,
-    /// Tokens a validator bonds at least.
-    pub validator_min_stake: Amount,
-    /// Length of the validators' epochs in seconds: even, at least 2.
-    pub epoch_seconds: u64,
-    /// Seconds between a validator's exit and its withdrawal: at least two epochs.
-    pub validator_exit_seconds: u64,
-    /// How many epochs a proof may count beyond its own.
-    pub max_validity_epochs: u64,
+/// A deployment that stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deployed {
+    /// Where it is.
+    pub deployment: Deployment,
+    /// How many transactions this run sent for it; none when it was complete.
+    pub transactions: usize,
 }
 
-impl Default for DeployParameters {
-    fn default() -> Self {
-        DeployParameters {
-            min_stake_per_unit: Amount::tokens(100),
-            unbonding_seconds: 14 * 86_400,
-            validator_min_stake: Amount::tokens(10_000),
-            epoch_seconds: 3_600,
-            validator_exit_seconds: 14 * 86_400,
-            max_validity_epochs: 48,
+/// Why a deployment could not be made or found.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// The deployment file, or the one beside it.
+    #[error(transparent)]
+    File(#[from] DeploymentError),
+    /// The chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// What stands there was made otherwise.
+    #[error("{file}: {detail}")]
+    Conflict {
+        /// Which file says so.
+        file: String,
+        /// What differs and what to do.
+        detail: String,
+    },
+}
+
+impl DeployError {
+    /// Stable code.
+    pub fn code(&self) -> lode_protocol::error_code::ErrorCode {
+        match self {
+            DeployError::File(error) => error.code(),
+            DeployError::Chain(error) => error.code(),
+            DeployError::Conflict { .. } => lode_protocol::error_code::ErrorCode::new("deployment/conflict"),
         }
     }
 }
 
-impl DeployParameters {
-    /// Short times for a chain on this machine.
-    pub fn development() -> Self {
-        DeployParameters {
-            min_stake_per_unit: Amount::tokens(10),
-            unbonding_seconds: 60,
-            validator_min_stake: Amount::tokens(100),
-            epoch_seconds: 30,
-            validator_exit_seconds: 60,
-            max_validity_epochs: 1_000,
-        }
-    }
-}
-
-/// Deploys token, registry, pools and validators, in this order. `key` pays, and owns the token (it mints). The URL is
-/// not written into the deployment: it may carry a key.
+/// Deploys token, registry, pools, validators, slashing and rewards, in this order, and names the slasher. `key` pays,
+/// and owns the token (it mints). The URL is not written into the deployment: it may carry a key.
+///
+/// Keeps nothing: a run that fails leaves contracts that nobody uses. For tests and chains that live as long as the
+/// process; others use [`deploy_to`].
 pub async fn deploy(
     config: &RpcConfig,
     key: &SigningKey,
@@ -75,72 +74,86 @@ pub async fn deploy(
 ) -> Result<Deployment, ChainError> {
     let transport = Transport::new(config)?;
     let chain_id = transport.chain_id().await?;
-    let mut deployer = Deployer { transport: &transport, chain_id, key, first_block: None };
-    let token = deployer.create(Artifact::token(), to_address(key.address()).abi_encode()).await?;
-    let registry_arguments =
-        (to_address(token), to_u256(parameters.min_stake_per_unit), U256::from(parameters.unbonding_seconds));
-    let registry = deployer.create(Artifact::registry(), registry_arguments.abi_encode()).await?;
-    let pools = deployer.create(Artifact::pools(), to_address(registry).abi_encode()).await?;
-    let validators_arguments = (
-        to_address(token),
-        to_address(registry),
-        to_u256(parameters.validator_min_stake),
-        U256::from(parameters.epoch_seconds),
-        U256::from(parameters.validator_exit_seconds),
-        U256::from(parameters.max_validity_epochs),
-    );
-    let validators = deployer.create(Artifact::validators(), validators_arguments.abi_encode()).await?;
-    Ok(Deployment {
-        chain_id,
-        block: deployer.first_block.unwrap_or_default(),
-        rpc_url: None,
-        token,
-        registry,
-        pools,
-        validators,
-        commit,
-    })
-}
-
-struct Deployer<'a> {
-    transport: &'a Transport,
-    chain_id: lode_protocol::ids::ChainId,
-    key: &'a SigningKey,
-    first_block: Option<u64>,
-}
-
-impl Deployer<'_> {
-    async fn create(&mut self, artifact: &Artifact, arguments: Vec<u8>) -> Result<Address, ChainError> {
-        let failed = |detail: String| ChainError::Malformed { operation: "deploy a contract", detail };
-        let sender = self.key.address();
-        let code: Bytes = [artifact.bytecode.as_ref(), &arguments].concat().into();
-        let quote = self.transport.quote(sender, TxKind::Create, code.clone(), U256::ZERO).await?;
-        let nonce = self.transport.nonce(sender, "pending").await?;
-        let transaction = unsigned(self.chain_id, nonce, quote, TxKind::Create, code, U256::ZERO);
-        let signed = sign(self.key, transaction)?;
-        match self.transport.send(&signed).await {
-            Ok(()) => {}
-            Err(SendError::Chain(error)) => return Err(error),
-            Err(error) => return Err(ChainError::Invalid { detail: error.to_string() }),
-        }
-        let deadline = Instant::now() + PATIENCE;
-        let receipt = loop {
-            if let Some(receipt) = self.transport.receipt(signed.hash).await? {
-                break receipt;
-            }
-            if Instant::now() >= deadline {
-                return Err(ChainError::Timeout { operation: "deploy a contract", after: PATIENCE });
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        };
-        let name = &artifact.contract_name;
-        let (Some(address), Some(block), true) =
-            (receipt.contract_address, receipt.block_number, receipt.inner.status())
-        else {
-            return Err(failed(format!("the creation of {name} failed on chain")));
-        };
-        tracing::info!(contract = %name, address = %from_address(address), block, "contract deployed");
-        self.first_block.get_or_insert(block);
-        Ok(from_address(address))
+    let mut progress = Progress::begin(chain_id, key.address(), *parameters, commit);
+    let mut deployer = Deployer::new(&transport, key, &mut progress, None);
+    match deployer.run().await {
+        Ok(deployment) => Ok(deployment),
+        Err(DeployError::Chain(error)) => Err(error),
+        Err(other) => Err(ChainError::Invalid { detail: other.to_string() }),
     }
+}
+
+/// The same into a deployment file, as often as one likes: a complete deployment is verified and left as it is, a
+/// half-done one is completed, and where there is none one is made.
+pub async fn deploy_to(
+    path: &Path,
+    config: &RpcConfig,
+    key: &SigningKey,
+    parameters: &DeployParameters,
+    commit: Option<String>,
+) -> Result<Deployed, DeployError> {
+    if path.exists() {
+        let deployment = complete(path, config, key, parameters).await?;
+        return Ok(Deployed { deployment, transactions: 0 });
+    }
+    let transport = Transport::new(config)?;
+    let chain_id = transport.chain_id().await?;
+    let beside = progress::beside(path);
+    let begun = Progress::begin(chain_id, key.address(), *parameters, commit);
+    let mut progress = Progress::resume(&beside, begun)?;
+    let mut deployer = Deployer::new(&transport, key, &mut progress, Some(&beside));
+    let deployment = deployer.run().await?;
+    let transactions = deployer.transactions();
+    deployment.save(path)?;
+    progress::forget(&beside)?;
+    Ok(Deployed { deployment, transactions })
+}
+
+/// Looks a complete deployment over: chain, code, slasher and parameters.
+async fn complete(
+    path: &Path,
+    config: &RpcConfig,
+    key: &SigningKey,
+    parameters: &DeployParameters,
+) -> Result<Deployment, DeployError> {
+    let deployment = Deployment::load(path)?;
+    let conflict = |detail: String| DeployError::Conflict { file: path.display().to_string(), detail };
+    let chain = RpcChain::new(config.clone(), deployment.clone())?;
+    chain.verify().await?;
+    if chain.slasher().await? != Some(deployment.slashing) {
+        return Err(conflict(format!(
+            "the registry does not obey {}: it was deployed by other hands; move the file away and deploy anew",
+            deployment.slashing
+        )));
+    }
+    let meant =
+        DeployParameters { treasury: Some(parameters.treasury.unwrap_or(key.address())), ..*parameters };
+    let found = deployed_parameters(&chain).await?;
+    if found != meant {
+        return Err(conflict(
+            "it is deployed with other parameters than these, and they cannot be changed: leave them out, or move the \
+             file away and deploy anew"
+                .to_owned(),
+        ));
+    }
+    Ok(deployment)
+}
+
+/// With what the contracts of a chain were deployed.
+pub async fn deployed_parameters(chain: &RpcChain) -> Result<DeployParameters, ChainError> {
+    let staking = chain.staking_terms().await?;
+    let timing = chain.epoch_timing().await?;
+    Ok(DeployParameters {
+        min_stake_per_unit: staking.min_stake_per_unit,
+        unbonding_seconds: staking.unbonding_seconds,
+        validator_min_stake: staking.validator_min_stake,
+        epoch_seconds: timing.epoch_seconds,
+        validator_exit_seconds: staking.validator_exit_seconds,
+        max_validity_epochs: timing.max_validity_epochs,
+        treasury: Some(staking.treasury),
+        missed_reveal_basis_points: staking.missed_reveal_basis_points,
+        committee_size: staking.committee_size,
+        slashing: chain.slashing_terms().await?,
+        settlement: chain.settlement_terms().await?,
+    })
 }

@@ -1,13 +1,16 @@
 //! The deployment file: on which chain the contracts are, and where. Addresses come from here and nowhere else.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use lode_protocol::eip712::Domain;
 use lode_protocol::envelope::Realm;
 use lode_protocol::error_code::ErrorCode;
+use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, ChainId, PoolId};
 use lode_protocol::join::{pools_domain, registry_domain};
+use lode_protocol::settlement::{rewards_domain, slashing_domain, task_order_domain};
 use serde::{Deserialize, Serialize};
 
 /// Largest file accepted, in bytes.
@@ -32,9 +35,16 @@ pub struct Deployment {
     pub pools: Address,
     /// `ValidatorSet`.
     pub validators: Address,
+    /// `Slashing`.
+    pub slashing: Address,
+    /// `Rewards`.
+    pub rewards: Address,
     /// Commit of the sources that were deployed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// keccak-256 of each contract's code as it was deployed, by the contract's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub code_hashes: BTreeMap<String, Digest>,
 }
 
 /// A deployment file that cannot be used.
@@ -123,12 +133,14 @@ impl Deployment {
     }
 
     /// The contracts by name.
-    pub fn contracts(&self) -> [(&'static str, Address); 4] {
+    pub fn contracts(&self) -> [(&'static str, Address); 6] {
         [
             ("LodeToken", self.token),
             ("ComputeRegistry", self.registry),
             ("ComputePools", self.pools),
             ("ValidatorSet", self.validators),
+            ("Slashing", self.slashing),
+            ("Rewards", self.rewards),
         ]
     }
 
@@ -137,7 +149,7 @@ impl Deployment {
         Realm { chain: self.chain_id, deployment: self.pools, pool }
     }
 
-    /// EIP-712 domain of invites, consents to join, and leaves.
+    /// EIP-712 domain of invites, consents to join, leaves, and approvals of pools.
     pub fn pools_domain(&self) -> Domain {
         pools_domain(self.chain_id, self.pools)
     }
@@ -146,13 +158,28 @@ impl Deployment {
     pub fn registry_domain(&self) -> Domain {
         registry_domain(self.chain_id, self.registry)
     }
+
+    /// EIP-712 domain of receipts.
+    pub fn rewards_domain(&self) -> Domain {
+        rewards_domain(self.chain_id, self.rewards)
+    }
+
+    /// EIP-712 domain of answers to accusations.
+    pub fn slashing_domain(&self) -> Domain {
+        slashing_domain(self.chain_id, self.slashing)
+    }
+
+    /// EIP-712 domain of tenants' orders.
+    pub fn task_order_domain(&self) -> Domain {
+        task_order_domain(self.chain_id, self.pools)
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn deployment() -> Deployment {
+    pub(crate) fn deployment() -> Deployment {
         Deployment {
             chain_id: ChainId(31337),
             block: 1,
@@ -161,7 +188,10 @@ mod tests {
             registry: Address([2; 20]),
             pools: Address([3; 20]),
             validators: Address([4; 20]),
+            slashing: Address([5; 20]),
+            rewards: Address([6; 20]),
             commit: None,
+            code_hashes: BTreeMap::from([("Rewards".to_owned(), Digest([7; 32]))]),
         }
     }
 

@@ -2,34 +2,11 @@
 //!
 //! epoch = block time / epoch length; the first half of an epoch takes commits, the second half reveals.
 
-use std::fmt;
-
+pub use lode_protocol::ids::Epoch;
 use lode_protocol::units::Timestamp;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::block::{seconds_of_timestamp, timestamp_of_seconds};
-
-/// Number of an epoch of the validators.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Encode, Decode, Serialize, Deserialize,
-)]
-#[cbor(transparent)]
-#[serde(transparent)]
-pub struct Epoch(#[n(0)] pub u64);
-
-impl Epoch {
-    /// The epoch `count` later.
-    pub fn plus(self, count: u64) -> Self {
-        Epoch(self.0.saturating_add(count))
-    }
-}
-
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
 
 /// What an epoch takes now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -72,6 +72,17 @@ pub enum ChainError {
         /// Where.
         address: Address,
     },
+    /// Something else is deployed where the deployment file says.
+    #[error(
+        "what stands at {address} is not the {contract} of this deployment: the file is of another chain, was changed, or \
+         the contract was made from other sources; get the file of the pool's contracts from its owner"
+    )]
+    WrongCode {
+        /// Which contract was expected.
+        contract: &'static str,
+        /// Where.
+        address: Address,
+    },
     /// A contract refused the call.
     #[error("the contract refused: {0}")]
     Reverted(Revert),
@@ -118,7 +129,9 @@ impl ChainError {
                 ErrorClass::Denied
             }
             ChainError::Malformed { .. } | ChainError::Invalid { .. } => ErrorClass::Invalid,
-            ChainError::WrongChain { .. } | ChainError::NoContract { .. } => ErrorClass::Fatal,
+            ChainError::WrongChain { .. } | ChainError::NoContract { .. } | ChainError::WrongCode { .. } => {
+                ErrorClass::Fatal
+            }
         }
     }
 
@@ -130,6 +143,7 @@ impl ChainError {
             ChainError::Rpc { .. } => "chain/rpc-error",
             ChainError::WrongChain { .. } => "chain/wrong-chain",
             ChainError::NoContract { .. } => "chain/no-contract",
+            ChainError::WrongCode { .. } => "chain/wrong-code",
             ChainError::Reverted(_) => "chain/reverted",
             ChainError::InsufficientFunds { .. } => "chain/insufficient-funds",
             ChainError::FeeLimit { .. } => "chain/fee-limit",

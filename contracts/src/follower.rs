@@ -1,8 +1,9 @@
 //! Follows the contracts' events from a cursor, in order, each once.
 //!
-//! The chain may reorganise, and a development chain may be restarted from an older state. Both show as a cursor whose
-//! block is not in the chain any more: the follower says [`FollowerEvent::Resync`] and begins again at the
-//! deployment's block. What it cannot know it says too: [`ChainView`] tells how old the view is.
+//! The chain may reorganise, and a development chain may be restarted from an older state. Both show as remembered blocks
+//! that are not in the chain any more: the follower says [`FollowerEvent::Rollback`] and goes on after the common
+//! ancestor. Where it remembers none, it says [`FollowerEvent::Resync`] and begins again at the deployment's block. What
+//! it cannot know it says too: [`ChainView`] tells how old the view is.
 //!
 //! This file is the shell; `core` decides.
 
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use self::core::{Core, Plan, Verdict};
+use self::core::{Core, Next, Verdict};
 use crate::block::{BlockRef, ChainCursor};
 use crate::error::ChainError;
 use crate::event::LoggedEvent;
@@ -45,7 +46,15 @@ impl Default for FollowerConfig {
 /// What a follower says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FollowerEvent {
-    /// History has changed: forget what events taught. Everything is delivered again, from the deployment's block.
+    /// Blocks above `to` were replaced: undo what their events taught. Perhaps none of them was delivered yet; whoever
+    /// reads the state at the head reads it again all the same.
+    Rollback {
+        /// The latest block that is known to be in the old and the new history.
+        to: ChainCursor,
+        /// What was seen.
+        reason: ResyncReason,
+    },
+    /// More of history has changed than is remembered: forget what events taught. Everything is delivered again, from the deployment's block.
     Resync {
         /// What was seen.
         reason: ResyncReason,
@@ -156,23 +165,24 @@ impl Follower {
             self.verified = true;
         }
         let head = self.reader.head().await?;
-        match self.core.plan(head) {
-            Plan::Resync(reason) => Ok(self.resync(reason)),
-            Plan::Nothing => {
-                self.answered(head, self.core.has_cursor());
+        let mut next = self.core.begin(head);
+        while let Next::Look(number) = next {
+            next = self.core.looked(head, self.reader.block(number).await?);
+        }
+        match next {
+            Next::Read { from, to } => self.read(head, from, to).await,
+            Next::Rollback { to, reason } => {
+                tracing::warn!(%reason, to = to.number, "blocks were replaced: going back to the common ancestor");
+                Ok(self.doubted(FollowerEvent::Rollback { to, reason }))
+            }
+            Next::Resync(reason) => {
+                tracing::warn!(%reason, "the chain's history has changed: reading all events again");
+                Ok(self.doubted(FollowerEvent::Resync { reason }))
+            }
+            Next::Wait | Next::Look(_) => {
+                self.answered(head, self.core.cursor().is_some());
                 Ok(Turn::Nothing)
             }
-            Plan::Confirm(cursor) => {
-                let block = self.reader.block(cursor.number).await?;
-                match self.core.confirm(block) {
-                    Some(reason) => Ok(self.resync(reason)),
-                    None => {
-                        self.answered(head, true);
-                        Ok(Turn::Nothing)
-                    }
-                }
-            }
-            Plan::Read { from, to } => self.read(head, from, to).await,
         }
     }
 
@@ -186,7 +196,6 @@ impl Follower {
             None => None,
         };
         match self.core.accept(head, end, end_after, cursor_after) {
-            Verdict::Resync(reason) => Ok(self.resync(reason)),
             Verdict::ReadAgain => Ok(Turn::Nothing),
             Verdict::Accepted { cursor, caught_up } => {
                 self.answered(head, caught_up);
@@ -195,11 +204,11 @@ impl Follower {
         }
     }
 
-    fn resync(&mut self, reason: ResyncReason) -> Turn {
-        tracing::warn!(%reason, "the chain's history has changed: reading all events again");
+    /// What was delivered does not stand: until the new history is read, the view is not to be acted on.
+    fn doubted(&mut self, event: FollowerEvent) -> Turn {
         self.verified = false;
         self.view.send_modify(|view| view.caught_up = false);
-        Turn::Deliver(FollowerEvent::Resync { reason })
+        Turn::Deliver(event)
     }
 
     fn answered(&self, head: BlockRef, caught_up: bool) {

@@ -1,23 +1,26 @@
 //! Every call of the contracts as a value: typed, persistable, and the same for the outbox and for one-shot calls.
 //!
 //! The encoding is CBOR with numbered variants: an outbox written by an older version is still read. Numbers are
-//! never reused.
+//! never reused. Longer than most files: it is one enum, with a variant per call of every contract.
 
+mod economy;
 mod encode;
+mod meaning;
 mod parts;
 
+use lode_protocol::amount::Amount;
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId};
-use lode_protocol::join::{Join, LeaveStatement, NodeConsent};
+use lode_protocol::ids::{AccusationId, Address, NodeId, PoolId, ProviderId, ValidatorId};
+use lode_protocol::join::{Join, LeaveStatement, NodeConsent, PoolApproval};
 use lode_protocol::keys::EthereumSignature;
+use lode_protocol::settlement::{Answer, Receipt};
 use minicbor::{Decode, Encode};
 
-use crate::amount::Amount;
 use crate::epoch::Epoch;
-use crate::revert::Revert;
+use crate::record::Offence;
 
 pub(crate) use encode::Call;
-pub use parts::{AuthorizedNode, Permit, PoolParameters, ProofItem};
+pub use parts::{AuthorizedNode, ClaimItem, Permit, PoolParameters, ProofItem, ProvenEarnings};
 
 /// A call of one of our contracts, or a transfer.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -278,7 +281,7 @@ pub enum Intent {
         #[n(1)]
         items: Vec<ProofItem>,
     },
-    /// The sender lets somebody take its tokens.
+    /// The sender lets somebody take its tokens, of the kind that is staked.
     #[n(33)]
     Approve {
         /// Who may.
@@ -318,78 +321,263 @@ pub enum Intent {
         #[n(1)]
         amount: Amount,
     },
-}
-
-impl Intent {
-    /// Short name for logs and metrics.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Intent::RegisterProvider { .. } => "register-provider",
-            Intent::Stake { .. } => "stake",
-            Intent::RequestUnstake { .. } => "request-unstake",
-            Intent::Withdraw => "withdraw",
-            Intent::AddNode { .. } => "add-node",
-            Intent::AddNodes(_) => "add-nodes",
-            Intent::ReplaceNode { .. } => "replace-node",
-            Intent::RemoveNode(_) => "remove-node",
-            Intent::RevokeAuthorizations => "revoke-authorizations",
-            Intent::CreatePool(_) => "create-pool",
-            Intent::StartPool(_) => "start-pool",
-            Intent::EndPool(_) => "end-pool",
-            Intent::SetOrchestrator { .. } => "set-orchestrator",
-            Intent::SetEndpoints { .. } => "set-endpoints",
-            Intent::SetRequirements { .. } => "set-requirements",
-            Intent::TransferPool { .. } => "transfer-pool",
-            Intent::AcceptPool(_) => "accept-pool",
-            Intent::JoinBatch(_) => "join-batch",
-            Intent::Leave { .. } => "leave",
-            Intent::LeaveBySignature { .. } => "leave-by-signature",
-            Intent::Eject { .. } => "eject",
-            Intent::BanNode { .. } => "ban-node",
-            Intent::UnbanNode { .. } => "unban-node",
-            Intent::BanProvider { .. } => "ban-provider",
-            Intent::UnbanProvider { .. } => "unban-provider",
-            Intent::RegisterValidator { .. } => "register-validator",
-            Intent::StakeValidator { .. } => "stake-validator",
-            Intent::SetValidatorEndpoint { .. } => "set-validator-endpoint",
-            Intent::RequestExit => "request-exit",
-            Intent::WithdrawValidator => "withdraw-validator",
-            Intent::Commit { .. } => "commit",
-            Intent::Reveal { .. } => "reveal",
-            Intent::ProveBatch { .. } => "prove-batch",
-            Intent::Approve { .. } => "approve",
-            Intent::Mint { .. } => "mint",
-            Intent::TransferToken { .. } => "transfer-token",
-            Intent::TransferNative { .. } => "transfer-native",
-        }
-    }
-
-    /// Whether doing it twice is worse than doing it once: such intents are never merged with an equal one that is
-    /// still pending.
-    pub fn adds_up(&self) -> bool {
-        matches!(
-            self,
-            Intent::Stake { .. }
-                | Intent::RequestUnstake { .. }
-                | Intent::StakeValidator { .. }
-                | Intent::CreatePool(_)
-                | Intent::Mint { .. }
-                | Intent::TransferToken { .. }
-                | Intent::TransferNative { .. }
-        )
-    }
-
-    /// Whether a refusal says that what is wanted is already so.
-    pub fn is_fulfilled_by(&self, refusal: &Revert) -> bool {
-        match self {
-            Intent::Leave { .. } | Intent::LeaveBySignature { .. } | Intent::Eject { .. } => {
-                refusal.name == "NotMember"
-            }
-            Intent::BanNode { .. } => refusal.name == "NodeIsBanned",
-            Intent::BanProvider { .. } => refusal.name == "ProviderIsBanned",
-            Intent::UnbanNode { .. } | Intent::UnbanProvider { .. } => refusal.name == "NotBanned",
-            Intent::RegisterProvider { .. } => refusal.name == "ProviderAlreadyRegistered",
-            _ => false,
-        }
-    }
+    /// The deployer of the registry names the deployment's `Slashing` as the contract that may lock and slash stake.
+    #[n(37)]
+    SetSlasher,
+    /// The sending provider lets its nodes join a pool, or not any more.
+    #[n(38)]
+    SetPoolApproval {
+        /// The pool.
+        #[n(0)]
+        pool: PoolId,
+        /// Whether its nodes may join.
+        #[n(1)]
+        approved: bool,
+    },
+    /// Anybody submits a provider's signed approval.
+    #[n(39)]
+    SetPoolApprovalBySignature {
+        /// What the provider signed.
+        #[n(0)]
+        statement: PoolApproval,
+        /// The provider's signature.
+        #[n(1)]
+        signature: EthereumSignature,
+    },
+    /// Anybody fixes the running epoch's randomness, in the epoch's first half.
+    #[n(40)]
+    DrawBeacon {
+        /// The epoch.
+        #[n(0)]
+        epoch: Epoch,
+    },
+    /// Anybody has the bond of a validator cut that committed in a past epoch and never revealed.
+    #[n(41)]
+    PenalizeMissedReveal {
+        /// The epoch.
+        #[n(0)]
+        epoch: Epoch,
+        /// The validator.
+        #[n(1)]
+        validator: ValidatorId,
+    },
+    /// Anybody adds to a pool's budget, in its reward token. Without a permit an allowance must stand; permits work
+    /// where the reward token is the deployment's own.
+    #[n(42)]
+    FundPool {
+        /// The pool.
+        #[n(0)]
+        pool: PoolId,
+        /// How much.
+        #[n(1)]
+        amount: Amount,
+        /// Permit for `Rewards`.
+        #[n(2)]
+        permit: Option<Permit>,
+    },
+    /// The owner says how much one epoch may promise.
+    #[n(43)]
+    SetSpendCap {
+        /// The pool.
+        #[n(0)]
+        pool: PoolId,
+        /// How much; zero promises nothing.
+        #[n(1)]
+        cap: Amount,
+    },
+    /// The owner asks for budget back that is not promised. A further request replaces the one under way.
+    #[n(44)]
+    RequestBudgetWithdrawal {
+        /// The pool.
+        #[n(0)]
+        pool: PoolId,
+        /// How much.
+        #[n(1)]
+        amount: Amount,
+    },
+    /// The owner takes the budget that it asked for, once the delay is over.
+    #[n(45)]
+    WithdrawBudget {
+        /// The pool.
+        #[n(0)]
+        pool: PoolId,
+        /// Who gets it.
+        #[n(1)]
+        to: Address,
+    },
+    /// The orchestrator posts an epoch's root of earnings.
+    #[n(46)]
+    PostRoot {
+        /// The pool.
+        #[n(0)]
+        pool: PoolId,
+        /// The epoch: over, and later than the latest one posted.
+        #[n(1)]
+        epoch: Epoch,
+        /// Hash of the tree's top.
+        #[n(2)]
+        root: Digest,
+        /// Sum of all leaves.
+        #[n(3)]
+        total: Amount,
+        /// Height of the tree.
+        #[n(4)]
+        depth: u8,
+        /// Epoch of the validators' root under which the work's nodes are proven.
+        #[n(5)]
+        proven_epoch: Epoch,
+    },
+    /// A validator asks for a pending root to be dropped.
+    #[n(47)]
+    VetoRoot {
+        /// The pool.
+        #[n(0)]
+        pool: PoolId,
+        /// The root's epoch.
+        #[n(1)]
+        epoch: Epoch,
+        /// Digest of why.
+        #[n(2)]
+        evidence: Digest,
+    },
+    /// Anybody shows that the pending root gives the payee at a place less than the latest final one did.
+    #[n(48)]
+    RefuteRoot {
+        /// The pool.
+        #[n(0)]
+        pool: PoolId,
+        /// The payee's place.
+        #[n(1)]
+        index: u64,
+        /// What the final root says at that place.
+        #[n(2)]
+        proven: ProvenEarnings,
+        /// What the pending root says at that place; of no account when its tree has no such place.
+        #[n(3)]
+        other: ProvenEarnings,
+    },
+    /// Anybody has a payee paid.
+    #[n(49)]
+    Claim(#[n(0)] ClaimItem),
+    /// Anybody has payees paid; an item that is refused is reported by `ClaimFailed`.
+    #[n(50)]
+    ClaimBatch(#[n(0)] Vec<ClaimItem>),
+    /// Anybody submits a receipt that no root has paid.
+    #[n(51)]
+    Redeem {
+        /// The receipt.
+        #[n(0)]
+        receipt: Receipt,
+        /// Of the pool's orchestrator key.
+        #[n(1)]
+        orchestrator_signature: EthereumSignature,
+        /// Of the node's key.
+        #[n(2)]
+        node_signature: EthereumSignature,
+    },
+    /// A validator asks for a pending redemption to be dropped.
+    #[n(52)]
+    VetoRedemption {
+        /// The pool.
+        #[n(0)]
+        pool: PoolId,
+        /// Who would be paid.
+        #[n(1)]
+        payee: Address,
+        /// Digest of why.
+        #[n(2)]
+        evidence: Digest,
+    },
+    /// Anybody has a redemption paid whose veto window is over.
+    #[n(53)]
+    SettleRedemption {
+        /// The pool.
+        #[n(0)]
+        pool: PoolId,
+        /// Who is paid.
+        #[n(1)]
+        payee: Address,
+    },
+    /// The sender accuses a provider; the bond comes from its allowance for `Slashing`.
+    #[n(54)]
+    Accuse {
+        /// Whose stake is at stake.
+        #[n(0)]
+        provider: ProviderId,
+        /// By which node the offence was done.
+        #[n(1)]
+        node: NodeId,
+        /// What it was.
+        #[n(2)]
+        offence: Offence,
+        /// Stake to hold.
+        #[n(3)]
+        amount: Amount,
+        /// Digest of the evidence.
+        #[n(4)]
+        evidence: Digest,
+        /// Where the evidence lies.
+        #[n(5)]
+        uri: String,
+    },
+    /// The accused provider answers, once.
+    #[n(55)]
+    AnswerAccusation {
+        /// Which accusation.
+        #[n(0)]
+        id: AccusationId,
+        /// Digest of the answer.
+        #[n(1)]
+        answer: Digest,
+        /// Where the answer lies.
+        #[n(2)]
+        uri: String,
+    },
+    /// Anybody submits an answer that the accused provider signed.
+    #[n(56)]
+    AnswerAccusationBySignature {
+        /// What the provider signed.
+        #[n(0)]
+        statement: Answer,
+        /// The provider's signature.
+        #[n(1)]
+        signature: EthereumSignature,
+    },
+    /// A validator votes, once.
+    #[n(57)]
+    VoteAccusation {
+        /// Which accusation.
+        #[n(0)]
+        id: AccusationId,
+        /// How.
+        #[n(1)]
+        guilty: bool,
+    },
+    /// Anybody has the verdict carried out once the vote is over.
+    #[n(58)]
+    ResolveAccusation {
+        /// Which accusation.
+        #[n(0)]
+        id: AccusationId,
+    },
+    /// Anybody has what `Slashing` owes paid to whom it is owed: payments that the token refused when they were due.
+    #[n(60)]
+    CollectOwed {
+        /// To whom.
+        #[n(0)]
+        to: Address,
+    },
+    /// The sender lets somebody take its tokens of any kind, such as a pool's reward token.
+    #[n(59)]
+    ApproveToken {
+        /// Which token.
+        #[n(0)]
+        token: Address,
+        /// Who may.
+        #[n(1)]
+        spender: Address,
+        /// How much.
+        #[n(2)]
+        amount: Amount,
+    },
 }

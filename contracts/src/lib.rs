@@ -9,12 +9,14 @@
 //! No type of the Ethereum library leaves this crate.
 
 mod abi;
-mod amount;
 mod artifact;
 mod block;
+mod code;
 mod convert;
 mod deploy;
 mod deployment;
+mod describe;
+pub mod earnings_tree;
 mod epoch;
 mod epoch_tree;
 mod error;
@@ -22,6 +24,7 @@ mod event;
 mod follower;
 mod intent;
 mod leaf;
+mod offline;
 mod operator;
 mod outbox;
 mod permit;
@@ -31,17 +34,23 @@ mod record;
 mod revert;
 mod rpc;
 
-pub use amount::{Amount, ParseAmountError};
 pub use block::{BlockRef, ChainCursor, seconds_of_timestamp, timestamp_of_seconds};
-pub use deploy::{DeployParameters, deploy};
+pub use code::CodeReport;
+pub use deploy::{DeployError, DeployParameters, Deployed, deploy, deploy_to, deployed_parameters};
 pub use deployment::{Deployment, DeploymentError};
+pub use describe::{Argument, ArgumentValue, CallDescription, EventDescription, describe_call};
+pub use earnings_tree::{
+    EarningsLeaf, EarningsSibling, EarningsTree, EarningsTreeError, verify_earnings_path,
+};
 pub use epoch::{Epoch, EpochPhase, EpochTiming};
 pub use epoch_tree::{EpochTree, EpochTreeError, verify_path};
 pub use error::{ChainError, ErrorClass};
 pub use event::{ChainEvent, LoggedEvent};
 pub use follower::{ChainView, Follower, FollowerConfig, FollowerEvent, ResyncReason, ViewFailure};
-pub use intent::{AuthorizedNode, Intent, Permit, PoolParameters, ProofItem};
+pub use intent::{AuthorizedNode, ClaimItem, Intent, Permit, PoolParameters, ProofItem, ProvenEarnings};
 pub use leaf::{Leaf, commitment};
+pub use lode_protocol::amount::{Amount, ParseAmountError};
+pub use offline::{RawTransaction, UnsignedTransaction};
 pub use operator::{Chain, Operator};
 pub use outbox::{
     Blocked, FileOutboxStore, IntentId, MemoryOutboxStore, Outbox, OutboxConfig, OutboxError, OutboxEvent,
@@ -51,8 +60,9 @@ pub use permit::{permit_digest, sign_permit};
 pub use port::{Fees, Quote, Receipt, SendError, SignedTransaction, TransactionPort};
 pub use reader::ChainReader;
 pub use record::{
-    MembershipRecord, MembershipState, NodeRecord, PoolRecord, PoolState, ProvenRecord, ProviderRecord,
-    StakingTerms, ValidatorRecord,
+    AccusationPhase, AccusationRecord, BudgetRecord, EarningsRecord, MembershipRecord, MembershipState,
+    NodeRecord, Offence, PoolRecord, PoolState, ProvenRecord, ProviderRecord, RedemptionRecord, RootRecord,
+    RootState, SettlementTerms, SlashingTerms, StakingTerms, ValidatorRecord,
 };
 pub use revert::{Refusal, Revert};
-pub use rpc::{RpcChain, RpcConfig, chain_id};
+pub use rpc::{RpcChain, RpcConfig, Simulated, TokenInfo, chain_id};

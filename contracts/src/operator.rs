@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lode_protocol::amount::Amount;
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId};
 use lode_protocol::join::NodeConsent;
 use lode_protocol::keys::SigningKey;
 use tokio::time::Instant;
 
-use crate::amount::Amount;
 use crate::block::seconds_of_timestamp;
 use crate::error::ChainError;
 use crate::event::ChainEvent;
@@ -107,6 +107,12 @@ impl Operator {
         let permit = self.permit(self.chain.deployment().validators, bond).await?;
         let endpoint = endpoint.to_owned();
         self.execute(Intent::RegisterValidator { amount: bond, permit: Some(permit), endpoint }).await
+    }
+
+    /// Adds to a pool's budget in the staking token, by a permit: one transaction.
+    pub async fn fund_pool(&self, pool: PoolId, amount: Amount) -> Result<Receipt, ChainError> {
+        let permit = self.permit(self.chain.deployment().rewards, amount).await?;
+        self.execute(Intent::FundPool { pool, amount, permit: Some(permit) }).await
     }
 
     /// Adds a node whose key is at hand. `units`: its GPUs, at least 1.

@@ -1,12 +1,12 @@
 //! Permits of the token (ERC-2612): registering and staking in one transaction.
 
 use alloy::sol_types::{Eip712Domain, SolStruct as _};
+use lode_protocol::amount::Amount;
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::Address;
 use lode_protocol::keys::SigningKey;
 
 use crate::abi;
-use crate::amount::Amount;
 use crate::convert::{from_word, to_address, to_u256};
 use crate::deployment::Deployment;
 use crate::intent::Permit;

@@ -114,8 +114,8 @@ pub enum SendError {
     /// Its nonce is used: it, or another in its place, is mined.
     #[error("the transaction's nonce is used already")]
     NonceUsed,
-    /// Another transaction with its nonce waits and pays as much.
-    #[error("another transaction of this nonce waits; raise the fees to replace it")]
+    /// It pays too little: another transaction with its nonce waits and pays as much, or the base fee is higher.
+    #[error("the transaction pays too little to be taken; raise the fees")]
     Underpriced,
     /// Anything else.
     #[error(transparent)]

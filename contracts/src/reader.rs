@@ -1,17 +1,19 @@
 //! The port through which everybody reads the chain. `RpcChain` is the real one; the test kit has a fake.
 
 use async_trait::async_trait;
+use lode_protocol::amount::Amount;
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId, ValidatorId};
+use lode_protocol::ids::{AccusationId, Address, NodeId, PoolId, ProviderId, ValidatorId};
 
-use crate::amount::Amount;
 use crate::block::BlockRef;
 use crate::deployment::Deployment;
 use crate::epoch::{Epoch, EpochTiming};
 use crate::error::ChainError;
 use crate::event::LoggedEvent;
 use crate::record::{
-    MembershipRecord, NodeRecord, PoolRecord, ProvenRecord, ProviderRecord, StakingTerms, ValidatorRecord,
+    AccusationRecord, BudgetRecord, EarningsRecord, MembershipRecord, NodeRecord, PoolRecord, ProvenRecord,
+    ProviderRecord, RedemptionRecord, RootRecord, SettlementTerms, SlashingTerms, StakingTerms,
+    ValidatorRecord,
 };
 
 /// Reads the chain's latest state. `Err` means "unknown" and never "no"; `Ok(None)` is the contracts' own answer.
@@ -68,6 +70,15 @@ pub trait ChainReader: Send + Sync + std::fmt::Debug {
     /// Whether the pool keeps all nodes of a provider out.
     async fn is_provider_banned(&self, pool: PoolId, provider: ProviderId) -> Result<bool, ChainError>;
 
+    /// Whether the provider's nodes may join the pool, as far as the provider is concerned.
+    async fn is_pool_approved(&self, pool: PoolId, provider: ProviderId) -> Result<bool, ChainError>;
+
+    /// The nonce that the provider's next signed approval must name.
+    async fn approval_nonce(&self, provider: ProviderId) -> Result<u64, ChainError>;
+
+    /// The contract that may lock and slash stake; `None` before it is named.
+    async fn slasher(&self) -> Result<Option<Address>, ChainError>;
+
     /// The latest proofs shown for nodes; `None` where none was ever shown.
     async fn proven(&self, nodes: &[NodeId]) -> Result<Vec<Option<ProvenRecord>>, ChainError>;
 
@@ -95,7 +106,18 @@ pub trait ChainReader: Send + Sync + std::fmt::Debug {
     /// The root that the validators agreed on; `None` when they did not.
     async fn root_of(&self, epoch: Epoch) -> Result<Option<Digest>, ChainError>;
 
-    /// A commitment that awaits its reveal.
+    /// The epoch's randomness; `None` while it is not drawn.
+    async fn beacon_of(&self, epoch: Epoch) -> Result<Option<Digest>, ChainError>;
+
+    /// Whether the validator checks these nodes in this epoch. Refused with `NoBeacon` while the beacon is not drawn.
+    async fn drawn(
+        &self,
+        epoch: Epoch,
+        validator: ValidatorId,
+        nodes: &[NodeId],
+    ) -> Result<Vec<bool>, ChainError>;
+
+    /// A commitment that awaits its reveal. Not `None` after the epoch: the vote is void.
     async fn commitment_of(&self, epoch: Epoch, validator: ValidatorId)
     -> Result<Option<Digest>, ChainError>;
 
@@ -108,6 +130,54 @@ pub trait ChainReader: Send + Sync + std::fmt::Debug {
     /// What the contracts ask as stake.
     async fn staking_terms(&self) -> Result<StakingTerms, ChainError>;
 
+    /// How accusations are judged.
+    async fn slashing_terms(&self) -> Result<SlashingTerms, ChainError>;
+
+    /// How many accusations were opened; their ids count from 1.
+    async fn accusation_count(&self) -> Result<u64, ChainError>;
+
+    /// Accusations; `None` was never opened.
+    async fn accusations(&self, ids: &[AccusationId]) -> Result<Vec<Option<AccusationRecord>>, ChainError>;
+
+    /// One accusation; `None` was never opened.
+    async fn accusation(&self, id: AccusationId) -> Result<Option<AccusationRecord>, ChainError> {
+        single("accusation", self.accusations(&[id]).await?)
+    }
+
+    /// The open accusation of a provider over a node, the one that asks for most.
+    async fn open_accusation(
+        &self,
+        provider: ProviderId,
+        node: NodeId,
+    ) -> Result<Option<AccusationId>, ChainError>;
+
+    /// What `Slashing` owes an account, because the token refused to pay it.
+    async fn owed_to(&self, account: Address) -> Result<Amount, ChainError>;
+
+    /// The bond that accusing for this amount takes.
+    async fn bond_for(&self, amount: Amount) -> Result<Amount, ChainError>;
+
+    /// Most that one more accusation of this provider can hold.
+    async fn max_slash(&self, provider: ProviderId) -> Result<Amount, ChainError>;
+
+    /// How fast pools settle.
+    async fn settlement_terms(&self) -> Result<SettlementTerms, ChainError>;
+
+    /// A pool's money; all zero for a pool that was never funded.
+    async fn budget(&self, pool: PoolId) -> Result<BudgetRecord, ChainError>;
+
+    /// What a pool may promise in an epoch now, by its cap; the budget may allow less.
+    async fn spendable(&self, pool: PoolId, epoch: Epoch) -> Result<Amount, ChainError>;
+
+    /// The root of earnings that a pool posted for an epoch; `None` was never posted.
+    async fn posted_root(&self, pool: PoolId, epoch: Epoch) -> Result<Option<RootRecord>, ChainError>;
+
+    /// What payees have had from a pool.
+    async fn earnings(&self, pool: PoolId, payees: &[Address]) -> Result<Vec<EarningsRecord>, ChainError>;
+
+    /// The redemption of a payee that is on its way.
+    async fn redemption(&self, pool: PoolId, payee: Address) -> Result<Option<RedemptionRecord>, ChainError>;
+
     /// What an account has of the chain's own coin.
     async fn balance(&self, account: Address) -> Result<Amount, ChainError>;
 
@@ -116,6 +186,17 @@ pub trait ChainReader: Send + Sync + std::fmt::Debug {
 
     /// What `spender` may take of `owner`'s tokens.
     async fn token_allowance(&self, owner: Address, spender: Address) -> Result<Amount, ChainError>;
+
+    /// What an account has of any token, such as a pool's reward token.
+    async fn balance_of_token(&self, token: Address, account: Address) -> Result<Amount, ChainError>;
+
+    /// What `spender` may take of `owner`'s tokens of any kind.
+    async fn allowance_of_token(
+        &self,
+        token: Address,
+        owner: Address,
+        spender: Address,
+    ) -> Result<Amount, ChainError>;
 
     /// The nonce that the owner's next permit must name.
     async fn permit_nonce(&self, owner: Address) -> Result<u64, ChainError>;

@@ -1,13 +1,21 @@
 //! What the contracts know, in our words.
 
+mod settlement;
+mod slashing;
+
+use lode_protocol::amount::Amount;
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, PoolId, ProviderId, ValidatorId};
 use lode_protocol::proof::ProofClassId;
 use lode_protocol::units::Timestamp;
 use serde::Serialize;
 
-use crate::amount::Amount;
 use crate::epoch::Epoch;
+
+pub use settlement::{
+    BudgetRecord, EarningsRecord, RedemptionRecord, RootRecord, RootState, SettlementTerms,
+};
+pub use slashing::{AccusationPhase, AccusationRecord, Offence, SlashingTerms};
 
 /// A registered node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -37,6 +45,8 @@ pub struct ProviderRecord {
     pub unbonding: Amount,
     /// From when they can be withdrawn.
     pub release_at: Option<Timestamp>,
+    /// Part of stake and unbonding that accusations hold: it cannot be withdrawn.
+    pub locked: Amount,
 }
 
 /// Life of a pool.
@@ -170,4 +180,10 @@ pub struct StakingTerms {
     pub validator_min_stake: Amount,
     /// Seconds between a validator's exit and its withdrawal.
     pub validator_exit_seconds: u64,
+    /// Part of its bond that a validator loses which commits and never reveals, in basis points.
+    pub missed_reveal_basis_points: u64,
+    /// How many validators are expected to be drawn for a node.
+    pub committee_size: u64,
+    /// Where cuts of bonds and slashed stake go.
+    pub treasury: Address,
 }

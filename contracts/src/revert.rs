@@ -125,7 +125,7 @@ fn known_errors() -> &'static HashMap<[u8; 4], ErrorAbi> {
     })
 }
 
-fn show(value: &DynSolValue) -> String {
+pub(crate) fn show(value: &DynSolValue) -> String {
     match value {
         DynSolValue::Address(address) => address.to_checksum(None),
         DynSolValue::Uint(number, _) => number.to_string(),

@@ -1,6 +1,8 @@
 //! The real chain: JSON-RPC over HTTP. Every request has a deadline; every failure is classified.
 
 mod reader;
+mod simulate;
+mod token;
 mod transport;
 mod writer;
 
@@ -10,12 +12,16 @@ use std::time::Duration;
 use lode_protocol::ids::{ChainId, ValidatorId};
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::artifact::Artifact;
 use crate::block::ChainCursor;
+use crate::code::CodeReport;
 use crate::convert::to_address;
 use crate::deployment::Deployment;
 use crate::epoch::EpochTiming;
 use crate::error::ChainError;
-use crate::record::StakingTerms;
+use crate::record::{SettlementTerms, SlashingTerms, StakingTerms};
+pub use simulate::Simulated;
+pub use token::TokenInfo;
 pub(crate) use transport::{CallRequest, Transport};
 pub(crate) use writer::{sign, unsigned};
 
@@ -54,6 +60,8 @@ pub struct RpcChain {
     verified: OnceCell<()>,
     timing: OnceCell<EpochTiming>,
     terms: OnceCell<StakingTerms>,
+    slashing_terms: OnceCell<SlashingTerms>,
+    settlement_terms: OnceCell<SettlementTerms>,
     known_validators: Mutex<Option<KnownValidators>>,
 }
 
@@ -75,6 +83,8 @@ impl RpcChain {
             verified: OnceCell::new(),
             timing: OnceCell::new(),
             terms: OnceCell::new(),
+            slashing_terms: OnceCell::new(),
+            settlement_terms: OnceCell::new(),
             known_validators: Mutex::new(None),
         })
     }
@@ -85,19 +95,24 @@ impl RpcChain {
         Ok(&self.transport)
     }
 
-    /// Asks for the chain's id and for code at every address.
+    /// Asks for the chain's id and looks at the code at every address.
     async fn check(&self) -> Result<(), ChainError> {
         let got = self.transport.chain_id().await?;
         let expected = self.deployment.chain_id;
         if got != expected {
             return Err(ChainError::WrongChain { expected, got });
         }
-        for (contract, address) in self.deployment.contracts() {
-            if !self.transport.has_code(to_address(address)).await? {
-                return Err(ChainError::NoContract { contract, address });
-            }
+        self.code_reports().await?.iter().try_for_each(CodeReport::verdict)
+    }
+
+    /// What stands at the contracts' addresses.
+    pub async fn code_reports(&self) -> Result<Vec<CodeReport>, ChainError> {
+        let mut reports = Vec::new();
+        for (place, artifact) in self.deployment.contracts().into_iter().zip(Artifact::all()) {
+            let code = self.transport.code(to_address(place.1)).await?;
+            reports.push(CodeReport::new(&self.deployment, artifact, place, &code));
         }
-        Ok(())
+        Ok(reports)
     }
 }
 

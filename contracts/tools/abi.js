@@ -1,11 +1,12 @@
-// Turns forge's build output into abi/NAME.json: name, ABI, creation code and runtime code, nothing that depends on
-// the machine. `--check` compares instead of writing and exits 1 on the first difference.
+// Turns forge's build output into abi/NAME.json: name, ABI, creation code, runtime code and where that holds immutable
+// values; nothing that depends on the machine. `--check` compares instead of writing and exits 1 on the first
+// difference.
 "use strict";
 
 const fs = require("node:fs");
 const path = require("node:path");
 
-const CONTRACTS = ["ComputePools", "ComputeRegistry", "LodeToken", "ValidatorSet"];
+const CONTRACTS = ["ComputePools", "ComputeRegistry", "LodeToken", "Rewards", "Slashing", "ValidatorSet"];
 /** Largest runtime code that a chain accepts, bytes (EIP-170). */
 const MAX_RUNTIME_BYTES = 24_576;
 const OUT = path.join(__dirname, "..", "out", "abi");
@@ -26,6 +27,10 @@ function render(name) {
     abi: artifact.abi,
     bytecode: artifact.bytecode.object,
     deployedBytecode: artifact.deployedBytecode.object,
+    immutableReferences: Object.values(artifact.deployedBytecode.immutableReferences ?? {})
+      .flat()
+      .map(({ start, length }) => ({ start, length }))
+      .sort((left, right) => left.start - right.start),
   };
   return `${JSON.stringify(record, null, 1)}\n`;
 }

@@ -53,7 +53,9 @@ pub async fn follow(service: Arc<Service>, chain: Arc<dyn ChainReader>, config: 
     let apply = async {
         while let Some(event) = events.recv().await {
             match event {
-                FollowerEvent::Resync { .. } => recheck(&service, chain.as_ref(), service.nodes()).await,
+                FollowerEvent::Resync { .. } | FollowerEvent::Rollback { .. } => {
+                    recheck(&service, chain.as_ref(), service.nodes()).await
+                }
                 FollowerEvent::Events { events, .. } => {
                     let mut doubtful = Vec::new();
                     for logged in events {

@@ -14,19 +14,21 @@ use lode_program::files::{self, DataDir};
 use lode_program::finding::{Finding, FindingSet};
 use lode_program::listen::{self, ServeLimits};
 use lode_program::{Exit, ExitError, Health, Program, telemetry};
-use lode_protocol::ids::TaskId;
+use lode_protocol::ids::{Epoch, TaskId};
 use lode_protocol::keys::SigningKey;
 use lode_protocol::units::Timestamp;
 use lode_store::{RedbOptions, RedbStore, Store, Writer, WriterLimits};
 use rand::RngCore as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use crate::api::{self, About, ApiState};
+use crate::api::{self, About, ApiState, Turnstile};
+use crate::archive::Archive;
 use crate::chain::{ChainOrders, ChainOutcomes, ChainSettings, ChainStatus, ChainWatch};
 use crate::config::{Arguments, Config};
 use crate::discovery::{DirectoryFollower, DirectoryStatus};
 use crate::driver::{Driver, Surroundings};
 use crate::hold::StoreTrouble;
+use crate::images::ImageResolver;
 use crate::logs::LogHub;
 use crate::metrics::Metrics;
 use crate::outbox_store::StoreOutbox;
@@ -111,6 +113,7 @@ pub async fn start<C: Chain + 'static>(
         key: key.clone(),
         realm: deployment.realm(config.pool()),
         pools_domain: deployment.pools_domain(),
+        rewards_domain: deployment.rewards_domain(),
         clock: program.clock,
     };
 
@@ -149,11 +152,14 @@ pub async fn start<C: Chain + 'static>(
     let (outgoing_sender, outgoing) = mpsc::channel(OUTGOING);
     let (chain_sender, chain_orders) = mpsc::unbounded_channel();
     let trouble = StoreTrouble::new(&health);
+    let archive = Archive::new(Arc::clone(&store), writer.clone());
+    let (kept_from, kept) = watch::channel(Epoch(0));
     let around = Surroundings {
         clock: program.clock,
         writer: writer.clone(),
         events: event_writer,
         outgoing: outgoing_sender.clone(),
+        kept_from,
         chain: chain_sender,
         findings: findings.clone(),
         metrics: metrics.clone(),
@@ -161,7 +167,7 @@ pub async fn start<C: Chain + 'static>(
     };
     let (driver, driver_task) = Driver::new(core, around, trouble.clone());
     let links = Links::default();
-    let logs = LogHub::new(identity.clone(), links.clone(), server.clone());
+    let logs = LogHub::new(identity.clone(), links.clone(), server.clone(), program.tasks.clone());
     let chain_status = ChainStatus::default();
     let directories = DirectoryStatus::default();
 
@@ -190,6 +196,7 @@ pub async fn start<C: Chain + 'static>(
             poll_interval: config.chain.poll_interval,
             confirmations: config.chain.confirmations,
             stale_after: config.chain.stale_after,
+            settles: config.settlement.is_some(),
         },
         driver: driver.clone(),
         writer: writer.clone(),
@@ -218,12 +225,14 @@ pub async fn start<C: Chain + 'static>(
         };
         tasks.critical(format!("directory {url}"), until_shutdown(shutdown.clone(), follower.run()));
     }
+    tasks.critical("archive", until_shutdown(shutdown.clone(), archive.clone().clean(kept)));
     tasks.critical("gauges", until_shutdown(shutdown.clone(), gauges(driver.clone(), metrics)));
 
     let state = Arc::new(ApiState {
         driver,
         events,
         logs,
+        images: ImageResolver::new(config.images.clone()),
         findings,
         health,
         chain: chain_status,
@@ -232,6 +241,9 @@ pub async fn start<C: Chain + 'static>(
         outbox: outbox.status(),
         server: server.clone(),
         token,
+        archive,
+        identity: identity.clone(),
+        turnstile: Turnstile::default(),
         about: About {
             started: Timestamp(program.clock.wall_millis()),
             realm: identity.realm,
@@ -245,13 +257,25 @@ pub async fn start<C: Chain + 'static>(
     let Listeners { api, api_tls, wire } = listeners;
     tasks.critical(
         "api",
-        listen::serve(api::router(state), api, ServeLimits::default(), api_tls, shutdown.clone()),
+        listen::serve(
+            api::router(Arc::clone(&state)),
+            api,
+            ServeLimits::default(),
+            api_tls,
+            shutdown.clone(),
+        ),
     );
     if let Some(wire) = wire {
         let limits = ServeLimits { max_body_bytes: (1 << 20) + (4 << 10), ..ServeLimits::default() };
         tasks.critical(
             "wire https",
-            listen::serve(server.wire_routes(), wire.bound, limits, wire.tls, shutdown.clone()),
+            listen::serve(
+                server.wire_routes().merge(api::public_router(state)),
+                wire.bound,
+                limits,
+                wire.tls,
+                shutdown.clone(),
+            ),
         );
     }
     // Held to the end: the lock on the directory, and the store's thread until everything is written.
@@ -317,10 +341,7 @@ async fn until_shutdown(shutdown: lode_program::Shutdown, work: impl Future<Outp
 }
 
 /// Says when transactions do not get through.
-async fn show_outbox(
-    mut status: tokio::sync::watch::Receiver<lode_contracts::OutboxStatus>,
-    findings: FindingSet,
-) {
+async fn show_outbox(mut status: watch::Receiver<lode_contracts::OutboxStatus>, findings: FindingSet) {
     const BLOCKED: &str = "outbox/blocked";
     loop {
         match status.borrow_and_update().blocked.clone() {

@@ -9,17 +9,19 @@
 
 mod orders;
 mod reading;
+mod settling;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lode_contracts::{
-    ChainError, ChainReader, ChainView as FollowerView, Follower, FollowerConfig, FollowerEvent,
+    ChainError, ChainReader, ChainView as FollowerView, Epoch, Follower, FollowerConfig, FollowerEvent,
     MembershipState as RecordState, PoolRecord, PoolState,
 };
 use lode_program::Shutdown;
 use lode_program::finding::{Finding, FindingSet};
-use lode_protocol::ids::{NodeId, PoolId};
+use lode_protocol::ids::{NodeId, PoolId, ProviderId};
 use lode_store::Writer;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -77,6 +79,8 @@ pub struct ChainSettings {
     pub confirmations: u64,
     /// Age at which the view is stale.
     pub stale_after: Duration,
+    /// Whether the pool pays.
+    pub settles: bool,
 }
 
 /// Reads facts for the core.
@@ -110,6 +114,10 @@ pub enum Following {
     No(NodeId),
     /// Read it again now: a transaction about it has ended.
     Again(NodeId),
+    /// Say how the root of this epoch stands, from now on.
+    Root(Epoch),
+    /// Read the pool's money again now.
+    Budget,
 }
 
 impl ChainWatch {
@@ -122,7 +130,9 @@ impl ChainWatch {
     }
 
     async fn watch(&self, orders: &mut FollowOrders) {
-        let mut reading = Reading { pool_dirty: true, ..Reading::default() };
+        let mut reading = Reading { pool: self.settings.pool, pool_dirty: true, ..Reading::default() };
+        reading.settling.wanted = self.settings.settles;
+        reading.settling.mark();
         // Every followed node is read in full anyway, so that following begins at the head.
         let (sender, mut events) = mpsc::channel(16);
         let (view_sender, mut view) = watch::channel(FollowerView::default());
@@ -151,6 +161,7 @@ impl ChainWatch {
                     reading.following = true;
                     reading.mark_all();
                 }
+                reading.expire(&current);
                 if Instant::now() >= not_before && reading.has_work() {
                     match self.read(&mut reading).await {
                         Ok(()) => wait = FIRST_WAIT,
@@ -161,7 +172,6 @@ impl ChainWatch {
                         }
                     }
                 }
-                reading.expire(&current);
                 self.tell(&mut reading, current).await;
             }
         };
@@ -228,6 +238,7 @@ impl ChainWatch {
             let registrations = self.reader.nodes(&nodes).await?;
             let memberships = self.reader.memberships(self.settings.pool, &nodes).await?;
             let proofs = self.reader.proven(&nodes).await?;
+            let approvals = self.approvals(registrations.iter().flatten().map(|node| node.provider)).await?;
             for (((node, registration), membership), proof) in
                 nodes.iter().copied().zip(registrations).zip(memberships).zip(proofs)
             {
@@ -242,6 +253,7 @@ impl ChainWatch {
                         registration: registration.map(|record| Registration {
                             provider: record.provider,
                             eligible: record.eligible,
+                            approved: approvals.get(&record.provider).copied().unwrap_or_default(),
                         }),
                     },
                     Event::ChainMembership {
@@ -262,7 +274,25 @@ impl ChainWatch {
                 }
             }
         }
+        if reading.settling.is_dirty() {
+            for fact in reading.settling.read(self.reader.as_ref(), self.settings.pool).await? {
+                self.driver.fact(fact).await;
+            }
+        }
         Ok(())
+    }
+
+    /// Which of these providers let their nodes join the pool.
+    async fn approvals(
+        &self,
+        providers: impl Iterator<Item = ProviderId>,
+    ) -> Result<BTreeMap<ProviderId, bool>, ChainError> {
+        let distinct: BTreeSet<ProviderId> = providers.collect();
+        let asked = distinct.into_iter().map(async |provider| {
+            let approved = self.reader.is_pool_approved(self.settings.pool, provider).await?;
+            Ok::<_, ChainError>((provider, approved))
+        });
+        Ok(futures::future::try_join_all(asked).await?.into_iter().collect())
     }
 
     async fn tell_pool(&self, reading: &mut Reading, record: PoolRecord) {
@@ -291,6 +321,7 @@ impl ChainWatch {
             running: record.state == PoolState::Running,
             max_nodes: record.max_nodes.unwrap_or(0),
             member_count: record.member_count,
+            owner: record.owner,
         };
         self.driver.fact(Event::ChainPool(pool)).await;
         self.status.update(|shown| shown.pool = Some(record));

@@ -1,55 +1,32 @@
 //! The orchestrator's configuration: file (TOML) < environment (`LODE_ORCHESTRATOR__…`) < flags. The only reader of
 //! either. Everything that can be wrong about a value is said here, before anything starts.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod arguments;
+mod chain;
+mod images;
+mod listen;
+mod requirements;
+mod settlement;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use lode_network::PeerAddress;
-use lode_program::config::{ConfigError, duration, load};
-use lode_program::telemetry::LogArgs;
+use lode_program::config::{ConfigError, load};
 use lode_program::{Exit, ExitError};
-use lode_protocol::hash::Digest;
-use lode_protocol::ids::PoolId;
-use lode_protocol::units::{Bytes, MilliCpus, Millis};
+use lode_protocol::ids::{Address, PoolId};
 use serde::Deserialize;
 
-use crate::core::config as core_config;
+use crate::core::config::{DeclaredMaximum, Terms};
+
+pub use arguments::{Arguments, Command};
+pub use chain::{ChainConfig, DiscoveryConfig};
+pub use images::ImagesConfig;
+pub use listen::{ApiConfig, WireConfig};
+pub use requirements::{LimitsConfig, RequirementsConfig};
+pub use settlement::SettlementConfig;
 
 /// Prefix of environment variables.
 pub const ENVIRONMENT_PREFIX: &str = "LODE_ORCHESTRATOR";
-
-/// The command line.
-#[derive(Debug, Parser)]
-#[command(
-    name = "lode-orchestrator",
-    version,
-    about = "Admits nodes to a pool, places its tasks, keeps them running."
-)]
-pub struct Arguments {
-    /// Configuration file (TOML).
-    #[arg(long, env = "LODE_ORCHESTRATOR_CONFIG", global = true)]
-    pub config: Option<PathBuf>,
-    /// Data directory, over the configuration's.
-    #[arg(long, global = true)]
-    pub data_dir: Option<PathBuf>,
-    /// Logging.
-    #[command(flatten)]
-    pub log: LogArgs,
-    /// What to do; `run` if left out.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-}
-
-/// What to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Subcommand)]
-pub enum Command {
-    /// Run until stopped.
-    Run,
-    /// Print the API's OpenAPI description.
-    Openapi,
-}
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
@@ -76,238 +53,26 @@ pub struct Config {
     pub wire: WireConfig,
     /// Leases, deadlines, back-offs.
     #[serde(default)]
-    pub terms: TermsConfig,
+    pub terms: Terms,
     /// What a node must be.
     #[serde(default)]
     pub requirements: RequirementsConfig,
     /// The most that one replica can ever get.
     #[serde(default)]
-    pub declared: Option<DeclaredConfig>,
+    pub declared: Option<DeclaredMaximum>,
+    /// What work is paid; left out: nothing.
+    #[serde(default)]
+    pub settlement: Option<SettlementConfig>,
     /// Bounds on memory.
     #[serde(default)]
     pub limits: LimitsConfig,
-}
-
-/// `[chain]`
-#[derive(Clone, Debug, Deserialize)]
-pub struct ChainConfig {
-    /// JSON-RPC over HTTP.
-    pub rpc_url: String,
-    /// The deployment's JSON file: chain id and addresses of the contracts.
-    pub deployment: PathBuf,
-    /// Number of the pool.
-    pub pool: u64,
-    /// How often the chain is looked at.
-    #[serde(default = "two_seconds", with = "duration")]
-    pub poll_interval: Duration,
-    /// How many blocks must stand on a block before it counts.
+    /// How images are resolved.
     #[serde(default)]
-    pub confirmations: u64,
-    /// The view is stale when the chain has given no consistent answer for so long.
-    #[serde(default = "thirty_seconds", with = "duration")]
-    pub stale_after: Duration,
-}
-
-/// `[discovery]`
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct DiscoveryConfig {
-    /// Base URLs of the directories; all of them are followed.
-    pub urls: Vec<String>,
-}
-
-/// `[api]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-pub struct ApiConfig {
-    /// Where REST, health and metrics are served. Plain HTTP on loopback only.
-    pub listen: SocketAddr,
-    /// Certificate chain (PEM); with `tls_key`.
-    pub tls_cert: Option<PathBuf>,
-    /// Its key (PEM).
-    pub tls_key: Option<PathBuf>,
-    /// Host names that are accepted besides loopback ones, where the API listens on loopback.
-    pub hosts: Vec<String>,
-}
-
-impl Default for ApiConfig {
-    fn default() -> Self {
-        ApiConfig {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7_070),
-            tls_cert: None,
-            tls_key: None,
-            hosts: Vec::new(),
-        }
-    }
-}
-
-/// `[wire]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-pub struct WireConfig {
-    /// libp2p addresses to listen on.
-    pub listen: Vec<PeerAddress>,
-    /// Where the HTTPS fallback is served, if anywhere.
-    pub https: Option<SocketAddr>,
-    /// Plain HTTP for the fallback; on loopback only.
-    pub https_plain: bool,
-    /// Certificate chain (PEM); with `tls_key`. Left out: a self-signed one, kept in the data directory.
-    pub tls_cert: Option<PathBuf>,
-    /// Its key (PEM).
-    pub tls_key: Option<PathBuf>,
-    /// Workers that may be connected at once.
-    pub max_connections: usize,
-    /// Of these, from one IP address.
-    pub max_connections_per_address: usize,
-}
-
-impl Default for WireConfig {
-    fn default() -> Self {
-        WireConfig {
-            listen: vec![PeerAddress::tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7_000))],
-            https: None,
-            https_plain: false,
-            tls_cert: None,
-            tls_key: None,
-            max_connections: 10_000,
-            max_connections_per_address: 256,
-        }
-    }
-}
-
-/// `[terms]`: see [`core_config::Terms`].
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "each field is documented where the core defines it")]
-pub struct TermsConfig {
-    pub beat_interval: Millis,
-    pub suspect_after: Millis,
-    pub lost_after: Millis,
-    pub most_beats_per_second: u32,
-    pub invite_lifetime: Millis,
-    pub join_deadline: Millis,
-    pub admission_deadline: Millis,
-    pub first_beat_deadline: Millis,
-    pub cooldown: Millis,
-    pub most_attempts: u32,
-    pub start_deadline: Millis,
-    pub retry_first: Millis,
-    pub retry_most: Millis,
-    pub avoid: Millis,
-    pub forgive_after: Millis,
-}
-
-impl Default for TermsConfig {
-    fn default() -> Self {
-        let terms = core_config::Terms::default();
-        TermsConfig {
-            beat_interval: terms.beat_interval,
-            suspect_after: terms.suspect_after,
-            lost_after: terms.lost_after,
-            most_beats_per_second: terms.most_beats_per_second,
-            invite_lifetime: terms.invite_lifetime,
-            join_deadline: terms.join_deadline,
-            admission_deadline: terms.admission_deadline,
-            first_beat_deadline: terms.first_beat_deadline,
-            cooldown: terms.cooldown,
-            most_attempts: terms.most_attempts,
-            start_deadline: terms.start_deadline,
-            retry_first: terms.retry_first,
-            retry_most: terms.retry_most,
-            avoid: terms.avoid,
-            forgive_after: terms.forgive_after,
-        }
-    }
-}
-
-/// `[requirements]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-pub struct RequirementsConfig {
-    /// Whether a node with GPUs must have a proof that counts now.
-    pub require_proof: bool,
-    /// Least class that must be proven.
-    pub class: u32,
-    /// Whether nodes without GPUs may join.
-    pub allow_cpu_only: bool,
-    /// Oldest container engine, like `20.10`.
-    pub engine: Option<String>,
-    /// Fewest GPUs of a node that has any.
-    pub gpus: u32,
-    /// Least memory of each GPU.
-    pub gpu_memory: Bytes,
-}
-
-impl Default for RequirementsConfig {
-    fn default() -> Self {
-        RequirementsConfig {
-            require_proof: true,
-            class: 0,
-            allow_cpu_only: false,
-            engine: None,
-            gpus: 0,
-            gpu_memory: Bytes(0),
-        }
-    }
-}
-
-/// `[declared]`: what is left out is not declared, and counts as boundless.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "each field is documented where the core defines it")]
-pub struct DeclaredConfig {
-    pub gpus: u32,
-    pub gpu_memory: Bytes,
-    pub gpu_models: Vec<String>,
-    pub cpus: MilliCpus,
-    pub memory: Bytes,
-    pub disk: Bytes,
-    pub total_gpus: u32,
-}
-
-impl Default for DeclaredConfig {
-    fn default() -> Self {
-        DeclaredConfig {
-            gpus: u32::MAX,
-            gpu_memory: Bytes(u64::MAX),
-            gpu_models: Vec::new(),
-            cpus: MilliCpus(u32::MAX),
-            memory: Bytes(u64::MAX),
-            disk: Bytes(u64::MAX),
-            total_gpus: u32::MAX,
-        }
-    }
-}
-
-/// `[limits]`
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(default)]
-pub struct LimitsConfig {
-    /// Tasks that are kept.
-    pub tasks: u32,
-    /// Nodes without registration that are remembered.
-    pub strangers: u32,
-    /// Entries of the event log that are kept.
-    pub events: usize,
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        let limits = core_config::Limits::default();
-        LimitsConfig { tasks: limits.tasks, strangers: limits.strangers, events: 100_000 }
-    }
+    pub images: ImagesConfig,
 }
 
 fn default_data_dir() -> PathBuf {
     PathBuf::from("/var/lib/lode-orchestrator")
-}
-
-fn two_seconds() -> Duration {
-    Duration::from_secs(2)
-}
-
-fn thirty_seconds() -> Duration {
-    Duration::from_secs(30)
 }
 
 impl Config {
@@ -378,76 +143,10 @@ impl Config {
         if terms.most_beats_per_second == 0 {
             return wrong("terms.most_beats_per_second is 0".to_owned());
         }
-        self.engine().map(drop)
-    }
-
-    fn engine(&self) -> Result<Option<(u32, u32)>, ExitError> {
-        let Some(text) = &self.requirements.engine else { return Ok(None) };
-        let mut parts = text.split('.');
-        let version = parts.next().and_then(|part| part.parse().ok()).zip(match parts.next() {
-            None => Some(0),
-            Some(part) => part.parse().ok(),
-        });
-        version.map(Some).ok_or_else(|| {
-            ExitError::new(
-                Exit::BadConfig,
-                format!("requirements.engine = {text:?} is not a version; write like \"20.10\""),
-            )
-        })
-    }
-
-    /// What the core must know. `terms` is the hash of the pool's requirements on chain.
-    pub fn for_core(
-        &self,
-        deployment: &lode_contracts::Deployment,
-        terms_hash: Digest,
-    ) -> Result<core_config::Config, ExitError> {
-        let terms = self.terms;
-        let requirements = &self.requirements;
-        Ok(core_config::Config {
-            chain: deployment.chain_id,
-            pools_contract: deployment.pools,
-            pool: self.pool(),
-            terms_hash,
-            terms: core_config::Terms {
-                beat_interval: terms.beat_interval,
-                suspect_after: terms.suspect_after,
-                lost_after: terms.lost_after,
-                most_beats_per_second: terms.most_beats_per_second,
-                invite_lifetime: terms.invite_lifetime,
-                join_deadline: terms.join_deadline,
-                admission_deadline: terms.admission_deadline,
-                first_beat_deadline: terms.first_beat_deadline,
-                cooldown: terms.cooldown,
-                most_attempts: terms.most_attempts,
-                start_deadline: terms.start_deadline,
-                retry_first: terms.retry_first,
-                retry_most: terms.retry_most,
-                avoid: terms.avoid,
-                forgive_after: terms.forgive_after,
-            },
-            requirements: core_config::Requirements {
-                proof: requirements.require_proof.then_some(requirements.class),
-                allow_cpu_only: requirements.allow_cpu_only,
-                engine: self.engine()?,
-                gpus: requirements.gpus,
-                gpu_memory: requirements.gpu_memory,
-            },
-            declared: self.declared.as_ref().map(|declared| core_config::DeclaredMaximum {
-                gpus: declared.gpus,
-                gpu_memory: declared.gpu_memory,
-                gpu_models: declared.gpu_models.clone(),
-                cpus: declared.cpus,
-                memory: declared.memory,
-                disk: declared.disk,
-                total_gpus: declared.total_gpus,
-            }),
-            limits: core_config::Limits {
-                tasks: self.limits.tasks,
-                strangers: self.limits.strangers,
-                ..core_config::Limits::default()
-            },
-        })
+        if let Some(settlement) = &self.settlement {
+            settlement.for_core(Address::ZERO)?;
+        }
+        self.requirements.for_core().map(drop)
     }
 }
 
@@ -455,6 +154,9 @@ impl Config {
 mod tests {
     use super::*;
     use lode_program::config::load_from;
+    use lode_protocol::hash::Digest;
+    use lode_protocol::proof::ProofClassId;
+    use lode_protocol::units::{MilliCpus, Millis};
 
     const LEAST: &str = "[chain]\nrpc_url = \"http://127.0.0.1:1\"\ndeployment = \"d.json\"\npool = 1\n";
 
@@ -482,7 +184,8 @@ mod tests {
              [wire]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nhttps = \"127.0.0.1:0\"\nhttps_plain = true\n\
              [terms]\nbeat_interval = \"2s\"\nsuspect_after = \"6s\"\nlost_after = \"12s\"\n\
              [requirements]\nrequire_proof = false\nengine = \"20.10\"\ngpu_memory = \"16GiB\"\n\
-             [declared]\ngpus = 8\ncpus = 64\n[limits]\nevents = 10\n"
+             [declared]\ngpus = 8\ncpus = 64\n[limits]\nevents = 10\n\
+             [settlement]\nprice_per_gpu_hour = \"1.5\"\nclass_prices = {{ 2 = \"3\" }}\nkept_epochs = 7\n"
         ))
         .unwrap();
         config.validate().unwrap();
@@ -492,10 +195,14 @@ mod tests {
         assert_eq!(core.requirements.proof, None);
         assert_eq!(core.terms.lost_after, Millis::seconds(12));
         assert_eq!(core.declared.unwrap().cpus, MilliCpus(64_000));
+        let settlement = core.settlement.unwrap();
+        assert_eq!(settlement.prices.of(ProofClassId(1)).to_string(), "1.5");
+        assert_eq!(settlement.prices.highest().to_string(), "3");
+        assert_eq!((settlement.kept_epochs, settlement.rewards_contract), (7, deployment.rewards));
     }
 
     fn deployment() -> lode_contracts::Deployment {
-        let address = lode_protocol::ids::Address([1; 20]);
+        let address = Address([1; 20]);
         lode_contracts::Deployment {
             chain_id: lode_protocol::ids::ChainId(1),
             block: 0,
@@ -504,7 +211,10 @@ mod tests {
             registry: address,
             pools: address,
             validators: address,
+            slashing: address,
+            rewards: address,
             commit: None,
+            code_hashes: Default::default(),
         }
     }
 
@@ -515,6 +225,8 @@ mod tests {
             ("[wire]\nhttps = \"0.0.0.0:1\"\nhttps_plain = true\n", "https_plain"),
             ("[api]\ntls_cert = \"/c\"\n", "tls_key"),
             ("[requirements]\nengine = \"new\"\n", "requirements.engine"),
+            ("[settlement]\nprice_per_gpu_hour = \"2000000\"\n", "price"),
+            ("[settlement]\nprice_per_gpu_hour = \"1\"\nclass_prices = { big = \"3\" }\n", "class"),
         ] {
             let error = read(&format!("{LEAST}{extra}")).unwrap().validate().unwrap_err();
             assert!(error.to_string().contains(reason), "{error}");

@@ -9,17 +9,20 @@
 //! while the store is in trouble, so that none is lost.
 
 mod handle;
+mod tables;
 
 use std::time::{Duration, Instant};
 
 use lode_network::ReplyHandle;
 use lode_program::clock::Clock;
-use lode_program::finding::FindingSet;
+use lode_program::finding::{Finding, FindingSet};
 use lode_program::{Pulse, Shutdown};
+use lode_protocol::error_code::ErrorCode;
 use lode_protocol::hash::Digest;
+use lode_protocol::ids::Epoch;
 use lode_protocol::units::{Millis, Timestamp};
-use lode_store::{Batch, Change, Table, Writer};
-use tokio::sync::{mpsc, oneshot};
+use lode_store::{Batch, Change, Writer};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::core::Core;
 use crate::core::effect::{self, Action, Effects};
@@ -29,6 +32,7 @@ use crate::hold::StoreTrouble;
 use crate::metrics::Metrics;
 pub use handle::{ChainOrder, Handle, Message, Outgoing, WriteError, Written};
 pub(crate) use handle::{Question, Request};
+pub(crate) use tables::store_table;
 
 /// People's requests that wait: what arrives during a few slow commits.
 const REQUESTS: usize = 1_024;
@@ -52,6 +56,8 @@ pub struct Surroundings {
     pub events: EventWriter,
     /// Answers for workers. The receiver never waits for the driver.
     pub outgoing: mpsc::Sender<Outgoing>,
+    /// The first epoch whose receipts are to be kept.
+    pub kept_from: watch::Sender<Epoch>,
     /// Orders for the chain. Unbounded, because its receiver sends facts to the driver and neither may wait for the
     /// other; the core makes at most a few orders per node.
     pub chain: mpsc::UnboundedSender<ChainOrder>,
@@ -76,8 +82,9 @@ pub(crate) struct Group {
 pub(crate) enum Output {
     Send(Outgoing),
     Chain(ChainOrder),
-    Raise(lode_protocol::finding::Finding),
-    Clear { code: String, subject: String },
+    Raise(Finding),
+    Clear { code: ErrorCode, subject: String },
+    Keep(Epoch),
     Answer { answer: oneshot::Sender<Result<Written, WriteError>>, result: Result<Written, WriteError> },
 }
 
@@ -271,12 +278,17 @@ impl Driver {
                 Action::SubmitJoin { invite, consent } => Output::Chain(ChainOrder::Join { invite, consent }),
                 Action::SubmitEject { node } => Output::Chain(ChainOrder::Eject(node)),
                 Action::SubmitLeave { node, leave } => Output::Chain(ChainOrder::Leave { node, leave }),
+                Action::SubmitRoot { epoch, root, total, depth, proven_epoch } => {
+                    Output::Chain(ChainOrder::Root { epoch, root, total, depth, proven_epoch })
+                }
+                Action::FollowRoot(epoch) => Output::Chain(ChainOrder::FollowRoot(epoch)),
+                Action::DropReceipts { before } => Output::Keep(before),
                 Action::TaskAccepted { task, created } => {
                     written = Written::Task { id: task, created };
                     continue;
                 }
                 Action::RaiseFinding(finding) => Output::Raise(finding),
-                Action::ClearFinding { code, subject } => Output::Clear { code: code.to_string(), subject },
+                Action::ClearFinding { code, subject } => Output::Clear { code, subject },
             });
         }
         written
@@ -308,11 +320,12 @@ impl Driver {
             Output::Send(outgoing) => drop(self.around.outgoing.send(outgoing).await),
             Output::Chain(order) => drop(self.around.chain.send(order)),
             Output::Raise(finding) => {
-                self.around.findings.raise(program_finding(finding));
+                self.around.findings.raise(finding);
             }
             Output::Clear { code, subject } => {
                 self.around.findings.clear(code, &subject);
             }
+            Output::Keep(from) => drop(self.around.kept_from.send_replace(from)),
             // Whoever asked may have gone away meanwhile.
             Output::Answer { answer, result } => drop(answer.send(result)),
         }
@@ -324,35 +337,4 @@ struct Asked {
     connection: ConnectionId,
     request: Digest,
     reply: Option<ReplyHandle>,
-}
-
-/// The store's table of a core's table.
-pub(crate) fn store_table(table: effect::Table) -> Table {
-    const META: Table = Table::new(effect::Table::Meta.name());
-    const NODES: Table = Table::new(effect::Table::Nodes.name());
-    const PROGRESS: Table = Table::new(effect::Table::Progress.name());
-    const TASKS: Table = Table::new(effect::Table::Tasks.name());
-    const REPLICAS: Table = Table::new(effect::Table::Replicas.name());
-    const ASSIGNMENTS: Table = Table::new(effect::Table::Assignments.name());
-    match table {
-        effect::Table::Meta => META,
-        effect::Table::Nodes => NODES,
-        effect::Table::Progress => PROGRESS,
-        effect::Table::Tasks => TASKS,
-        effect::Table::Replicas => REPLICAS,
-        effect::Table::Assignments => ASSIGNMENTS,
-    }
-}
-
-/// The same finding in the words of `status`.
-pub(crate) fn program_finding(finding: lode_protocol::finding::Finding) -> lode_program::Finding {
-    use lode_program::finding::Severity;
-    let severity = match finding.severity {
-        lode_protocol::finding::Severity::Info => Severity::Info,
-        lode_protocol::finding::Severity::Warning => Severity::Warning,
-        lode_protocol::finding::Severity::Error => Severity::Error,
-    };
-    lode_program::Finding::new(severity, finding.code.to_string(), finding.message)
-        .about(finding.subject)
-        .remedy(finding.remedy)
 }

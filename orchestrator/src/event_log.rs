@@ -164,11 +164,18 @@ impl EventWriter {
 
 fn task_in(kind: &OccurrenceKind) -> Option<TaskId> {
     match kind {
-        OccurrenceKind::Task { task, .. } | OccurrenceKind::TaskDeleted { task } => Some(*task),
+        OccurrenceKind::Task { task, .. }
+        | OccurrenceKind::ImagePinned { task, .. }
+        | OccurrenceKind::ImageUnpinned { task, .. }
+        | OccurrenceKind::TaskDeleted { task }
+        | OccurrenceKind::TaskBudgetExhausted { task, .. } => Some(*task),
         OccurrenceKind::Assignment { assignment, .. } | OccurrenceKind::ReportRefused { assignment, .. } => {
             Some(assignment.replica.task)
         }
-        OccurrenceKind::Started { .. } | OccurrenceKind::Node { .. } => None,
+        OccurrenceKind::Started { .. }
+        | OccurrenceKind::Node { .. }
+        | OccurrenceKind::EpochClosed { .. }
+        | OccurrenceKind::RootSubmitted { .. } => None,
     }
 }
 

@@ -139,7 +139,11 @@ fn refuse_waiting(group: &mut Group, error: &StoreError) {
         match output {
             Output::Answer { answer, result: Ok(_) } => drop(answer.send(Err(refusal(error, true)))),
             Output::Answer { answer, result: Err(rejected) } => drop(answer.send(Err(rejected))),
-            kept @ (Output::Send(_) | Output::Chain(_) | Output::Raise(_) | Output::Clear { .. }) => {
+            kept @ (Output::Send(_)
+            | Output::Chain(_)
+            | Output::Raise(_)
+            | Output::Clear { .. }
+            | Output::Keep(_)) => {
                 group.outputs.push(kept);
             }
         }

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod app;
+pub mod archive;
 pub mod chain;
 pub mod config;
 pub mod core;
@@ -12,6 +13,7 @@ pub mod discovery;
 pub mod driver;
 pub mod event_log;
 pub mod hold;
+pub mod images;
 pub mod logs;
 pub mod metrics;
 pub mod outbox_store;

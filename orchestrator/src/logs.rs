@@ -1,43 +1,48 @@
-//! A task's output on its way from the worker to its reader.
+//! A task's output on its way from the worker to its readers.
 //!
 //! Over libp2p the orchestrator opens a stream on the worker's connection, sends a signed `LogRequest` and reads signed
 //! `LogBatch`es. Over HTTPS the request waits for the answer to the node's next beat, and the worker posts the batches.
-//! Either way every batch is verified: signed by the node, for us, of this stream, in order. A worker that dies or
-//! falls silent ends the stream with a reason; it never hangs it. A reader that goes away ends it, too; a reader that
-//! is slow slows its own stream only.
+//! Either way every batch is verified: signed by the node, for us, of this stream, in order ([`stream`]). A worker that
+//! dies or falls silent ends the stream with a reason; it never hangs it.
+//!
+//! All who follow one assignment share one stream of its node ([`feed`]): a reader that is slower than the output is
+//! dropped with a clear end, and never slows another. Whoever asks for more than the shared part holds begins with a
+//! stream of its own and joins the others when it has caught up ([`reader`]).
+
+mod feed;
+mod place;
+mod reader;
+mod stream;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use lode_network::{FramedStream, LogReply, NetworkError, PeerServer};
+use lode_network::{LogReply, NetworkError, PeerServer};
+use lode_program::TaskGroup;
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::ids::{AssignmentId, NodeId, Nonce};
-use lode_protocol::logs::{LogBatch, LogEnd, LogLine, LogRequest};
+use lode_protocol::logs::{LogBatch, LogLine, LogRequest};
 use lode_protocol::session::SealedBytes;
 use lode_protocol::units::{Millis, Timestamp};
 use rand::RngCore as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, OnceCell, mpsc};
 
 use crate::core::event::ConnectionId;
 use crate::wire::{Identity, Links};
+use feed::Feed;
+use place::Place;
+pub use reader::LogReader;
+use stream::{LogStream, Source};
 
 /// How long a request counts: over HTTPS it waits for a beat.
 const REQUEST_LIFETIME: Millis = Millis::seconds(120);
 /// Time to open a stream and send the request.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Silence after which a stream that does not follow has failed.
-const SILENCE: Duration = Duration::from_secs(30);
-/// Time until the first batch over HTTPS: a stretched beat and a post.
-const FIRST_POST: Duration = Duration::from_secs(90);
-/// Silence after which a followed stream over HTTPS has failed: no connection tells that its worker is gone.
-const POSTED_SILENCE: Duration = Duration::from_secs(600);
 /// Batches that wait for a slow reader over HTTPS; beyond it the worker is told to try again.
 const POSTED: usize = 8;
-/// Streams per node: they share its connection with its beats.
-const STREAMS_PER_NODE: usize = 32;
-/// Lines per batch that are accepted.
-const MAX_LINES: usize = 65_536;
+/// Lines that a shared stream begins with.
+const SHARED_TAIL: u32 = 500;
 
 /// What a reader wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,13 +71,31 @@ fn failure(code: &'static str, message: impl Into<String>) -> LogFailure {
     LogFailure { code: ErrorCode::new(code), message: message.into() }
 }
 
-/// Opens streams and finds the one a posted batch belongs to. Clones are the same.
+/// What a reader gets next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Piece {
+    /// Lines, in order; shared among readers.
+    Lines(Vec<Arc<LogLine>>),
+    /// The end; nothing follows.
+    End(Result<(), LogFailure>),
+}
+
+/// Opens streams, lets readers share them, and finds the one a posted batch belongs to. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct LogHub {
     identity: Identity,
     links: Links,
     server: PeerServer,
+    tasks: TaskGroup,
     state: Arc<Mutex<State>>,
+    /// A stream has ended: there may be a place for another one.
+    freed: Arc<Notify>,
+}
+
+/// Where those who follow one assignment meet. It lives as long as one of them does.
+#[derive(Debug, Default)]
+struct Meeting {
+    feed: OnceCell<Arc<Feed>>,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +106,7 @@ struct State {
     waiting: HashMap<NodeId, Vec<(Nonce, SealedBytes)>>,
     /// Open streams per node, of both kinds.
     open: HashMap<NodeId, usize>,
+    meetings: HashMap<AssignmentId, Weak<Meeting>>,
 }
 
 #[derive(Debug)]
@@ -92,16 +116,16 @@ struct Rendezvous {
 }
 
 impl LogHub {
-    /// A hub without streams.
-    pub fn new(identity: Identity, links: Links, server: PeerServer) -> Self {
-        LogHub { identity, links, server, state: Arc::default() }
+    /// A hub without streams; shared streams are read on `tasks`.
+    pub fn new(identity: Identity, links: Links, server: PeerServer, tasks: TaskGroup) -> Self {
+        LogHub { identity, links, server, tasks, state: Arc::default(), freed: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks a node for output. `connection` is its stream, if it has one.
+    /// Output of a node's assignment. `connection` is the node's stream, if it has one.
     ///
     /// # Errors
     /// When the node cannot be asked.
@@ -110,43 +134,30 @@ impl LogHub {
         node: NodeId,
         connection: Option<ConnectionId>,
         query: LogQuery,
-    ) -> Result<LogStream, LogFailure> {
-        let mut stream = Nonce::default();
-        rand::rng().fill_bytes(&mut stream.0);
-        let LogQuery { assignment, follow, tail, since } = query;
-        let request = LogRequest { stream, assignment, follow, tail, since };
-        let sealed = self.identity.seal(Some(node.0), REQUEST_LIFETIME, &request);
-        let place = Place::take(self, node, stream)?;
-        let transport = connection.and_then(|connection| self.links.transport(connection));
-        let source = match transport {
-            Some(transport) => {
-                let unreachable = |error: NetworkError| {
-                    failure(
-                        "logs/node-unreachable",
-                        format!("node {node} cannot be asked ({}): {error}", error.code()),
-                    )
-                };
-                let mut framed = self.server.open_logs(transport, OPEN_TIMEOUT).await.map_err(unreachable)?;
-                framed.send(&sealed, OPEN_TIMEOUT).await.map_err(unreachable)?;
-                Source::Stream(framed)
-            }
-            None => {
-                let (batches, posted) = mpsc::channel(POSTED);
-                let mut state = self.state();
-                state.posted.insert(stream, Rendezvous { node, batches });
-                state.waiting.entry(node).or_default().push((stream, SealedBytes(sealed)));
-                Source::Posted(posted)
-            }
-        };
-        Ok(LogStream {
-            hub: self.clone(),
-            node,
-            stream,
-            follow,
-            next: 0,
-            source,
-            ended: false,
-            _place: place,
+    ) -> Result<LogReader, LogFailure> {
+        let question = Question { hub: self.clone(), node, connection, query };
+        if !query.follow {
+            return Ok(LogReader::alone(question.ask().await?));
+        }
+        let meeting = self.meeting(query.assignment);
+        let shared = question.shared();
+        let feed = meeting
+            .feed
+            .get_or_try_init(async || Ok::<_, LogFailure>(Feed::start(shared.ask().await?, &self.tasks)));
+        let feed = Arc::clone(feed.await?);
+        Ok(LogReader::joining(question, meeting, feed))
+    }
+
+    /// Where the followers of an assignment meet; a new place if what they shared has ended.
+    fn meeting(&self, assignment: AssignmentId) -> Arc<Meeting> {
+        let mut state = self.state();
+        let known = state.meetings.get(&assignment).and_then(Weak::upgrade);
+        let open = known.filter(|meeting| meeting.feed.get().is_none_or(|feed| !feed.has_ended()));
+        open.unwrap_or_else(|| {
+            state.meetings.retain(|_, meeting| meeting.strong_count() > 0);
+            let meeting = Arc::new(Meeting::default());
+            state.meetings.insert(assignment, Arc::downgrade(&meeting));
+            meeting
         })
     }
 
@@ -176,163 +187,51 @@ impl LogHub {
     }
 }
 
-/// Counts a stream, and forgets it when dropped.
-#[derive(Debug)]
-struct Place {
+/// What is asked of which node.
+#[derive(Clone, Debug)]
+struct Question {
     hub: LogHub,
     node: NodeId,
-    stream: Nonce,
+    connection: Option<ConnectionId>,
+    query: LogQuery,
 }
 
-impl Place {
-    fn take(hub: &LogHub, node: NodeId, stream: Nonce) -> Result<Self, LogFailure> {
-        let mut state = hub.state();
-        let open = state.open.entry(node).or_default();
-        if *open >= STREAMS_PER_NODE {
-            let message =
-                format!("{STREAMS_PER_NODE} readers follow output of node {node} already; try again later");
-            return Err(failure("logs/too-many-readers", message));
-        }
-        *open += 1;
-        drop(state);
-        Ok(Place { hub: hub.clone(), node, stream })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut state = self.hub.state();
-        state.posted.remove(&self.stream);
-        if let Some(waiting) = state.waiting.get_mut(&self.node) {
-            waiting.retain(|(stream, _)| *stream != self.stream);
-            if waiting.is_empty() {
-                state.waiting.remove(&self.node);
-            }
-        }
-        if let Some(open) = state.open.get_mut(&self.node) {
-            *open = open.saturating_sub(1);
-            if *open == 0 {
-                state.open.remove(&self.node);
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Source {
-    Stream(FramedStream),
-    Posted(mpsc::Receiver<LogBatch>),
-}
-
-/// What a reader gets next.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Piece {
-    /// Lines, in order.
-    Lines(Vec<LogLine>),
-    /// The end; nothing follows.
-    End(Result<(), LogFailure>),
-}
-
-/// One reader's stream. Dropping it ends it.
-#[derive(Debug)]
-pub struct LogStream {
-    hub: LogHub,
-    node: NodeId,
-    stream: Nonce,
-    follow: bool,
-    next: u64,
-    source: Source,
-    ended: bool,
-    _place: Place,
-}
-
-impl LogStream {
-    /// The next lines, or the end; `None` after the end.
-    pub async fn next(&mut self) -> Option<Piece> {
-        if self.ended {
-            return None;
-        }
-        let piece = match self.receive().await {
-            Ok(batch) => match batch.end {
-                // The last lines first; the end comes with the next call.
-                Some(end) if batch.lines.is_empty() => Piece::End(ended(end)),
-                Some(end) => {
-                    self.source = Source::Posted(last(end, self.stream, self.next));
-                    Piece::Lines(batch.lines)
-                }
-                None => Piece::Lines(batch.lines),
-            },
-            Err(failure) => Piece::End(Err(failure)),
-        };
-        self.ended = matches!(piece, Piece::End(_));
-        Some(piece)
+impl Question {
+    /// The question that all followers share: the newest lines, and then everything that follows.
+    fn shared(&self) -> Self {
+        Question { query: LogQuery { tail: Some(SHARED_TAIL), since: None, ..self.query }, ..self.clone() }
     }
 
-    async fn receive(&mut self) -> Result<LogBatch, LogFailure> {
-        let node = self.node;
-        let silent = || failure("logs/silent", format!("node {node} sent nothing for a while; ask again"));
-        let batch = match &mut self.source {
-            Source::Stream(framed) => loop {
-                match framed.receive(SILENCE).await {
-                    Ok(Some(bytes)) => {
-                        let opened = self.hub.identity.open::<LogBatch>(&bytes, Some(node.0));
-                        break opened
-                            .map_err(|error| {
-                                failure(
-                                    "logs/bad-batch",
-                                    format!("node {node} sent what is no output: {error}"),
-                                )
-                            })?
-                            .body;
-                    }
-                    Ok(None) => {
-                        return Err(failure(
-                            "logs/broke-off",
-                            format!("node {node} ended the stream without saying why"),
-                        ));
-                    }
-                    // Silence of a task that is followed is no failure: a dead worker's connection ends by itself.
-                    Err(NetworkError::ReceiveTimeout { .. }) if self.follow => {}
-                    Err(NetworkError::ReceiveTimeout { .. }) => return Err(silent()),
-                    Err(error) => {
-                        let message =
-                            format!("the connection to node {node} is gone ({}): {error}", error.code());
-                        return Err(failure("logs/node-gone", message));
-                    }
-                }
-            },
-            Source::Posted(posted) => {
-                let patience = match (self.next, self.follow) {
-                    (0, _) => FIRST_POST,
-                    (_, true) => POSTED_SILENCE,
-                    (_, false) => SILENCE,
+    /// A stream of its own for this question.
+    async fn ask(&self) -> Result<LogStream, LogFailure> {
+        let (hub, node) = (&self.hub, self.node);
+        let mut stream = Nonce::default();
+        rand::rng().fill_bytes(&mut stream.0);
+        let LogQuery { assignment, follow, tail, since } = self.query;
+        let place = Place::take(hub, node, stream).await?;
+        let request = LogRequest { stream, assignment, follow, tail, since };
+        let sealed = hub.identity.seal(Some(node.0), REQUEST_LIFETIME, &request);
+        let transport = self.connection.and_then(|connection| hub.links.transport(connection));
+        let source = match transport {
+            Some(transport) => {
+                let unreachable = |error: NetworkError| {
+                    failure(
+                        "logs/node-unreachable",
+                        format!("node {node} cannot be asked ({}): {error}", error.code()),
+                    )
                 };
-                match tokio::time::timeout(patience, posted.recv()).await {
-                    Ok(Some(batch)) => batch,
-                    Ok(None) => return Err(failure("logs/broke-off", "the stream was closed")),
-                    Err(_) => return Err(silent()),
-                }
+                let mut framed = hub.server.open_logs(transport, OPEN_TIMEOUT).await.map_err(unreachable)?;
+                framed.send(&sealed, OPEN_TIMEOUT).await.map_err(unreachable)?;
+                Source::Stream(framed)
+            }
+            None => {
+                let (batches, posted) = mpsc::channel(POSTED);
+                let mut state = hub.state();
+                state.posted.insert(stream, Rendezvous { node, batches });
+                state.waiting.entry(node).or_default().push((stream, SealedBytes(sealed)));
+                Source::Posted(posted)
             }
         };
-        if batch.stream != self.stream || batch.index != self.next || batch.lines.len() > MAX_LINES {
-            return Err(failure("logs/bad-batch", format!("node {node} sent a piece out of order")));
-        }
-        self.next += 1;
-        Ok(batch)
+        Ok(LogStream::new(hub.identity.clone(), node, stream, follow, source, place))
     }
-}
-
-fn ended(end: LogEnd) -> Result<(), LogFailure> {
-    match end {
-        LogEnd::Complete => Ok(()),
-        LogEnd::Failed { code, message } => Err(LogFailure { code, message }),
-    }
-}
-
-/// A source that holds nothing but the end.
-fn last(end: LogEnd, stream: Nonce, index: u64) -> mpsc::Receiver<LogBatch> {
-    let (sender, receiver) = mpsc::channel(1);
-    // The queue is empty, so that this cannot fail.
-    let _ = sender.try_send(LogBatch { stream, index, lines: Vec::new(), end: Some(end) });
-    receiver
 }

@@ -17,7 +17,7 @@ const TERMS: &[u8] = b"terms";
 /// Makes the core of what is durable.
 pub fn recover(store: &dyn Store, config: Config) -> anyhow::Result<Core> {
     let mut rows = Vec::new();
-    for table in effect::Table::ALL {
+    for table in effect::Table::RECOVERED {
         let loaded =
             store.load(store_table(table)).with_context(|| format!("cannot read {}", table.name()))?;
         rows.extend(loaded.into_iter().map(|(key, value)| (table, key, value)));

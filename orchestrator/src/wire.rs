@@ -5,161 +5,33 @@
 //! `Refusal` and never reaches the core. Verification and signing are one task each, about 40 µs a message: messages of
 //! one connection keep their order, and 20,000 a second is more than the core wants to hear.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod identity;
+mod links;
 
 use lode_network::{IncomingFrame, PeerServer, ServerEvent};
-use lode_program::clock::Clock;
-use lode_protocol::descriptor::{MAX_ADDRESSES, MAX_DESCRIPTOR_LIFETIME, NodeDescriptor};
-use lode_protocol::eip712::Domain;
-use lode_protocol::envelope::{
-    Addressing, Audience, EnvelopeError, Expectation, Opened, Purpose, Realm, Signable, claimed_purpose,
-    open, peek, seal,
-};
+use lode_protocol::envelope::{EnvelopeError, Opened, Purpose, claimed_purpose, peek};
 use lode_protocol::error_code::ErrorCode;
-use lode_protocol::hardware::MAX_GPUS;
 use lode_protocol::hash::{Digest, keccak256};
 use lode_protocol::ids::{Address, NodeId, SessionId};
 use lode_protocol::join::SignedInvite;
-use lode_protocol::keys::SigningKey;
 use lode_protocol::session::{Heartbeat, Hello, Leave, Refusal};
-use lode_protocol::units::{Millis, Timestamp};
+use lode_protocol::units::Millis;
+use lode_protocol::usage::OfferedReceipt;
 use rand::RngCore as _;
 use tokio::sync::mpsc;
 
 use crate::core::effect::Answer;
 use crate::core::error::{Class, Rejected};
-use crate::core::event::{ConnectionId, Event, Link};
+use crate::core::event::{Event, Link};
 use crate::driver::{Handle, Message, Outgoing};
 use crate::logs::LogHub;
 use crate::metrics::Metrics;
 
+pub use identity::Identity;
+pub use links::Links;
+
 /// How long an answer counts: a worker that has not got it by then asks again.
 const ANSWER_LIFETIME: Millis = Millis::seconds(60);
-
-/// Who the orchestrator is.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// The pool's orchestrator key.
-    pub key: SigningKey,
-    /// Chain, deployment and pool.
-    pub realm: Realm,
-    /// EIP-712 domain of the pools contract, for invites.
-    pub pools_domain: Domain,
-    /// Time.
-    pub clock: Clock,
-}
-
-impl Identity {
-    /// The wall clock.
-    pub fn now(&self) -> Timestamp {
-        Timestamp(self.clock.wall_millis())
-    }
-
-    /// Signs a body for one peer, or for anybody.
-    pub fn seal<T: Signable>(&self, to: Option<Address>, lifetime: Millis, body: &T) -> Vec<u8> {
-        let audience = to.map_or(Audience::Any, Audience::Peer);
-        seal(&self.key, Addressing { audience, realm: self.realm, now: self.now(), lifetime }, body).bytes
-    }
-
-    /// Opens what is meant for the orchestrator.
-    pub fn open<T: Signable>(
-        &self,
-        bytes: &[u8],
-        signer: Option<Address>,
-    ) -> Result<Opened<T>, EnvelopeError> {
-        let expected =
-            Expectation { recipient: Some(self.key.address()), realm: self.realm, now: self.now(), signer };
-        open(bytes, &expected)
-    }
-
-    /// Opens a node's description of itself.
-    ///
-    /// # Errors
-    /// What is wrong with it, as a refusal.
-    pub fn open_descriptor(&self, bytes: &[u8], node: Address) -> Result<NodeDescriptor, Rejected> {
-        let expected =
-            Expectation { recipient: None, realm: self.realm, now: self.now(), signer: Some(node) };
-        let opened: Opened<NodeDescriptor> =
-            open(bytes, &expected).map_err(|error| refused_envelope(&error))?;
-        let descriptor = opened.body;
-        let wrong = |code: &'static str, message: String| {
-            Err(rejection(Class::Invalid, code, message, "send a descriptor that the node made of itself"))
-        };
-        if descriptor.node.0 != node {
-            return wrong(
-                "descriptor/wrong-node",
-                format!("{node} signed a descriptor of {}", descriptor.node),
-            );
-        }
-        if descriptor.specs.gpus.len() > MAX_GPUS || descriptor.addresses.len() > MAX_ADDRESSES {
-            return wrong(
-                "descriptor/too-large",
-                "the descriptor lists too many GPUs or addresses".to_owned(),
-            );
-        }
-        if descriptor.expires_at > descriptor.issued_at.plus(MAX_DESCRIPTOR_LIFETIME) {
-            return wrong(
-                "descriptor/lifetime",
-                "the descriptor is meant to count for more than a day".to_owned(),
-            );
-        }
-        if descriptor.expires_at.plus(lode_protocol::envelope::MAX_CLOCK_SKEW) < self.now() {
-            return wrong(
-                "descriptor/expired",
-                format!("the descriptor expired at {}", descriptor.expires_at),
-            );
-        }
-        Ok(descriptor)
-    }
-}
-
-/// Which of the core's connections is which of the transport's.
-#[derive(Clone, Debug, Default)]
-pub struct Links {
-    numbers: Arc<AtomicU64>,
-    open: Arc<Mutex<LinkMaps>>,
-}
-
-#[derive(Debug, Default)]
-struct LinkMaps {
-    by_transport: HashMap<lode_network::ConnectionId, ConnectionId>,
-    by_core: HashMap<ConnectionId, lode_network::ConnectionId>,
-}
-
-impl Links {
-    fn fresh(&self) -> ConnectionId {
-        ConnectionId(self.numbers.fetch_add(1, Ordering::Relaxed).saturating_add(1))
-    }
-
-    fn maps(&self) -> MutexGuard<'_, LinkMaps> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn opened(&self, transport: lode_network::ConnectionId) {
-        let core = self.fresh();
-        let mut maps = self.maps();
-        maps.by_transport.insert(transport, core);
-        maps.by_core.insert(core, transport);
-    }
-
-    fn closed(&self, transport: lode_network::ConnectionId) -> Option<ConnectionId> {
-        let mut maps = self.maps();
-        let core = maps.by_transport.remove(&transport)?;
-        maps.by_core.remove(&core);
-        Some(core)
-    }
-
-    fn core(&self, transport: lode_network::ConnectionId) -> Option<ConnectionId> {
-        self.maps().by_transport.get(&transport).copied()
-    }
-
-    /// The transport's name of an open stream.
-    pub fn transport(&self, core: ConnectionId) -> Option<lode_network::ConnectionId> {
-        self.maps().by_core.get(&core).copied()
-    }
-}
 
 /// A refusal of the shell, in the core's form.
 pub fn rejection(
@@ -377,11 +249,18 @@ impl Outbound {
         match answer {
             Answer::Granted(granted) => self.identity.seal(to, ANSWER_LIFETIME, &granted),
             Answer::Refused(rejected) => self.refusal(to, request, rejected),
-            Answer::Instruction { mut instruction, invite } => {
+            Answer::Instruction { mut instruction, invite, receipts } => {
                 instruction.invite = invite.map(|invite| {
                     let digest = invite.invite_digest(&self.identity.pools_domain);
                     SignedInvite { invite, signature: self.identity.key.sign_recoverable(&digest) }
                 });
+                let offer = |(receipt, usage)| OfferedReceipt {
+                    receipt,
+                    usage,
+                    signature: self.identity.sign_receipt(&receipt),
+                };
+                let offered: Vec<OfferedReceipt> = receipts.into_iter().map(offer).collect();
+                instruction.receipts = (!offered.is_empty()).then_some(offered);
                 if is_request {
                     instruction.log_requests = self.logs.take_requests(node);
                 }

@@ -16,4 +16,6 @@ _lode_lib="$(dirname "${BASH_SOURCE[0]}")"
 . "$_lode_lib/build.sh"
 # shellcheck source=images.sh
 . "$_lode_lib/images.sh"
+# shellcheck source=analysis.sh
+. "$_lode_lib/analysis.sh"
 unset _lode_lib

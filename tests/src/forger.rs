@@ -147,6 +147,7 @@ impl Forger {
             specs: Digest::default(),
             descriptor: None,
             consent: None,
+            receipts: None,
         }
     }
 

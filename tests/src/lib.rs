@@ -5,9 +5,13 @@
 
 pub mod api;
 pub mod engine;
+pub mod extra_program;
+pub mod extra_validator;
+pub mod extra_worker;
 pub mod forger;
 pub mod guardian;
 pub mod nodes;
+pub mod people;
 pub mod pool;
 pub mod programs;
 pub mod registry;

@@ -4,6 +4,8 @@
 
 #[path = "e2e/departures.rs"]
 mod departures;
+#[path = "e2e/economy.rs"]
+mod economy;
 #[path = "e2e/fallback.rs"]
 mod fallback;
 #[path = "e2e/faults.rs"]

@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Config;
 use crate::core::{Core, Secret, Settings};
 use crate::driver::{Driver, Sources};
+use crate::inquiry::Inquirer;
 use crate::metrics::Metrics;
 use crate::verify::Verifier;
 use crate::{api, chain, directory, storage};
@@ -60,6 +61,8 @@ pub struct Started {
     pub status: watch::Receiver<crate::core::Status>,
     /// What is wrong.
     pub findings: FindingSet,
+    /// Where health, status and evidence are served.
+    pub http: Option<std::net::SocketAddr>,
     /// Held as long as the validator runs: one per directory.
     _data: DataDir,
 }
@@ -71,7 +74,7 @@ pub async fn start(
     key: SigningKey,
     rpc: Arc<dyn Chain>,
 ) -> anyhow::Result<Started> {
-    let class = config.class()?;
+    let (class, accusing) = (config.class()?, config.accusing()?);
     let reader: Arc<dyn ChainReader> = rpc.clone();
     let port: Arc<dyn TransactionPort> = rpc;
     let data = DataDir::open(&config.data_dir)?;
@@ -135,12 +138,13 @@ pub async fn start(
     OsRng.try_fill_bytes(&mut secret)?;
     let settings = Settings {
         validator,
-        chain: deployment.chain_id,
-        deployment: realm.deployment,
+        realm,
+        slashing: deployment.slashing,
         class,
         validity_epochs: config.proof.validity_epochs,
         retry: Millis::from_duration(config.proof.retry_interval),
         concurrent_runs: config.proof.concurrent_runs,
+        accusing,
     };
     let (status, status_receiver) = watch::channel(Default::default());
     let driver = Driver {
@@ -152,6 +156,7 @@ pub async fn start(
         writer,
         questions,
         verifier: Verifier::new(),
+        inquirer: Inquirer::new(reader, config.fetch(), findings.clone()),
         findings: findings.clone(),
         clock,
         metrics,
@@ -161,10 +166,12 @@ pub async fn start(
     let pulse = health.pulse("driver", STUCK);
     let sources = Sources { peers, events: received, outcomes };
     tasks.critical("driver", driver.run(sources, pulse, token.clone()));
+    let mut http = None;
     if let Some(address) = config.health.listen {
         let bound = listen::bind("health", address).await?;
+        http = Some(bound.address);
         tracing::info!(address = %bound.address, "health and status");
-        let router = api::router(validator.to_string(), status_receiver.clone(), findings.clone());
+        let router = api::router(validator.to_string(), status_receiver.clone(), findings.clone(), store);
         let router = router.merge(health.router());
         tasks.critical(
             "health",
@@ -172,7 +179,7 @@ pub async fn start(
         );
     }
     ready.holds();
-    Ok(Started { addresses, status: status_receiver, findings, _data: data })
+    Ok(Started { addresses, status: status_receiver, findings, http, _data: data })
 }
 
 /// Ends with shutdown.

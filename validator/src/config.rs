@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lode_contracts::OutboxConfig;
+use lode_contracts::{Amount, OutboxConfig};
 use lode_gpu_proof::ProofClass;
-use lode_network::PeerAddress;
+use lode_network::{GuardPolicy, HttpsAddress, PeerAddress};
 use lode_program::config::{self, ConfigError, duration};
 use lode_program::exit::{Exit, ExitError};
 use serde::Deserialize;
+
+use crate::core::Accusing;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,6 +32,12 @@ pub struct Config {
     /// What is proven, and how often.
     #[serde(default)]
     pub proof: ProofConfig,
+    /// Whether forgers are accused.
+    #[serde(default)]
+    pub accusations: AccusationsConfig,
+    /// What is fetched from addresses that others name.
+    #[serde(default)]
+    pub fetch: FetchConfig,
     /// How transactions are sent.
     #[serde(default)]
     pub outbox: OutboxSettings,
@@ -99,6 +107,44 @@ impl Default for ProofConfig {
     }
 }
 
+/// `[accusations]`. Voting needs no setting: whoever has weight votes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccusationsConfig {
+    /// Accuse nodes that sign forged proofs. Each accusation takes a bond of this validator's tokens, which is lost if
+    /// the others do not find the node guilty. Evidence is kept, served and judged either way.
+    pub accuse: bool,
+    /// Stake to accuse for, in tokens; the contract may allow less.
+    pub amount: Amount,
+    /// Where `/evidence/…` (on `health.listen`) is reached by others, as `https://host[:port]`. Needed for accusing.
+    pub public_url: Option<String>,
+    /// Most accusations under way, each with its bond.
+    pub most_open: usize,
+}
+
+impl Default for AccusationsConfig {
+    fn default() -> Self {
+        Self { accuse: false, amount: Amount::tokens(1_000), public_url: None, most_open: 4 }
+    }
+}
+
+/// `[fetch]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FetchConfig {
+    /// Fetch evidence, answers and books also from addresses that are not public: for development only.
+    pub private_addresses: bool,
+    /// Time for one request.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+}
+
+impl Default for FetchConfig {
+    fn default() -> Self {
+        Self { private_addresses: false, timeout: Duration::from_secs(30) }
+    }
+}
+
 /// `[outbox]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -111,7 +157,7 @@ pub struct OutboxSettings {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthConfig {
-    /// Where `/livez`, `/readyz`, `/metrics` and `/v1/status` are served, on loopback. Left out: nowhere.
+    /// Where `/livez`, `/readyz`, `/metrics`, `/v1/status` and `/evidence/…` are served, on loopback. Left out: nowhere.
     pub listen: Option<SocketAddr>,
 }
 
@@ -141,10 +187,41 @@ impl Config {
         OutboxConfig { confirmations: self.chain.confirmations, ..base }
     }
 
+    /// How forgers are accused, if they are.
+    pub fn accusing(&self) -> Result<Option<Accusing>, ExitError> {
+        let AccusationsConfig { accuse, amount, public_url, most_open } = &self.accusations;
+        if !accuse {
+            return Ok(None);
+        }
+        let wrong = |text: String| Err(ExitError::new(Exit::BadConfig, text));
+        let Some(public_url) = public_url else {
+            return wrong(
+                "accusations.accuse needs accusations.public_url: others must see the evidence".to_owned(),
+            );
+        };
+        if let Err(error) = public_url.parse::<HttpsAddress>() {
+            return wrong(format!("accusations.public_url cannot be reached by others: {error}"));
+        }
+        if self.health.listen.is_none() {
+            return wrong("accusations.accuse needs health.listen, which serves the evidence".to_owned());
+        }
+        if *amount == Amount::ZERO || *most_open == 0 {
+            return wrong("accusations.amount or most_open is 0: nobody could be accused".to_owned());
+        }
+        Ok(Some(Accusing { amount: *amount, public_url: public_url.clone(), most_open: *most_open }))
+    }
+
+    /// What may be fetched.
+    pub fn fetch(&self) -> GuardPolicy {
+        let FetchConfig { private_addresses, timeout } = self.fetch;
+        GuardPolicy { private_addresses, timeout }
+    }
+
     /// What no type can say.
     pub fn validate(&self) -> Result<(), ExitError> {
         let wrong = |text: &str| Err(ExitError::new(Exit::BadConfig, text.to_owned()));
         self.class()?;
+        self.accusing()?;
         if self.network.listen.is_empty() {
             return wrong("network.listen names no address: workers could not dial this validator");
         }
@@ -172,4 +249,33 @@ pub fn load(file: Option<&Path>) -> Result<Config, anyhow::Error> {
     let config = config?;
     config.validate()?;
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(more: &str) -> Result<Option<Accusing>, String> {
+        let text = format!(
+            "data_dir = \"/d\"\n[chain]\nrpc_url = \"http://127.0.0.1:1\"\ndeployment = \"/x\"\n\
+             [network]\nlisten = [\"/ip4/127.0.0.1/tcp/1\"]\n{more}"
+        );
+        let config: Config = toml::from_str(&text).map_err(|error| error.to_string())?;
+        config.validate().map_err(|error| error.to_string())?;
+        config.accusing().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nobody_is_accused_unless_the_operator_says_so_and_others_can_see_why() {
+        assert_eq!(read(""), Ok(None));
+        let on = "[accusations]\naccuse = true\n";
+        assert!(read(on).unwrap_err().contains("public_url"));
+        let url = "public_url = \"https://v.example\"\n";
+        assert!(read(&format!("{on}{url}")).unwrap_err().contains("health.listen"));
+        let health = "[health]\nlisten = \"127.0.0.1:1\"\n";
+        let accusing = read(&format!("{on}{url}amount = \"12.5\"\n{health}")).unwrap().unwrap();
+        assert_eq!(accusing.amount, "12.5".parse().unwrap());
+        let plain = "public_url = \"http://v.example\"\n";
+        assert!(read(&format!("{on}{plain}{health}")).unwrap_err().contains("cannot be reached"));
+    }
 }

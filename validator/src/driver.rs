@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use lode_contracts::{Outbox, OutboxError, OutboxEvent};
+use lode_gpu_proof::evidence::MAX_ANSWER_LIFETIME;
 use lode_network::{ConnectionId, IncomingFrame, PeerServer, ServerEvent};
 use lode_program::Clock;
 use lode_program::finding::{Finding, FindingSet};
@@ -20,7 +21,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::Question;
-use crate::core::{Core, Effect, Event, Moment, Status};
+use crate::core::{Core, Effect, Event, Heard, Moment, Status};
+use crate::inquiry::Inquirer;
 use crate::metrics::Metrics;
 use crate::storage;
 use crate::verify::Verifier;
@@ -31,6 +33,9 @@ const TICK: Duration = Duration::from_millis(250);
 const LIFETIME: Millis = Millis::seconds(60);
 /// Pause before a store that failed is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// Checks and looks under way; what came of each.
+type Checks = JoinSet<Option<Event>>;
 
 /// What the driver works with.
 #[derive(Debug)]
@@ -49,8 +54,10 @@ pub struct Driver {
     pub writer: Writer,
     /// Questions to the chain.
     pub questions: mpsc::UnboundedSender<Question>,
-    /// Checks.
+    /// Checks openings.
     pub verifier: Verifier,
+    /// Looks at what others point at.
+    pub inquirer: Inquirer,
     /// What is wrong.
     pub findings: FindingSet,
     /// Times.
@@ -81,7 +88,7 @@ impl Driver {
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
         let mut links: HashMap<NodeId, ConnectionId> = HashMap::new();
-        let mut checks: JoinSet<Event> = JoinSet::new();
+        let mut checks: Checks = JoinSet::new();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
@@ -104,7 +111,7 @@ impl Driver {
                     vec![Event::Settled { id, intent, outcome }]
                 }
                 Some(checked) = checks.join_next() => match checked {
-                    Ok(event) => vec![event],
+                    Ok(event) => event.into_iter().collect(),
                     Err(error) => {
                         tracing::error!(%error, "a check ended without an answer");
                         Vec::new()
@@ -164,7 +171,15 @@ impl Driver {
             signer: Some(peer),
         };
         match envelope::open::<Answer>(&frame.bytes, &expected) {
-            Ok(opened) => Some(Event::Answered { node, at, answer: opened.body }),
+            // Evidence must say when it was given.
+            Ok(opened) if opened.header.issued_at.plus(MAX_ANSWER_LIFETIME) < opened.header.expires_at => {
+                tracing::warn!(%node, "an answer was refused: it counts for too long");
+                None
+            }
+            Ok(opened) => {
+                let heard = Heard { at, answer: opened.body, sealed: frame.bytes.to_vec() };
+                Some(Event::Answered { node, heard })
+            }
             Err(error) => {
                 tracing::warn!(%node, %error, "an answer was refused");
                 None
@@ -177,7 +192,7 @@ impl Driver {
         &self,
         effects: Vec<Effect>,
         links: &HashMap<NodeId, ConnectionId>,
-        checks: &mut JoinSet<Event>,
+        checks: &mut Checks,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Vec<Event>> {
         let mut batch = Batch::new();
@@ -196,16 +211,23 @@ impl Driver {
             match effect {
                 // Saved above, before everything else.
                 Effect::Save(_) => {}
-                Effect::Send { node, challenge } => self.send(node, &challenge, links),
-                Effect::Verify(job) => drop(checks.spawn(self.verifier.clone().check(*job))),
+                Effect::Send { node, challenge } => more.extend(self.send(node, challenge, links)),
+                Effect::Verify(job) => {
+                    let checked = self.verifier.clone().check(job);
+                    checks.spawn(async move { Some(checked.await) });
+                }
+                Effect::Examine(charge) => drop(checks.spawn(self.inquirer.clone().examine(*charge))),
+                Effect::ShowAnswer { id, answer, uri } => {
+                    checks.spawn(self.inquirer.clone().show_answer(id, answer, uri));
+                }
+                Effect::Audit(matter) => drop(checks.spawn(self.inquirer.clone().audit(matter))),
                 Effect::Submit(intent) => match self.outbox.submit(intent).await {
                     Ok(_) => {
                         self.findings.clear_code("outbox/store");
                     }
                     Err(OutboxError::Stopped) => {}
                     Err(error) => {
-                        self.findings
-                            .raise(Finding::error(error.code().as_str().to_owned(), error.to_string()));
+                        self.findings.raise(Finding::error(error.code(), error.to_string()));
                         more.push(Event::NotSubmitted);
                     }
                 },
@@ -217,6 +239,12 @@ impl Driver {
                 Effect::ReadFacts(nodes) => drop(self.questions.send(Question::Facts(nodes))),
                 Effect::ReadStanding(epoch) => drop(self.questions.send(Question::Standing(epoch))),
                 Effect::ReadRoot(epoch) => drop(self.questions.send(Question::Root(epoch))),
+                Effect::ReadBeacon(epoch) => drop(self.questions.send(Question::Beacon(epoch))),
+                Effect::ReadDrawn(epoch, nodes) => drop(self.questions.send(Question::Drawn(epoch, nodes))),
+                Effect::ReadAccusation(id) => drop(self.questions.send(Question::Accusation(id))),
+                Effect::ReadPrice { node, provider, amount } => {
+                    drop(self.questions.send(Question::Price { node, provider, amount }));
+                }
                 Effect::Raise(finding) => drop(self.findings.raise(finding)),
                 Effect::Clear(code, subject) => drop(self.findings.clear(code, &subject)),
                 Effect::Judged { node, gpus } => {
@@ -259,19 +287,27 @@ impl Driver {
         }
     }
 
-    fn send(&self, node: NodeId, challenge: &Challenge, links: &HashMap<NodeId, ConnectionId>) {
-        let Some(connection) = links.get(&node) else { return };
+    /// Signs and sends; tells the core what was signed, since answers name it.
+    fn send(
+        &self,
+        node: NodeId,
+        challenge: Challenge,
+        links: &HashMap<NodeId, ConnectionId>,
+    ) -> Option<Event> {
+        let connection = links.get(&node)?;
         let addressing = Addressing {
             audience: Audience::Peer(node.0),
             realm: self.realm,
             now: self.wall(),
             lifetime: LIFETIME,
         };
-        let sealed = envelope::seal(&self.key, addressing, challenge);
-        if let Err(error) = self.server.push(*connection, sealed.bytes) {
+        let sealed = envelope::seal(&self.key, addressing, &challenge);
+        if let Err(error) = self.server.push(*connection, sealed.bytes.clone()) {
             // The end of the connection is told by the server; the run ends with it, or at its deadline.
             tracing::debug!(%node, %error, "a challenge could not be sent");
+            return None;
         }
+        Some(Event::Sent { node, challenge, digest: sealed.digest, sealed: sealed.bytes })
     }
 
     fn now(&self) -> Moment {

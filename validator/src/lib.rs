@@ -1,4 +1,5 @@
-//! The program that checks: proves nodes' GPUs and attests on chain what it found.
+//! The program that checks: proves nodes' GPUs and attests on chain what it found; judges accusations by their evidence,
+//! and vetoes what pools promise and cannot show.
 //!
 //! [`core`] decides, [`driver`] owns the core and does what it decides, [`app`] wires the parts together.
 
@@ -9,6 +10,7 @@ pub mod config;
 pub mod core;
 pub mod directory;
 pub mod driver;
+pub mod inquiry;
 pub mod metrics;
 pub mod storage;
 pub mod verify;

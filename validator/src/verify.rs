@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use lode_gpu_proof::evidence::verify_evidence;
 use lode_gpu_proof::{ClassId, EpochInputs, EpochVerifier, FreivaldsSecret, ProofError};
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::proof::ProofFailure;
@@ -33,13 +34,13 @@ impl Verifier {
     }
 
     /// Checks one opening.
-    pub async fn check(self, job: VerifyJob) -> Event {
+    pub async fn check(self, job: Box<VerifyJob>) -> Event {
         let (node, run, gpu) = (job.node, job.run, job.gpu.clone());
         // The semaphore is never closed; if it were, the check would count as broken off.
         let verdict = match self.threads.clone().acquire_owned().await {
             Ok(permit) => {
                 let checked = tokio::task::spawn_blocking(move || {
-                    let verdict = self.check_now(&job);
+                    let verdict = self.check_now(*job);
                     drop(permit);
                     verdict
                 });
@@ -53,12 +54,12 @@ impl Verifier {
         Event::Verified { node, run, gpu, verdict }
     }
 
-    fn check_now(&self, job: &VerifyJob) -> RunVerdict {
-        let prepared = self.prepared(job);
-        let Some(verifier) = prepared.get_or_init(|| prepare(job)) else { return RunVerdict::Crashed };
+    fn check_now(&self, job: VerifyJob) -> RunVerdict {
+        let prepared = self.prepared(&job);
+        let Some(verifier) = prepared.get_or_init(|| prepare(&job)) else { return RunVerdict::Crashed };
         match verifier.verify_bytes(&job.seed, &job.commit, &job.choice, &job.opening) {
             Ok(()) => RunVerdict::Passed,
-            Err(error) => RunVerdict::Failed(failure(&error)),
+            Err(error) => RunVerdict::Failed { failure: failure(&error), file: file(job, &error) },
         }
     }
 
@@ -92,6 +93,13 @@ fn prepare(job: &VerifyJob) -> Option<EpochVerifier> {
     EpochVerifier::new(job.class.params, &job.inputs, FreivaldsSecret::new(secret))
         .inspect_err(|error| tracing::error!(%error, "the class cannot be verified"))
         .ok()
+}
+
+/// The file that shows others what is false, if this validator itself finds the node guilty by it.
+fn file(job: VerifyJob, error: &ProofError) -> Option<Vec<u8>> {
+    let (rows, walkers) = (job.choice.rows(), job.choice.walkers());
+    let bytes = job.record?.evidence(job.class.params, error, rows, &walkers);
+    verify_evidence(&bytes).is_guilty().then_some(bytes)
 }
 
 fn failure(error: &ProofError) -> ProofFailure {

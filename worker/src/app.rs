@@ -17,7 +17,7 @@ use lode_store::{RedbOptions, RedbStore, Store, Writer, WriterLimits};
 use tokio::sync::{mpsc, watch};
 
 use crate::chain_view::{self, ChainWatch};
-use crate::config::{Config, Passthrough, SOCKET_NAME};
+use crate::config::{Config, Passthrough, SOCKET_NAME, STORE_NAME};
 use crate::descriptor::{AGENT_VERSION, DescriptorMaker};
 use crate::directory::{self, DirectoryConfig};
 use crate::docker::{DockerEngine, EngineConfig, GpuAccess, Hardening, Ownership};
@@ -30,6 +30,7 @@ use crate::local::server::{self, Reporter};
 use crate::local::{GpuReport, StatusReport};
 use crate::logs::LogServer;
 use crate::metrics::WorkerMetrics;
+use crate::output::{KeptOutput, OutputLimits};
 use crate::proof::{self, ProofContext};
 use crate::usage::UsageProbe;
 
@@ -121,6 +122,7 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
         gpus: gpus.clone(),
         holders: held,
         command: config.prover.command.clone(),
+        self_check: config.prover.self_check,
         findings: findings.clone(),
         tasks: tasks.clone(),
     };
@@ -130,9 +132,11 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
     let (containers, known_containers) = watch::channel(Default::default());
     let (orchestrator, known_orchestrator) = watch::channel(None);
     let (snapshot, seen) = watch::channel(Arc::<Snapshot>::default());
+    let kept = KeptOutput::open(data.join("output"), output_limits(&config), findings.clone())?;
+    tasks.critical("kept-output", kept.clone().run(shutdown.clone()));
     let logs = LogServer::new(
         identity.clone(),
-        Arc::clone(&engine),
+        (Arc::clone(&engine), kept.clone()),
         known_containers,
         known_orchestrator,
         clock,
@@ -155,6 +159,7 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
             host: config.ports.host_ip,
             resync_interval: config.docker.resync_interval,
             seed: rand::random(),
+            rewards_domain: reader.deployment().rewards_domain(),
         },
         memory,
         (
@@ -166,6 +171,7 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
             writer,
             link: Link::new(endpoint, tasks.clone(), config.orchestrator.endpoints.clone()),
             logs,
+            kept,
             usage: UsageProbe::new(config.data_dir.clone()),
             findings,
             metrics,
@@ -189,7 +195,7 @@ async fn serve_health(config: &Config, health: &Health, program: &Program) -> an
 }
 
 fn open_store(data: &DataDir) -> anyhow::Result<Arc<dyn Store>> {
-    let path = data.join("worker.redb");
+    let path = data.join(STORE_NAME);
     let store = RedbStore::open(&path, RedbOptions { cache_bytes: STORE_CACHE })
         .with_context(|| format!("cannot open {}", path.display()))?;
     Ok(Arc::new(store))
@@ -266,6 +272,11 @@ pub fn engine_config(config: &Config, identity: &Identity) -> EngineConfig {
         },
         access,
     }
+}
+
+fn output_limits(config: &Config) -> OutputLimits {
+    let output = &config.output;
+    OutputLimits { per_assignment: output.per_assignment, total: output.total, keep_for: output.keep_for }
 }
 
 fn reporter(

@@ -10,6 +10,7 @@ use lode_contracts::{ChainError, ChainReader, Deployment, MembershipState, RpcCh
 use lode_network::EndpointUrl;
 use lode_program::finding::{Finding, FindingSet};
 use lode_program::{Exit, ExitError};
+use lode_protocol::amount::Amount;
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId};
 use lode_protocol::units::Timestamp;
@@ -43,6 +44,9 @@ pub struct KnownChain {
     /// Provider that runs this node, if it is registered.
     #[n(5)]
     pub provider: Option<ProviderId>,
+    /// What the pool has paid that provider.
+    #[n(6)]
+    pub paid: Option<Amount>,
 }
 
 /// Where the node stands in the pool.
@@ -67,6 +71,11 @@ pub enum Standing {
 }
 
 impl KnownChain {
+    /// The provider's address.
+    pub fn provider_address(&self) -> Option<Address> {
+        self.provider.map(|provider| provider.0)
+    }
+
     /// The orchestrator's endpoints that can be read; others are left out.
     pub fn endpoint_urls(&self) -> Vec<EndpointUrl> {
         self.endpoints
@@ -108,6 +117,11 @@ pub async fn look(
     let Some(record) = reader.pool(pool).await? else { return Ok(None) };
     let membership = reader.membership(pool, node).await?;
     let registered = reader.node(node).await?;
+    let provider = registered.map(|registered| registered.provider);
+    let paid = match provider {
+        Some(provider) => reader.earnings(pool, &[provider.0]).await?.first().map(|earned| earned.paid),
+        None => None,
+    };
     Ok(Some(KnownChain {
         orchestrator: record.orchestrator,
         endpoints: record.endpoints,
@@ -120,7 +134,8 @@ pub async fn look(
             MembershipState::Banned => Standing::Banned,
         },
         join_counter: membership.join_counter,
-        provider: registered.map(|registered| registered.provider),
+        provider,
+        paid,
     }))
 }
 
@@ -229,6 +244,7 @@ mod tests {
             membership: Standing::Never,
             join_counter: 0,
             provider: None,
+            paid: None,
         };
         assert_eq!(known.endpoint_urls().len(), 2);
     }

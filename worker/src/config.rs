@@ -19,6 +19,8 @@ use serde::Deserialize;
 pub const ENVIRONMENT_PREFIX: &str = "LODE_WORKER";
 /// Name of the local socket in the data directory.
 pub const SOCKET_NAME: &str = "worker.sock";
+/// Name of the store in the data directory.
+pub const STORE_NAME: &str = "worker.redb";
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,6 +42,9 @@ pub struct Config {
     /// The container engine and what every container is like.
     #[serde(default)]
     pub docker: DockerConfig,
+    /// What is kept of ended tasks' output.
+    #[serde(default)]
+    pub output: OutputConfig,
     /// GPUs.
     #[serde(default)]
     pub gpu: GpuConfig,
@@ -131,6 +136,27 @@ impl Default for DockerConfig {
     }
 }
 
+/// `[output]`: output of ended tasks stays readable on this node within all of these bounds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct OutputConfig {
+    /// Bytes of one assignment; of more the newest.
+    #[serde(with = "byte_size")]
+    pub per_assignment: u64,
+    /// Bytes of all; the oldest go first.
+    #[serde(with = "byte_size")]
+    pub total: u64,
+    /// Time after its end.
+    #[serde(with = "duration")]
+    pub keep_for: Duration,
+}
+
+impl Default for OutputConfig {
+    fn default() -> Self {
+        Self { per_assignment: 16 << 20, total: 1 << 30, keep_for: Duration::from_secs(7 * 24 * 3_600) }
+    }
+}
+
 /// `[gpu]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
@@ -217,11 +243,19 @@ pub struct NetworkConfig {
 }
 
 /// `[prover]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct ProverConfig {
     /// Program and arguments; started once per GPU with `--gpu UUID`. Default: `lode-prove-cpu` next to this program.
     pub command: Vec<String>,
+    /// Check each opening before it is signed. Without it a GPU that computes wrongly can cost the provider's stake.
+    pub self_check: bool,
+}
+
+impl Default for ProverConfig {
+    fn default() -> Self {
+        Self { command: Vec::new(), self_check: true }
+    }
 }
 
 /// `[health]`

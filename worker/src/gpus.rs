@@ -173,9 +173,7 @@ impl GpuMonitor {
                 if self.allow_none && self.offered.is_empty() { Severity::Info } else { Severity::Error };
             now.push(Finding::new(severity, error.code(), error.to_string()).remedy(error.remedy()));
         }
-        for finding in self.inventory.iter().flat_map(Inventory::findings) {
-            now.push(from_protocol(&finding));
-        }
+        now.extend(self.inventory.iter().flat_map(Inventory::findings));
         for gpu in self.health.all() {
             let Some(reason) = gpu.reason.filter(|_| gpu.state != GpuState::Healthy) else { continue };
             let severity =
@@ -223,16 +221,4 @@ async fn next_xid(xids: &mut Option<lode_gpu::XidWatch>) -> Option<XidEvent> {
         *xids = None;
     }
     event
-}
-
-/// A finding as it travels, for people.
-pub fn from_protocol(finding: &lode_protocol::finding::Finding) -> Finding {
-    let severity = match finding.severity {
-        lode_protocol::finding::Severity::Info => Severity::Info,
-        lode_protocol::finding::Severity::Warning => Severity::Warning,
-        lode_protocol::finding::Severity::Error => Severity::Error,
-    };
-    Finding::new(severity, finding.code.as_str().to_owned(), finding.message.clone())
-        .about(finding.subject.clone())
-        .remedy(finding.remedy.clone())
 }

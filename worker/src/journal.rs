@@ -4,7 +4,7 @@
 //! A row that cannot be read is skipped and named: one bad row does not take the others with it.
 
 use lode_protocol::envelope::{decode, encode};
-use lode_protocol::ids::{BootCounter, Generation, LeaderEpoch};
+use lode_protocol::ids::{BootCounter, Epoch, Generation, LeaderEpoch};
 use lode_protocol::session::Leave;
 use lode_store::{Batch, Store, StoreError, Table};
 use minicbor::{Decode, Encode};
@@ -12,9 +12,14 @@ use minicbor::{Decode, Encode};
 use crate::chain_view::KnownChain;
 use crate::core::effect::JournalChange;
 use crate::core::journal::Entry;
+use crate::core::receipts::{Change, KeptReceipt, Record};
 
 const ASSIGNMENTS: Table = Table::new("assignments");
 const FACTS: Table = Table::new("facts");
+/// Counts of epochs, by number.
+const RECORDS: Table = Table::new("records");
+/// Receipts with both signatures, by epoch and payee.
+const RECEIPTS: Table = Table::new("receipts");
 
 const BOOT: &[u8] = b"boot";
 const EPOCH: &[u8] = b"epoch";
@@ -37,6 +42,10 @@ pub struct Memory {
     pub chain: Option<KnownChain>,
     /// A leave that was signed and has not taken effect yet.
     pub leave: Option<Leave>,
+    /// What this node counted, by epoch.
+    pub records: Vec<(Epoch, Record)>,
+    /// Receipts with both signatures.
+    pub receipts: Vec<KeptReceipt>,
     /// Rows that could not be read: table and key.
     pub unreadable: Vec<String>,
 }
@@ -61,6 +70,18 @@ pub fn load(store: &dyn Store) -> Result<Memory, StoreError> {
         match decode::<Entry>(&value) {
             Ok(entry) => memory.entries.push(entry),
             Err(_) => memory.unreadable.push(format!("assignments/{}", String::from_utf8_lossy(&key))),
+        }
+    }
+    for (key, value) in store.load(RECORDS)? {
+        match (key.first_chunk(), decode::<Record>(&value)) {
+            (Some(epoch), Ok(record)) => memory.records.push((Epoch(u64::from_be_bytes(*epoch)), record)),
+            (_, _) => memory.unreadable.push(format!("records/{}", hex::encode(&key))),
+        }
+    }
+    for (key, value) in store.load(RECEIPTS)? {
+        match decode::<KeptReceipt>(&value) {
+            Ok(kept) => memory.receipts.push(kept),
+            Err(_) => memory.unreadable.push(format!("receipts/{}", hex::encode(&key))),
         }
     }
     Ok(memory)
@@ -107,6 +128,26 @@ pub fn apply(batch: &mut Batch, change: &JournalChange) {
         }
         JournalChange::Generation(epoch, generation) => {
             batch.put(FACTS, GENERATION, encode(&Some((*epoch, *generation))));
+        }
+    }
+}
+
+/// Writes a change of counts or receipts into a batch.
+pub fn apply_receipt(batch: &mut Batch, change: &Change) {
+    match change {
+        Change::Record(epoch, Some(record)) => {
+            batch.put(RECORDS, epoch.0.to_be_bytes(), encode(record));
+        }
+        Change::Record(epoch, None) => {
+            batch.delete(RECORDS, epoch.0.to_be_bytes());
+        }
+        Change::Receipt(epoch, payee, kept) => {
+            let mut key = epoch.0.to_be_bytes().to_vec();
+            key.extend(payee.0);
+            match kept {
+                Some(kept) => batch.put(RECEIPTS, key, encode(kept.as_ref())),
+                None => batch.delete(RECEIPTS, key),
+            };
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod journal;
 pub mod local;
 pub mod logs;
 pub mod metrics;
+pub mod output;
 pub mod probe;
 pub mod proof;
 pub mod specs;

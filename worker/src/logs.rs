@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use lode_network::{FramedStream, IncomingStreams, LogPost, PeerClient};
 use lode_program::{Clock, TaskGroup};
 use lode_protocol::envelope::{Addressing, Audience, Expectation, open, seal};
@@ -17,11 +18,13 @@ use lode_protocol::ids::{Address, AssignmentId, Nonce};
 use lode_protocol::logs::{LogBatch, LogEnd, LogLine, LogRequest};
 use lode_protocol::units::{Millis, Timestamp};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::event::{ContainerId, EngineFailure};
 use crate::engine::{Engine, LogQuery};
 use crate::identity::Identity;
+use crate::output::KeptOutput;
 
 /// Streams at one time.
 const MOST_STREAMS: usize = 64;
@@ -29,7 +32,7 @@ const MOST_STREAMS: usize = 64;
 const BATCH_BYTES: usize = 128 << 10;
 /// … or so many lines.
 const BATCH_LINES: usize = 1_000;
-/// … or when no line came for this long.
+/// … or when its first line has waited for this long.
 const LINGER: Duration = Duration::from_millis(100);
 /// Time a request may take to arrive on its stream, and a batch to be taken.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,6 +52,7 @@ pub struct LogServer {
 struct Inner {
     identity: Identity,
     engine: Arc<dyn Engine>,
+    kept: KeptOutput,
     containers: watch::Receiver<Containers>,
     orchestrator: watch::Receiver<Option<Address>>,
     clock: Clock,
@@ -58,6 +62,31 @@ struct Inner {
     posting: Mutex<BTreeSet<[u8; 16]>>,
 }
 
+/// Output, line by line.
+struct Output {
+    lines: BoxStream<'static, Result<LogLine, EngineFailure>>,
+    /// Whose, if it is not what is kept of one that has ended.
+    container: Option<ContainerId>,
+}
+
+/// The newest line of a container.
+#[derive(PartialEq, Eq)]
+enum Newest {
+    Unknown,
+    Nothing,
+    Line(LogLine),
+}
+
+impl Newest {
+    /// Whether a line is this one, or comes after it.
+    fn is_reached_by(&self, line: &LogLine) -> bool {
+        match self {
+            Newest::Line(newest) => line == newest || line.at > newest.at,
+            Newest::Unknown | Newest::Nothing => false,
+        }
+    }
+}
+
 /// Where batches go.
 enum Sink {
     Stream(Box<FramedStream>),
@@ -65,10 +94,10 @@ enum Sink {
 }
 
 impl LogServer {
-    /// Serves the output of `containers` to whoever is the orchestrator.
+    /// Serves the output of `containers`, and what is kept of those that are gone, to whoever is the orchestrator.
     pub fn new(
         identity: Identity,
-        engine: Arc<dyn Engine>,
+        (engine, kept): (Arc<dyn Engine>, KeptOutput),
         containers: watch::Receiver<Containers>,
         orchestrator: watch::Receiver<Option<Address>>,
         clock: Clock,
@@ -77,6 +106,7 @@ impl LogServer {
         let inner = Inner {
             identity,
             engine,
+            kept,
             containers,
             orchestrator,
             clock,
@@ -176,17 +206,13 @@ impl Inner {
     }
 
     async fn answer(&self, request: LogRequest, mut sink: Sink) {
-        let container = self.containers.borrow().get(&request.assignment).cloned();
-        let mut writer = Writer { stream: request.stream, index: 0, lines: Vec::new(), bytes: 0 };
-        let end = match container {
-            Some(Some(container)) => match self.copy(&request, &container, &mut writer, &mut sink).await {
+        let mut writer = Writer::new(request.stream);
+        let end = match self.source(&request).await {
+            Ok(source) => match self.copy(&request, source, &mut writer, &mut sink).await {
                 Some(end) => end,
                 None => return,
             },
-            Some(None) => {
-                failed("logs/not-started", "the container has not been created yet; ask again later")
-            }
-            None => failed("logs/unknown-assignment", "this node does not know the assignment"),
+            Err(end) => end,
         };
         if self.send(&mut writer, Some(end), &mut sink).await
             && let Sink::Stream(stream) = sink
@@ -196,28 +222,102 @@ impl Inner {
         }
     }
 
+    /// The output that is asked for: what is kept is whole, and its container is on its way out or gone.
+    async fn source(&self, request: &LogRequest) -> Result<Output, LogEnd> {
+        if let Some(lines) = self.kept.read(&request.assignment, query_of(request)).await {
+            return Ok(Output { lines, container: None });
+        }
+        let container = self.containers.borrow().get(&request.assignment).cloned();
+        match container {
+            Some(Some(container)) => {
+                let lines = self.engine.logs(&container, query_of(request));
+                Ok(Output { lines, container: Some(container) })
+            }
+            Some(None) => {
+                Err(failed("logs/not-started", "the container has not been created yet; ask again later"))
+            }
+            None => Err(failed(
+                "logs/unknown-assignment",
+                "this node has no output of the assignment, or no longer keeps it",
+            )),
+        }
+    }
+
+    /// The newest line that a container has written. To be asked once the stream that follows is open: then that is
+    /// certain to send it.
+    async fn newest(&self, request: &LogRequest, container: &ContainerId) -> Newest {
+        let query = LogQuery { follow: false, tail: Some(1), since: request.since };
+        let mut lines = self.engine.logs(container, query);
+        let mut newest = Newest::Nothing;
+        while let Some(line) = lines.next().await {
+            match line {
+                Ok(line) => newest = Newest::Line(line),
+                Err(_) => return Newest::Unknown,
+            }
+        }
+        newest
+    }
+
     /// Copies lines until the end; `None` if nobody listens any more.
     async fn copy(
         &self,
         request: &LogRequest,
-        container: &ContainerId,
+        Output { mut lines, container }: Output,
         writer: &mut Writer,
         sink: &mut Sink,
     ) -> Option<LogEnd> {
-        let query = LogQuery { follow: request.follow, tail: request.tail, since: request.since };
-        let mut lines = self.engine.logs(container, query);
+        let mut first = true;
+        // Who follows is told when history is over.
+        let mut early = None;
+        let mut history = Newest::Unknown;
+        if let Some(container) = container.filter(|_| request.follow) {
+            early = tokio::time::timeout(LINGER, lines.next()).await.ok();
+            history = self.newest(request, &container).await;
+            let nothing = history == Newest::Nothing || request.tail == Some(0);
+            if nothing {
+                history = Newest::Unknown;
+                writer.live = Some(true);
+            }
+            if nothing && early.is_none() && !self.send(writer, None, sink).await {
+                return None;
+            }
+        }
+        let mut due = Instant::now();
         loop {
-            // Without waiting lines there is no hurry: the next line, whenever it comes.
-            let next = match writer.lines.is_empty() {
-                true => Ok(lines.next().await),
-                false => tokio::time::timeout(LINGER, lines.next()).await,
+            let waiting = !(writer.lines.is_empty() && writer.live.is_none());
+            let next = match early.take() {
+                Some(next) => Ok(next),
+                // Without waiting lines there is no hurry: the next line, whenever it comes.
+                None if !waiting => Ok(lines.next().await),
+                None => tokio::time::timeout_at(due, lines.next()).await,
             };
+            if !waiting {
+                due = Instant::now() + LINGER;
+            }
             let flush = match next {
-                Ok(Some(Ok(line))) => writer.take(line),
-                Ok(Some(Err(failure))) => return Some(broken(&failure)),
+                Ok(Some(Ok(line))) => {
+                    if history.is_reached_by(&line) {
+                        history = Newest::Unknown;
+                        writer.live = Some(true);
+                    }
+                    writer.take(line) || writer.live.is_some()
+                }
+                Ok(Some(Err(failure))) => {
+                    // The container may have been removed between the look for it and its first line.
+                    let kept = match first {
+                        true => self.kept.read(&request.assignment, query_of(request)).await,
+                        false => None,
+                    };
+                    lines = match kept {
+                        Some(kept) => kept,
+                        None => return Some(broken(&failure)),
+                    };
+                    false
+                }
                 Ok(None) => return Some(LogEnd::Complete),
                 Err(_) => true,
             };
+            first = false;
             if flush && !self.send(writer, None, sink).await {
                 return None;
             }
@@ -247,6 +347,10 @@ impl Inner {
     }
 }
 
+fn query_of(request: &LogRequest) -> LogQuery {
+    LogQuery { follow: request.follow, tail: request.tail, since: request.since }
+}
+
 fn failed(code: &'static str, message: &str) -> LogEnd {
     LogEnd::Failed { code: ErrorCode::new(code), message: message.to_owned() }
 }
@@ -265,9 +369,14 @@ struct Writer {
     index: u64,
     lines: Vec<LogLine>,
     bytes: usize,
+    live: Option<bool>,
 }
 
 impl Writer {
+    fn new(stream: Nonce) -> Self {
+        Self { stream, index: 0, lines: Vec::new(), bytes: 0, live: None }
+    }
+
     /// Takes a line; true if it is time to send.
     fn take(&mut self, line: LogLine) -> bool {
         self.bytes += line.text.len();
@@ -276,8 +385,13 @@ impl Writer {
     }
 
     fn next_batch(&mut self, end: Option<LogEnd>) -> LogBatch {
-        let batch =
-            LogBatch { stream: self.stream, index: self.index, lines: std::mem::take(&mut self.lines), end };
+        let batch = LogBatch {
+            stream: self.stream,
+            index: self.index,
+            lines: std::mem::take(&mut self.lines),
+            end,
+            live: self.live.take(),
+        };
         self.index += 1;
         self.bytes = 0;
         batch
@@ -292,8 +406,7 @@ mod tests {
 
     #[test]
     fn the_largest_batch_fits_its_envelope() {
-        let mut writer =
-            Writer { stream: Nonce::default(), index: u64::MAX - 2, lines: Vec::new(), bytes: 0 };
+        let mut writer = Writer { index: u64::MAX - 2, live: Some(true), ..Writer::new(Nonce::default()) };
         let line =
             |length| LogLine { source: LogSource::Stdout, at: Timestamp(u64::MAX), text: "x".repeat(length) };
         while !writer.take(line(LogLine::MAX_BYTES)) {}

@@ -152,6 +152,7 @@ async fn follow_once(
                         message: format!("the output broke off: {}", end.message),
                         remedy: "run the command again; `lode task show` says where the task stands"
                             .to_owned(),
+                        refusal: None,
                     }
                     .into());
                 }

@@ -203,24 +203,15 @@ impl Api {
             source = cause.source();
         }
         let what = if error.is_timeout() { "does not answer in time" } else { "cannot be reached" };
-        Failure {
-            kind: Kind::Unavailable,
-            code: Some("api/unreachable".to_owned()),
-            message: format!("the orchestrator at {} {what}: {words}", self.url),
-            remedy: "check that it runs and that the URL is right (`lode context ls`)".to_owned(),
-        }
-        .into()
+        let message = format!("the orchestrator at {} {what}: {words}", self.url);
+        let remedy = "check that it runs and that the URL is right (`lode context ls`)";
+        Failure::coded(Kind::Unavailable, "api/unreachable", message, remedy).into()
     }
 
     fn not_understood(&self, path: &str) -> anyhow::Error {
-        Failure {
-            kind: Kind::Failed,
-            code: Some("api/not-understood".to_owned()),
-            message: format!("the answer of {} to {path} is not what was expected", self.url),
-            remedy: "check that the URL is an orchestrator's, and that `lode` is not older than it"
-                .to_owned(),
-        }
-        .into()
+        let message = format!("the answer of {} to {path} is not what was expected", self.url);
+        let remedy = "check that the URL is an orchestrator's, and that `lode` is not older than it";
+        Failure::coded(Kind::Failed, "api/not-understood", message, remedy).into()
     }
 
     /// Reads a value as the view of it that is shown.
@@ -262,7 +253,7 @@ fn refused(status: StatusCode, body: &[u8]) -> Failure {
     } else {
         problem.remedy
     };
-    Failure { kind, code: problem.code, message, remedy }
+    Failure { kind, code: problem.code, message, remedy, refusal: None }
 }
 
 #[cfg(test)]

@@ -4,14 +4,20 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use crate::failure::Kind;
 
+/// Whether there is somebody who can be asked.
+pub(crate) fn can_ask() -> bool {
+    io::stdin().is_terminal()
+}
+
 /// Goes on only when told to: by `--yes`, or by a person at the terminal.
 pub(crate) fn confirm(what: &str, yes: bool) -> anyhow::Result<()> {
     if yes {
         return Ok(());
     }
-    if !io::stdin().is_terminal() {
+    if !can_ask() {
         let message = format!("this would {what}, and there is nobody at the terminal to ask");
-        return Err(Kind::Usage.with_remedy(message, "add --yes if that is meant"));
+        let remedy = "add --yes if that is meant; where there is --dry-run, it shows what would happen";
+        return Err(Kind::Usage.with_remedy(message, remedy));
     }
     let mut err = io::stderr().lock();
     write!(err, "This will {what}. Go on? [y/N] ")?;

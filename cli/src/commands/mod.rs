@@ -1,20 +1,25 @@
 //! What each command does.
 
 mod chain;
-mod confirm;
+pub(crate) mod confirm;
 mod context;
 mod key;
 mod node;
 mod pool;
 mod provider;
-mod signer;
 pub(crate) mod task;
 mod validator;
 
-use clap::CommandFactory as _;
+use std::path::Path;
 
-use crate::arguments::{Arguments, Command};
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+use lode_contracts::Intent;
+use lode_protocol::hash::{Digest, keccak256};
+
+use crate::arguments::{Arguments, Command, Global, SignerFlags};
 use crate::output::{self, ReaderGone};
+use crate::wallet::{Plan, Wallet};
 
 /// Runs one command.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -26,7 +31,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Provider(command) => provider::run(global, command).await,
         Command::Validator(command) => validator::run(global, command).await,
         Command::Chain(command) => chain::run(global, command).await,
-        Command::Key(command) => key::run(global, &command),
+        Command::Key(command) => key::run(global, command),
         Command::Context(command) => context::run(global, command),
         Command::Dev(dev) => match dev.action {
             Some(action) => crate::dev::act(global, action).await,
@@ -42,4 +47,22 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Err(error) if error.is::<ReaderGone>() => Ok(()),
         other => other,
     }
+}
+
+/// A command that is one transaction.
+async fn transact(
+    global: &Global,
+    flags: &SignerFlags,
+    what: impl Into<String>,
+    done: impl Into<String>,
+    intent: Intent,
+) -> anyhow::Result<()> {
+    let wallet = Wallet::open(global, flags).await?;
+    wallet.carry_out(&Plan::new(what, done, intent)).await.map(drop)
+}
+
+/// Keccak-256 of a file: what the chain holds of documents.
+fn hash_of_file(path: &Path) -> anyhow::Result<Digest> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(keccak256(&bytes))
 }

@@ -35,7 +35,14 @@ pub(super) async fn run(global: &Global, command: NodeCommand) -> anyhow::Result
             confirm(&format!("eject node {id} from the pool, and stop its work there"), yes)?;
             act(&api, global, &id, "eject", "is being ejected").await
         }
+        NodeCommand::Readmit { node } => readmit(&api, global, &node).await,
     }
+}
+
+/// Lets a node try again that was ejected or given up.
+pub(super) async fn readmit(api: &Api, global: &Global, node: &str) -> anyhow::Result<()> {
+    act(api, global, node, "readmit", "may join again; the orchestrator invites it when nothing is missing")
+        .await
 }
 
 async fn act(api: &Api, global: &Global, node: &str, action: &str, done: &str) -> anyhow::Result<()> {

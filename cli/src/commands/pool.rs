@@ -1,18 +1,20 @@
-//! `lode pool …`: pools as the chain has them.
+//! `lode pool …`: pools as the chain has them, their money and their members.
 
-use std::path::Path;
+mod budget;
+mod invite;
+mod show;
 
-use anyhow::Context as _;
-use lode_contracts::{ChainReader as _, Intent, PoolParameters, PoolRecord, PoolState};
+pub(crate) use budget::reward_token;
+
+use lode_contracts::{Amount, ChainEvent, Intent, PoolParameters};
 use lode_network::EndpointUrl;
-use lode_protocol::hash::{Digest, keccak256};
 use lode_protocol::ids::PoolId;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::signer::{Signer, chain, context};
-use crate::arguments::{Global, PoolCommand};
+use super::{hash_of_file, transact};
+use crate::arguments::{Global, MemberCommand, MoneyCommand, PoolCommand, RewardToken, SignerFlags};
 use crate::failure::Kind;
-use crate::output::{self, Format, Sheet};
+use crate::wallet::{Plan, Wallet};
 
 pub(super) async fn run(global: &Global, command: PoolCommand) -> anyhow::Result<()> {
     match command {
@@ -26,155 +28,173 @@ pub(super) async fn run(global: &Global, command: PoolCommand) -> anyhow::Result
             reward_token,
             stopped,
         } => {
-            let signer = Signer::new(global, &signer).await?;
+            let wallet = Wallet::open(global, &signer).await?;
             let parameters = PoolParameters {
                 orchestrator,
-                reward_token,
+                reward_token: reward_token.map(|token| match token {
+                    RewardToken::Lode => wallet.deployment().token,
+                    RewardToken::Other(address) => address,
+                }),
                 requirements: requirements.as_deref().map(hash_of_file).transpose()?.unwrap_or_default(),
                 max_nodes,
                 uri,
                 endpoints: join(&endpoints),
             };
-            signer.ask(&format!("create a pool with orchestrator {orchestrator}"))?;
-            let pool = signer.operator.create_pool(parameters).await?;
-            if !stopped {
-                signer.operator.execute(Intent::StartPool(pool)).await?;
-            }
-            let state = if stopped { "created; start it with `lode pool start`" } else { "running" };
-            match global.output {
-                Format::Json => output::json(&json!({ "pool": pool.0, "running": !stopped })),
-                Format::Table | Format::Wide => output::line(&format!("pool {pool} is {state}")),
-            }
+            create(&wallet, parameters, stopped).await
         }
         PoolCommand::Start { signer, pool } => {
-            let signer = Signer::new(global, &signer).await?;
             let (what, done) = (format!("start pool {pool}"), format!("pool {pool} is running"));
-            signer.execute(&what, &done, Intent::StartPool(pool)).await.map(drop)
+            transact(global, &signer, what, done, Intent::StartPool(pool)).await
         }
         PoolCommand::End { signer, pool } => {
-            let signer = Signer::new(global, &signer).await?;
             let (what, done) = (format!("end pool {pool} for good"), format!("pool {pool} has ended"));
-            signer.execute(&what, &done, Intent::EndPool(pool)).await.map(drop)
+            transact(global, &signer, what, done, Intent::EndPool(pool)).await
         }
         PoolCommand::SetEndpoints { signer, pool, endpoints } => {
-            let signer = Signer::new(global, &signer).await?;
             let endpoints = join(&endpoints);
             let what = format!("send the workers of pool {pool} to {endpoints}");
             let done = format!("pool {pool} is reached at {endpoints}");
-            signer.execute(&what, &done, Intent::SetEndpoints { pool, endpoints }).await.map(drop)
+            transact(global, &signer, what, done, Intent::SetEndpoints { pool, endpoints }).await
         }
         PoolCommand::SetOrchestrator { signer, pool, orchestrator } => {
-            let signer = Signer::new(global, &signer).await?;
             let what = format!(
                 "make {orchestrator} the orchestrator of pool {pool}; the present key can never return"
             );
             let done = format!("{orchestrator} is the orchestrator of pool {pool}");
-            signer.execute(&what, &done, Intent::SetOrchestrator { pool, orchestrator }).await.map(drop)
+            transact(global, &signer, what, done, Intent::SetOrchestrator { pool, orchestrator }).await
         }
-        PoolCommand::Show { chain: flags, pool } => {
-            let pool = match pool {
-                Some(pool) => pool,
-                None => context(global)?.and_then(|context| context.pool).map(PoolId).ok_or_else(|| {
-                    Kind::Usage.with_remedy("it is not said which pool is meant", "give its number")
-                })?,
+        PoolCommand::SetRequirements { signer, pool, requirements, uri } => {
+            let requirements = hash_of_file(&requirements)?;
+            let what = format!("publish requirements {requirements} of pool {pool}");
+            let done = format!("pool {pool} has the requirements {requirements}");
+            transact(global, &signer, what, done, Intent::SetRequirements { pool, requirements, uri }).await
+        }
+        PoolCommand::Transfer { signer, pool, to, cancel: _ } => {
+            let (what, done) = match to {
+                Some(to) => (format!("offer pool {pool} to {to}"), format!("pool {pool} is offered to {to}")),
+                None => (
+                    format!("take the offer of pool {pool} back"),
+                    format!("pool {pool} is offered to nobody"),
+                ),
             };
-            let chain = chain(global, &flags).await?;
-            let Some(record) = chain.pool(pool).await? else {
-                return Err(
-                    Kind::NotFound.with_remedy(format!("the chain has no pool {pool}"), "run `lode pool ls`")
-                );
-            };
-            show(global, &record)
+            transact(global, &signer, what, done, Intent::TransferPool { pool, to }).await
         }
-        PoolCommand::Ls { chain: flags } => {
-            let chain = chain(global, &flags).await?;
-            let mut records = Vec::new();
-            for number in 1..=chain.pool_count().await? {
-                records.extend(chain.pool(PoolId(number)).await?);
-            }
-            list(global, &records)
+        PoolCommand::Accept { signer, pool } => {
+            let (what, done) = (format!("become the owner of pool {pool}"), format!("pool {pool} is yours"));
+            transact(global, &signer, what, done, Intent::AcceptPool(pool)).await
         }
+        PoolCommand::Show { chain, pool } => show::show(global, &chain, pool).await,
+        PoolCommand::Ls { chain } => show::list(global, &chain).await,
+        PoolCommand::Money(command) => money(global, command).await,
+        PoolCommand::Invite { node } => invite::run(global, node.as_deref()).await,
+        PoolCommand::Members(command) => members(global, command).await,
     }
 }
 
-/// Keccak-256 of a file: what the chain holds of the pool's requirements.
-fn hash_of_file(path: &Path) -> anyhow::Result<Digest> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(keccak256(&bytes))
+async fn money(global: &Global, command: MoneyCommand) -> anyhow::Result<()> {
+    match command {
+        MoneyCommand::Fund { signer, permit, pool, amount } => {
+            budget::fund(global, &signer, &permit, pool, &amount).await
+        }
+        MoneyCommand::SpendCap { signer, pool, amount } => {
+            budget::spend_cap(global, &signer, pool, &amount).await
+        }
+        MoneyCommand::Withdraw { signer, pool, request, collect: _, to } => match request {
+            Some(amount) => budget::request(global, &signer, pool, &amount).await,
+            None => budget::collect(global, &signer, pool, to).await,
+        },
+        MoneyCommand::Budget { chain, pool } => budget::show(global, &chain, pool).await,
+    }
+}
+
+/// Who may not be in the pool.
+async fn members(global: &Global, command: MemberCommand) -> anyhow::Result<()> {
+    let (signer, what, done, intent): (SignerFlags, String, String, Intent) = match command {
+        MemberCommand::Eject { signer, pool, node } => (
+            signer,
+            format!("put node {node} out of pool {pool}"),
+            format!("node {node} is out of pool {pool}"),
+            Intent::Eject { pool, node },
+        ),
+        MemberCommand::Ban { signer, pool, node } => (
+            signer,
+            format!("ban node {node} from pool {pool}"),
+            format!("node {node} is banned from pool {pool}"),
+            Intent::BanNode { pool, node },
+        ),
+        MemberCommand::Unban { signer, pool, node } => (
+            signer,
+            format!("let node {node} come back to pool {pool}"),
+            format!("node {node} may join pool {pool} again, by a new invite"),
+            Intent::UnbanNode { pool, node },
+        ),
+        MemberCommand::BanProvider { signer, pool, provider } => (
+            signer,
+            format!("ban all nodes of provider {provider} from pool {pool}"),
+            format!("provider {provider} is banned from pool {pool}"),
+            Intent::BanProvider { pool, provider },
+        ),
+        MemberCommand::UnbanProvider { signer, pool, provider } => (
+            signer,
+            format!("let the nodes of provider {provider} count again in pool {pool}"),
+            format!("provider {provider} counts again in pool {pool}"),
+            Intent::UnbanProvider { pool, provider },
+        ),
+    };
+    transact(global, &signer, what, done, intent).await
+}
+
+/// Creates a pool, and starts it unless told not to.
+async fn create(wallet: &Wallet, parameters: PoolParameters, stopped: bool) -> anyhow::Result<()> {
+    let what = format!(
+        "create {} with orchestrator {}",
+        if stopped { "a pool" } else { "a pool and start it" },
+        parameters.orchestrator
+    );
+    let mut plan = Plan::new(what, String::new(), Intent::CreatePool(parameters));
+    let Some(mut receipts) = wallet.carry_out_silently(&plan).await? else {
+        if !stopped {
+            eprintln!("once it is created, `lode pool start POOL` starts it");
+        }
+        return Ok(());
+    };
+    let created =
+        receipts.iter().flat_map(|receipt| &receipt.events).find_map(|logged| match &logged.event {
+            ChainEvent::PoolCreated { pool, .. } => Some(*pool),
+            _ => None,
+        });
+    let Some(pool) = created else {
+        let remedy = "see `lode pool ls`: it is the last one of this owner";
+        return Err(Kind::Failed.with_remedy("the receipt does not name the pool that was created", remedy));
+    };
+    if !stopped {
+        let start = Plan::new("", "", Intent::StartPool(pool));
+        receipts.extend(wallet.go_on(&start).await?);
+    }
+    plan.done = if stopped {
+        format!("pool {pool} is created; start it with `lode pool start {pool}`")
+    } else {
+        format!("pool {pool} is running")
+    };
+    let plan = plan.with("pool", json!(pool.0)).with("running", json!(!stopped));
+    wallet.report(&plan, &receipts)
 }
 
 fn join(endpoints: &[EndpointUrl]) -> String {
     endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn word(state: PoolState) -> &'static str {
-    match state {
-        PoolState::Created => "created",
-        PoolState::Running => "running",
-        PoolState::Ended => "ended",
-    }
-}
-
-fn members(record: &PoolRecord) -> String {
-    match record.max_nodes {
-        Some(most) => format!("{} of at most {most}", record.member_count),
-        None => record.member_count.to_string(),
-    }
-}
-
-fn as_json(record: &PoolRecord) -> Value {
-    json!({
-        "pool": record.id.0,
-        "state": word(record.state),
-        "owner": record.owner.to_string(),
-        "orchestrator": record.orchestrator.to_string(),
-        "reward_token": record.reward_token.map(|token| token.to_string()),
-        "requirements": record.requirements.to_string(),
-        "members": record.member_count,
-        "max_nodes": record.max_nodes,
-        "created": record.created_at,
-        "endpoints": endpoints(record),
-    })
-}
-
-fn endpoints(record: &PoolRecord) -> Vec<&str> {
-    record.endpoints.split([' ', ',']).filter(|endpoint| !endpoint.is_empty()).collect()
-}
-
-fn show(global: &Global, record: &PoolRecord) -> anyhow::Result<()> {
-    match global.output {
-        Format::Json => output::json(&as_json(record)),
-        Format::Table | Format::Wide => {
-            let mut sheet = Sheet::new(["what", "value"]);
-            sheet.row(["pool".to_owned(), record.id.to_string()]);
-            sheet.row(["state".to_owned(), word(record.state).to_owned()]);
-            sheet.row(["owner".to_owned(), record.owner.to_string()]);
-            sheet.row(["orchestrator".to_owned(), record.orchestrator.to_string()]);
-            sheet.row(["members".to_owned(), members(record)]);
-            sheet.row(["created".to_owned(), record.created_at.to_string()]);
-            sheet.row(["requirements".to_owned(), record.requirements.to_string()]);
-            sheet.row(["endpoints".to_owned(), endpoints(record).join("\n")]);
-            output::sheet(&sheet)
-        }
-    }
-}
-
-fn list(global: &Global, records: &[PoolRecord]) -> anyhow::Result<()> {
-    match global.output {
-        Format::Json => output::json(&json!({ "items": records.iter().map(as_json).collect::<Vec<_>>() })),
-        Format::Table | Format::Wide => {
-            let mut sheet =
-                Sheet::new(["pool", "state", "members", "owner", "orchestrator"]).or_else("no pools");
-            for record in records {
-                sheet.row([
-                    record.id.to_string(),
-                    word(record.state).to_owned(),
-                    members(record),
-                    record.owner.to_string(),
-                    record.orchestrator.to_string(),
-                ]);
-            }
-            output::sheet(&sheet)
-        }
+/// Words for an amount that may be nothing.
+fn cap_words(pool: PoolId, amount: Amount, shown: &str) -> (String, String) {
+    if amount == Amount::ZERO {
+        (
+            format!("stop pool {pool} from promising anything more"),
+            format!("pool {pool} promises nothing more; what was promised is paid"),
+        )
+    } else {
+        (
+            format!("let pool {pool} promise at most {shown} an epoch"),
+            format!("pool {pool} may promise {shown} an epoch"),
+        )
     }
 }

@@ -1,5 +1,6 @@
 //! `lode task …`: submitting tasks and looking at them.
 
+mod order;
 mod show;
 mod wait;
 
@@ -22,11 +23,16 @@ pub(crate) use show::why;
 pub(crate) use wait::{Wanted, wait_until};
 
 pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result<()> {
-    let api = Api::of(global)?;
+    let api = || Api::of(global);
     match command {
-        TaskCommand::Run { file, wait, follow, timeout } => {
+        TaskCommand::Order(arguments) => order::run(global, arguments).await,
+        TaskCommand::Run { file, order, wait, follow, timeout } => {
+            let api = api()?;
             let spec = read_spec(&file)?;
-            let task = submit(&api, &spec).await?;
+            let task = match order {
+                Some(order) => submit_value(&api, &order::with_spec(&order, &spec)?).await?,
+                None => submit(&api, &spec).await?,
+            };
             let id = task.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
             match global.output {
                 Format::Json if !wait && !follow => output::json(&task)?,
@@ -38,8 +44,9 @@ pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result
             }
             Ok(())
         }
-        TaskCommand::Ls { state, limit } => list(&api, global, state, limit).await,
+        TaskCommand::Ls { state, limit } => list(&api()?, global, state, limit).await,
         TaskCommand::Show { task } => {
+            let api = api()?;
             let id = api.task_id(&task).await?;
             let value = api.get(&format!("v1/tasks/{id}"), &[]).await?;
             match global.output {
@@ -48,6 +55,7 @@ pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result
             }
         }
         TaskCommand::Logs { task, follow, tail, replica, timestamps } => {
+            let api = api()?;
             let task = api.task_id(&task).await?;
             if follow {
                 let request = LogRequest { task, replica, tail, wait_for_start: true };
@@ -57,6 +65,7 @@ pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result
             }
         }
         TaskCommand::Stop { task, wait } => {
+            let api = api()?;
             let id = api.task_id(&task).await?;
             let value = api.post(&format!("v1/tasks/{id}/stop"), None).await?;
             if wait {
@@ -65,16 +74,19 @@ pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result
             said(global.output, &value, &format!("task {id} is told to stop"))
         }
         TaskCommand::Start { task } => {
+            let api = api()?;
             let id = api.task_id(&task).await?;
             let value = api.post(&format!("v1/tasks/{id}/start"), None).await?;
             said(global.output, &value, &format!("task {id} is started"))
         }
         TaskCommand::Rm { task } => {
+            let api = api()?;
             let id = api.task_id(&task).await?;
             let value = api.delete(&format!("v1/tasks/{id}")).await?;
             said(global.output, &value, &format!("task {id} is being deleted"))
         }
         TaskCommand::Explain { task, nodes } => {
+            let api = api()?;
             let id = api.task_id(&task).await?;
             let query = if nodes { vec![("nodes", "true".to_owned())] } else { Vec::new() };
             let value = api.get(&format!("v1/tasks/{id}/explain"), &query).await?;
@@ -84,6 +96,7 @@ pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result
             }
         }
         TaskCommand::Events { task, follow } => {
+            let api = api()?;
             let id = api.task_id(&task).await?;
             events(&api, global.output, &id, follow).await
         }
@@ -92,8 +105,12 @@ pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result
 
 /// Submits a task; broken connections do not make two of it.
 pub(crate) async fn submit(api: &Api, spec: &TaskSpec) -> anyhow::Result<Value> {
+    submit_value(api, &serde_json::to_value(spec)?).await
+}
+
+async fn submit_value(api: &Api, body: &Value) -> anyhow::Result<Value> {
     let key = format!("lode-{}", keys::random_hex(16)?);
-    api.submit(&serde_json::to_value(spec)?, &key).await
+    api.submit(body, &key).await
 }
 
 /// Reads a task file: JSON where it is named so or starts with a brace, TOML otherwise. What is wrong with it is said
@@ -112,13 +129,9 @@ fn read_spec(file: &Path) -> anyhow::Result<TaskSpec> {
         opened.take(limit).read_to_string(&mut text).map_err(|error| unreadable(&error))?;
     }
     parse_spec(file, &text).map_err(|error| {
-        Failure {
-            kind: Kind::Usage,
-            code: Some(error.code().to_string()),
-            message: format!("{}: {error}", file.display()),
-            remedy: "correct the task file; examples/ has two that work".to_owned(),
-        }
-        .into()
+        let message = format!("{}: {error}", file.display());
+        let remedy = "correct the task file; examples/ has two that work";
+        Failure::coded(Kind::Usage, error.code().as_str(), message, remedy).into()
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use lode_contracts::{
     Amount, ChainError, ChainReader as _, DeployParameters, Deployment, Intent, MembershipState, Operator,
-    PoolParameters, PoolState, RpcChain, RpcConfig, deploy,
+    PoolParameters, PoolState, RpcChain, RpcConfig, SettlementTerms, deploy,
 };
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId, ValidatorId};
@@ -27,6 +27,12 @@ const EPOCH_SECONDS: u64 = 6;
 const COINS: Amount = Amount::tokens(1_000);
 const TOKENS: Amount = Amount::tokens(100_000);
 const BOND: Amount = Amount::tokens(1_000);
+/// What the pool can pay.
+const BUDGET: Amount = Amount::tokens(1_000);
+/// What it may promise per epoch: far more than ten GPUs can earn.
+const SPEND_CAP: Amount = Amount::tokens(10);
+/// What the validator may bond on accusations.
+const ACCUSATION_BONDS: Amount = Amount::tokens(10_000);
 
 /// A dev pool's chain, once its contracts are there.
 #[derive(Clone, Debug)]
@@ -78,10 +84,12 @@ impl DevChain {
         let deployment = if layout.deployment().exists() {
             Deployment::load(&layout.deployment())?
         } else {
+            let development = DeployParameters::development();
             let parameters = DeployParameters {
                 epoch_seconds: EPOCH_SECONDS,
-                validator_exit_seconds: 60,
-                ..DeployParameters::development()
+                // A person watches: roots are final after two epochs.
+                settlement: SettlementTerms { veto_seconds: 2 * EPOCH_SECONDS, ..development.settlement },
+                ..development
             };
             let mut deployment = deploy(&config, &keys.owner, &parameters, None).await?;
             deployment.rpc_url = Some(url.to_owned());
@@ -161,11 +169,34 @@ impl DevChain {
         Ok(())
     }
 
-    /// Bonds for the validator.
+    /// Lets the provider's nodes join the pool, and gives the pool money to pay them with.
+    pub(crate) async fn economy(&self, pool: PoolId) -> anyhow::Result<()> {
+        let provider = self.operator(&self.keys.provider);
+        if !self.chain.is_pool_approved(pool, ProviderId(provider.address())).await? {
+            provider.execute(Intent::SetPoolApproval { pool, approved: true }).await?;
+        }
+        let owner = self.operator(&self.keys.owner);
+        let budget = self.chain.budget(pool).await?;
+        if budget.spend_cap == Amount::ZERO {
+            owner.execute(Intent::SetSpendCap { pool, cap: SPEND_CAP }).await?;
+        }
+        let funded = budget.free.saturating_add(budget.locked).saturating_add(budget.paid);
+        if funded == Amount::ZERO {
+            owner.execute(Intent::Mint { to: owner.address(), amount: BUDGET }).await?;
+            owner.fund_pool(pool, BUDGET).await?;
+        }
+        Ok(())
+    }
+
+    /// Bonds for the validator, and lets it bond accusations.
     pub(crate) async fn validator(&self, endpoint: &str) -> anyhow::Result<()> {
         let validator = self.operator(&self.keys.validator);
         if self.chain.validator(ValidatorId(validator.address())).await?.is_none() {
             validator.register_validator(BOND, endpoint).await?;
+        }
+        let slashing = self.chain.deployment().slashing;
+        if self.chain.token_allowance(validator.address(), slashing).await? == Amount::ZERO {
+            validator.execute(Intent::Approve { spender: slashing, amount: ACCUSATION_BONDS }).await?;
         }
         Ok(())
     }

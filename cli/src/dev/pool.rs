@@ -191,6 +191,7 @@ impl DevPool {
                 chain.provider(units),
                 chain.validator(&endpoint)
             )?;
+            chain.economy(pool).await?;
             anyhow::Ok(pool)
         };
         let register = async { register.await.map_err(|error| blame("anvil", &error)) };

@@ -22,6 +22,10 @@ pub(crate) const STOP_ORDER: [&[&str]; 4] =
     [&["worker-1", "worker-2"], &["validator"], &["orchestrator", "discovery"], &["anvil"]];
 /// How long a program may take to end.
 const GRACE: Duration = Duration::from_secs(10);
+/// What the pool pays for one GPU and hour, in whole tokens: a thousandth of a token a second.
+const PRICE_PER_GPU_HOUR: &str = "3.6";
+/// Stake that an accusation puts at stake, in whole tokens: that of one GPU.
+const ACCUSED_STAKE: &str = "10";
 /// Names the executable of anvil.
 const ANVIL_VARIABLE: &str = "LODE_ANVIL";
 
@@ -115,6 +119,7 @@ impl Programs {
                 // A fifth of the defaults: a person watches.
                 "terms": { "beat_interval": "2s", "suspect_after": "6s", "lost_after": "12s" },
                 "requirements": { "require_proof": true, "class": 1 },
+                "settlement": { "price_per_gpu_hour": PRICE_PER_GPU_HOUR, "checkpoint_interval": "2s" },
             }),
         )
     }
@@ -135,6 +140,13 @@ impl Programs {
                 "network": { "listen": [self.validator_endpoint()] },
                 "proof": { "class": "tiny", "retry_interval": "5s", "concurrent_runs": 2 },
                 "outbox": { "development": true },
+                "accusations": {
+                    "accuse": true,
+                    "amount": ACCUSED_STAKE,
+                    "public_url": format!("http://127.0.0.1:{}", self.ports.validator_health()),
+                },
+                // Everybody is on this machine.
+                "fetch": { "private_addresses": true },
                 "health": { "listen": format!("127.0.0.1:{}", self.ports.validator_health()) },
             }),
         )

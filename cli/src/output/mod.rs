@@ -1,11 +1,16 @@
 //! What commands print: tables that fit the terminal, or JSON; nothing that came from elsewhere steers the terminal.
 
+mod moment;
+mod money;
 mod sheet;
 mod style;
 mod words;
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+pub(crate) use moment::{moment, span, utc};
+pub(crate) use money::Denomination;
+pub use money::Written;
 pub use sheet::Sheet;
 pub(crate) use style::Paint;
 pub(crate) use words::{ago, list, membership, short_id};

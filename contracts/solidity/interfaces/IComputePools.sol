@@ -8,8 +8,10 @@ pragma solidity 0.8.37;
 /// `Invite(uint64 poolId,address node,address provider,uint64 counter,bytes32 termsHash,uint64 deadline)` signed by
 /// the pool's orchestrator key,
 /// `Consent(uint64 poolId,address node,address provider,uint64 counter,bytes32 termsHash,uint64 deadline)` signed by
-/// the node with the same values, and
-/// `Leave(uint64 poolId,address node,uint64 counter,uint64 deadline)` signed by the node or its provider.
+/// the node with the same values,
+/// `Leave(uint64 poolId,address node,uint64 counter,uint64 deadline)` signed by the node or its provider, and
+/// `PoolApproval(uint64 poolId,address provider,bool approved,uint256 nonce,uint64 deadline)` signed by the provider.
+/// A node joins only pools that its provider has approved, so that a stolen node key cannot take it elsewhere.
 /// Signatures are 65 bytes (r, s, v), low s only. Deadlines are unix seconds, inclusive. Nothing is enumerated in
 /// storage: events rebuild the membership, `membershipsOf` reads ids given to it.
 interface IComputePools {
@@ -131,6 +133,8 @@ interface IComputePools {
     /// @notice The owner banned the provider: memberships of its nodes are inactive until it is unbanned.
     event ProviderBanned(uint64 indexed poolId, address indexed provider);
     event ProviderUnbanned(uint64 indexed poolId, address indexed provider);
+    /// @notice The provider lets its nodes join the pool, or not any more; memberships stay as they are.
+    event PoolApprovalChanged(uint64 indexed poolId, address indexed provider, bool approved);
 
     /// @notice A constructor argument or parameter must not be the zero address.
     error ZeroAddress(bytes32 parameter);
@@ -168,6 +172,12 @@ interface IComputePools {
     error NodeIsBanned(uint64 poolId, address node);
     /// @notice The node's provider is banned from this pool.
     error ProviderIsBanned(uint64 poolId, address provider);
+    /// @notice The node's provider has not approved this pool.
+    error PoolNotApproved(uint64 poolId, address provider);
+    /// @notice The approval was used or taken back, or was signed for a later one.
+    error WrongApprovalNonce(address provider, uint256 expected, uint256 given);
+    /// @notice The approval is not signed by the provider.
+    error InvalidApprovalSignature(address provider);
     /// @notice The node is not a member of this pool.
     error NotMember(uint64 poolId, address node);
     /// @notice The node is not banned from this pool.
@@ -199,6 +209,21 @@ interface IComputePools {
 
     /// @notice The proposed owner takes the pool.
     function acceptPool(uint64 poolId) external;
+
+    /// @notice The calling provider lets its nodes join the pool, or not any more. Taking an approval back kills every
+    /// approval that the provider signed and that nobody has used.
+    function setPoolApproval(uint64 poolId, bool approved) external;
+
+    /// @notice Anybody submits an approval that the provider signed.
+    /// @param nonce `approvalNonce(provider)` at the time of use
+    function setPoolApprovalBySignature(
+        uint64 poolId,
+        address provider,
+        bool approved,
+        uint256 nonce,
+        uint64 deadline,
+        bytes calldata signature
+    ) external;
 
     /// @notice Anybody submits joins. A refused item is reported by `JoinFailed` and does not touch the others; a node
     /// that is a member already is reported by `NodeAlreadyMember`.
@@ -245,6 +270,18 @@ interface IComputePools {
 
     /// @notice Whether the node is an active member: `membershipOf(poolId, node).active`.
     function isMember(uint64 poolId, address node) external view returns (bool);
+
+    /// @notice What settlement asks about a pool; all zero for an unknown id.
+    function termsOf(uint64 poolId)
+        external
+        view
+        returns (address owner, address orchestrator, address rewardToken, PoolState state);
+
+    /// @notice Whether the provider's nodes may join the pool, as far as the provider is concerned.
+    function isPoolApproved(uint64 poolId, address provider) external view returns (bool);
+
+    /// @notice The nonce that the provider's next signed approval must name.
+    function approvalNonce(address provider) external view returns (uint256);
 
     /// @notice Whether all nodes of the provider are kept out of the pool.
     function isProviderBanned(uint64 poolId, address provider) external view returns (bool);

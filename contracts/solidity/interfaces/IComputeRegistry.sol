@@ -29,6 +29,7 @@ interface IComputeRegistry is IStakeVault {
     /// @param authorizationEpoch part of every authorisation's nonce; growing it revokes all unused authorisations
     /// @param unbonding tokens on their way out
     /// @param releaseAt unix seconds from which `unbonding` can be withdrawn; zero when nothing unbonds
+    /// @param locked part of stake and unbonding that accusations hold: it cannot be withdrawn
     struct Provider {
         uint128 stake;
         uint48 units;
@@ -36,6 +37,7 @@ interface IComputeRegistry is IStakeVault {
         uint40 authorizationEpoch;
         uint128 unbonding;
         uint64 releaseAt;
+        uint128 locked;
     }
 
     /// @notice What a node signs to serve a provider.
@@ -91,6 +93,22 @@ interface IComputeRegistry is IStakeVault {
     /// @notice All authorisations that the provider signed under an older epoch are dead.
     event AuthorizationsRevoked(address indexed provider, uint40 authorizationEpoch);
 
+    /// @notice The contract that may lock and slash stake is known, for good.
+    event SlasherSet(address indexed slasher);
+    /// @notice `amount` more is held; `locked` is all that is held now.
+    event StakeLocked(address indexed provider, uint256 amount, uint256 locked);
+    /// @notice `amount` is held no longer; `locked` is all that is held now.
+    event StakeUnlocked(address indexed provider, uint256 amount, uint256 locked);
+    /// @notice `amount` was taken, from the stake first and then from what unbonds; both as they are after it. Follows
+    /// the `StakeUnlocked` of the same amount.
+    event Slashed(address indexed provider, uint256 amount, uint256 stake, uint256 unbonding);
+
+    /// @notice Only the account that deployed the registry says, once, which contract slashes.
+    error NotDeployer(address caller);
+    error SlasherAlreadySet(address slasher);
+    error NotSlasher(address caller);
+    /// @notice Accusations hold this much of the provider's stake.
+    error StakeIsLocked(address provider, uint256 locked, uint256 available);
     /// @notice The unbonding delay is outside of (0, `maximum`] seconds.
     error InvalidUnbondingDelay(uint256 given, uint256 maximum);
     /// @notice The minimum stake per unit must be positive and fit 128 bits.
@@ -141,7 +159,8 @@ interface IComputeRegistry is IStakeVault {
     /// the unbonding delay; a further request joins the one under way and restarts its delay.
     function requestUnstake(uint256 amount) external;
 
-    /// @notice Pays out everything whose delay is over, to the caller.
+    /// @notice Pays out everything whose delay is over, to the caller, but for what accusations hold beyond the stake;
+    /// that stays as it is and can be withdrawn once it is let go.
     /// @return amount tokens paid
     function withdraw() external returns (uint256 amount);
 
@@ -167,6 +186,21 @@ interface IComputeRegistry is IStakeVault {
     /// @notice The calling provider kills every authorisation that it signed and that nobody has used.
     function revokeAuthorizations() external;
 
+    /// @notice The deployer names the contract that may lock and slash stake, once.
+    function setSlasher(address slasher) external;
+
+    /// @notice The slasher holds `amount` of the provider's stake and unbonding.
+    function lockStake(address provider, uint128 amount) external;
+
+    /// @notice The slasher lets `amount` go.
+    function unlockStake(address provider, uint128 amount) external;
+
+    /// @notice The slasher takes `amount` that it holds; the tokens go to `recipient`.
+    function slash(address provider, uint128 amount, address recipient) external;
+
+    /// @notice The contract that may lock and slash stake; zero before it is named.
+    function slasher() external view returns (address);
+
     /// @notice Tokens that must be staked for each unit.
     function minStakePerUnit() external view returns (uint256);
 
@@ -175,6 +209,9 @@ interface IComputeRegistry is IStakeVault {
 
     /// @notice The record of a node; all zero but for `registration` when it is not registered.
     function nodeOf(address node) external view returns (Node memory);
+
+    /// @notice The records of many nodes, in the order asked for.
+    function nodesOf(address[] calldata nodes) external view returns (Node[] memory);
 
     /// @notice The record of a provider.
     function providerOf(address provider) external view returns (Provider memory);

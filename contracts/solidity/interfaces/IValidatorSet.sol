@@ -68,6 +68,10 @@ interface IValidatorSet is IStakeVault {
     event Revealed(uint64 indexed epoch, address indexed validator, bytes32 indexed root, uint256 weight);
     /// @notice More than two thirds of the epoch's weight revealed this root.
     event RootAccepted(uint64 indexed epoch, bytes32 indexed root, uint256 weight, uint256 totalWeight);
+    /// @notice The epoch's randomness is known: it draws the committees of nodes registered before the epoch began.
+    event BeaconDrawn(uint64 indexed epoch, bytes32 beacon);
+    /// @notice The validator committed in this epoch and never revealed: part of its bond went to the treasury.
+    event RevealMissed(uint64 indexed epoch, address indexed validator, uint256 amount, uint256 stake);
     event NodeProven(
         uint64 indexed epoch, address indexed node, uint32 classId, uint16 gpuCount, uint32 vramGib, uint64 expiryEpoch
     );
@@ -100,6 +104,12 @@ interface IValidatorSet is IStakeVault {
     error NotCommitted(address validator, uint64 epoch);
     /// @notice The revealed values do not hash to what was committed.
     error WrongReveal(bytes32 committed, bytes32 revealed);
+    /// @notice The epoch's beacon was drawn before.
+    error BeaconAlreadyDrawn(uint64 epoch);
+    /// @notice The epoch has no beacon.
+    error NoBeacon(uint64 epoch);
+    /// @notice The epoch is not over: the validator can still reveal.
+    error EpochNotOver(uint64 epoch, uint64 current);
     /// @notice A commitment or root must not be zero.
     error ZeroDigest();
     /// @notice The epoch has no accepted root.
@@ -141,6 +151,13 @@ interface IValidatorSet is IStakeVault {
     /// @notice Reveals the committed root, in the second half of the same epoch. A root that is never revealed is no vote.
     function reveal(uint64 epoch, bytes32 root, bytes32 salt) external;
 
+    /// @notice Anybody fixes the running epoch's randomness, once, in its first half.
+    function drawBeacon(uint64 epoch) external returns (bytes32 beacon);
+
+    /// @notice Anybody has a validator's bond cut that committed in a past epoch and never revealed, once for each such
+    /// epoch. What is left goes on counting from the next epoch, also below `minStake`.
+    function penalizeMissedReveal(uint64 epoch, address validator) external;
+
     /// @notice Shows a leaf under the epoch's accepted root: the node is proven, or not any more when the leaf failed.
     function prove(uint64 epoch, Leaf calldata leaf, bytes32[] calldata path) external;
 
@@ -148,6 +165,17 @@ interface IValidatorSet is IStakeVault {
     function proveBatch(uint64 epoch, Leaf[] calldata leaves, bytes32[][] calldata paths) external;
 
     function registry() external view returns (address);
+    /// @notice Where cuts of bonds go.
+    function treasury() external view returns (address);
+    /// @notice Part of the bond that a missed reveal costs, basis points.
+    function missedRevealBasisPoints() external view returns (uint256);
+    /// @notice How many validators are expected to be drawn for a node.
+    function committeeSize() external view returns (uint256);
+    /// @notice The epoch's randomness; zero when not drawn.
+    function beaconOf(uint64 epoch) external view returns (bytes32);
+    /// @notice Whether the validator checks the node in this epoch: drawn by the beacon, in proportion to its weight.
+    /// When no more than `committeeSize` have weight, all of them are drawn.
+    function isDrawn(uint64 epoch, address node, address validator) external view returns (bool);
     function minStake() external view returns (uint256);
     /// @notice Seconds of an epoch, even.
     function epochSeconds() external view returns (uint256);
@@ -162,8 +190,8 @@ interface IValidatorSet is IStakeVault {
     function weightOf(address validator, uint64 epoch) external view returns (uint256);
     /// @notice The sum of all weights in an epoch.
     function totalWeight(uint64 epoch) external view returns (uint256);
-    /// @notice The commitment that awaits its reveal; zero when there was none or it was revealed. Not zero after the
-    /// epoch: the vote is void.
+    /// @notice The commitment that awaits its reveal; zero when there was none, or it was revealed or penalised. Not zero
+    /// after the epoch: the vote is void, and anybody may have the bond cut.
     function commitmentOf(uint64 epoch, address validator) external view returns (bytes32);
     /// @notice The root that the validator revealed; zero when none.
     function revealOf(uint64 epoch, address validator) external view returns (bytes32);
@@ -175,6 +203,8 @@ interface IValidatorSet is IStakeVault {
     function leafHash(Leaf calldata leaf) external pure returns (bytes32);
     /// @notice The latest leaf shown for the node, and whether it counts now.
     function provenOf(address node) external view returns (ProvenNode memory);
+    /// @notice As `provenOf`, for many nodes, in the order asked for.
+    function provenOfMany(address[] calldata nodes) external view returns (ProvenNode[] memory);
     /// @notice Whether the node is proven now.
     function isProven(address node) external view returns (bool);
 }

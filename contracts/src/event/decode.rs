@@ -8,9 +8,12 @@ use lode_protocol::ids::{NodeId, PoolId, ProviderId, ValidatorId};
 use lode_protocol::proof::ProofClassId;
 use lode_protocol::units::Timestamp;
 
+use super::economy::{rewards, slashing};
 use super::{ChainEvent, LoggedEvent};
 use crate::abi::ComputePools::ComputePoolsEvents as Pools;
 use crate::abi::ComputeRegistry::ComputeRegistryEvents as Registry;
+use crate::abi::Rewards::RewardsEvents as Rewards;
+use crate::abi::Slashing::SlashingEvents as Slashing;
 use crate::abi::ValidatorSet::ValidatorSetEvents as Validators;
 use crate::block::timestamp_of_seconds;
 use crate::convert::{amount, from_address, from_optional, from_word, to_address};
@@ -19,7 +22,7 @@ use crate::epoch::Epoch;
 use crate::error::ChainError;
 use crate::revert::Refusal;
 
-const OPERATION: &str = "read events";
+pub(super) const OPERATION: &str = "read events";
 
 /// Reads a log. `None`: it is of another contract, or not in a block.
 pub(crate) fn decode(deployment: &Deployment, log: &Log) -> Result<Option<LoggedEvent>, ChainError> {
@@ -40,6 +43,10 @@ pub(crate) fn decode(deployment: &Deployment, log: &Log) -> Result<Option<Logged
         pools(Pools::decode_log(raw).map_err(malformed)?.data)
     } else if of(deployment.validators) {
         validators(Validators::decode_log(raw).map_err(malformed)?.data)?
+    } else if of(deployment.slashing) {
+        slashing(Slashing::decode_log(raw).map_err(malformed)?.data)?
+    } else if of(deployment.rewards) {
+        rewards(Rewards::decode_log(raw).map_err(malformed)?.data)?
     } else {
         return Ok(None);
     };
@@ -52,19 +59,19 @@ pub(crate) fn decode(deployment: &Deployment, log: &Log) -> Result<Option<Logged
     }))
 }
 
-fn provider(address: alloy::primitives::Address) -> ProviderId {
+pub(super) fn provider(address: alloy::primitives::Address) -> ProviderId {
     ProviderId(from_address(address))
 }
 
-fn node(address: alloy::primitives::Address) -> NodeId {
+pub(super) fn node(address: alloy::primitives::Address) -> NodeId {
     NodeId(from_address(address))
 }
 
-fn validator(address: alloy::primitives::Address) -> ValidatorId {
+pub(super) fn validator(address: alloy::primitives::Address) -> ValidatorId {
     ValidatorId(from_address(address))
 }
 
-fn time(seconds: U256) -> Timestamp {
+pub(super) fn time(seconds: U256) -> Timestamp {
     timestamp_of_seconds(seconds.saturating_to())
 }
 
@@ -109,6 +116,23 @@ fn registry(event: Registry) -> Result<ChainEvent, ChainError> {
         Registry::AuthorizationsRevoked(e) => ChainEvent::AuthorizationsRevoked {
             provider: provider(e.provider),
             authorization_epoch: e.authorizationEpoch.to(),
+        },
+        Registry::SlasherSet(e) => ChainEvent::SlasherSet { slasher: from_address(e.slasher) },
+        Registry::StakeLocked(e) => ChainEvent::StakeLocked {
+            provider: provider(e.provider),
+            amount: amount(OPERATION, e.amount)?,
+            locked: amount(OPERATION, e.locked)?,
+        },
+        Registry::StakeUnlocked(e) => ChainEvent::StakeUnlocked {
+            provider: provider(e.provider),
+            amount: amount(OPERATION, e.amount)?,
+            locked: amount(OPERATION, e.locked)?,
+        },
+        Registry::Slashed(e) => ChainEvent::Slashed {
+            provider: provider(e.provider),
+            amount: amount(OPERATION, e.amount)?,
+            stake: amount(OPERATION, e.stake)?,
+            unbonding: amount(OPERATION, e.unbonding)?,
         },
     })
 }
@@ -179,6 +203,11 @@ fn pools(event: Pools) -> ChainEvent {
         Pools::ProviderUnbanned(e) => {
             ChainEvent::ProviderUnbanned { pool: PoolId(e.poolId), provider: provider(e.provider) }
         }
+        Pools::PoolApprovalChanged(e) => ChainEvent::PoolApprovalChanged {
+            pool: PoolId(e.poolId),
+            provider: provider(e.provider),
+            approved: e.approved,
+        },
     }
 }
 
@@ -224,6 +253,15 @@ fn validators(event: Validators) -> Result<ChainEvent, ChainError> {
             root: from_word(e.root),
             weight: amount(OPERATION, e.weight)?,
             total_weight: amount(OPERATION, e.totalWeight)?,
+        },
+        Validators::BeaconDrawn(e) => {
+            ChainEvent::BeaconDrawn { epoch: Epoch(e.epoch), beacon: from_word(e.beacon) }
+        }
+        Validators::RevealMissed(e) => ChainEvent::RevealMissed {
+            epoch: Epoch(e.epoch),
+            validator: validator(e.validator),
+            amount: amount(OPERATION, e.amount)?,
+            stake: amount(OPERATION, e.stake)?,
         },
         Validators::NodeProven(e) => ChainEvent::NodeProven {
             epoch: Epoch(e.epoch),

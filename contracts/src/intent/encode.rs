@@ -32,6 +32,10 @@ impl Intent {
             | Intent::ReplaceNode { .. }
             | Intent::RemoveNode(_)
             | Intent::RevokeAuthorizations => (deployment.registry, self.registry_call()),
+            Intent::SetSlasher => (
+                deployment.registry,
+                encode(Registry::setSlasherCall { slasher: to_address(deployment.slashing) }),
+            ),
             Intent::CreatePool(_)
             | Intent::StartPool(_)
             | Intent::EndPool(_)
@@ -47,7 +51,9 @@ impl Intent {
             | Intent::BanNode { .. }
             | Intent::UnbanNode { .. }
             | Intent::BanProvider { .. }
-            | Intent::UnbanProvider { .. } => (deployment.pools, self.pools_call()),
+            | Intent::UnbanProvider { .. }
+            | Intent::SetPoolApproval { .. }
+            | Intent::SetPoolApprovalBySignature { .. } => (deployment.pools, self.pools_call()),
             Intent::RegisterValidator { .. }
             | Intent::StakeValidator { .. }
             | Intent::SetValidatorEndpoint { .. }
@@ -55,7 +61,31 @@ impl Intent {
             | Intent::WithdrawValidator
             | Intent::Commit { .. }
             | Intent::Reveal { .. }
-            | Intent::ProveBatch { .. } => (deployment.validators, self.validators_call()),
+            | Intent::ProveBatch { .. }
+            | Intent::DrawBeacon { .. }
+            | Intent::PenalizeMissedReveal { .. } => (deployment.validators, self.validators_call()),
+            Intent::Accuse { .. }
+            | Intent::AnswerAccusation { .. }
+            | Intent::AnswerAccusationBySignature { .. }
+            | Intent::VoteAccusation { .. }
+            | Intent::ResolveAccusation { .. }
+            | Intent::CollectOwed { .. } => (deployment.slashing, self.slashing_call()),
+            Intent::FundPool { .. }
+            | Intent::SetSpendCap { .. }
+            | Intent::RequestBudgetWithdrawal { .. }
+            | Intent::WithdrawBudget { .. }
+            | Intent::PostRoot { .. }
+            | Intent::VetoRoot { .. }
+            | Intent::RefuteRoot { .. }
+            | Intent::Claim(_)
+            | Intent::ClaimBatch(_)
+            | Intent::Redeem { .. }
+            | Intent::VetoRedemption { .. }
+            | Intent::SettleRedemption { .. } => (deployment.rewards, self.rewards_call()),
+            Intent::ApproveToken { token, spender, amount } => (
+                *token,
+                encode(Token::approveCall { spender: to_address(*spender), value: to_u256(*amount) }),
+            ),
             Intent::Approve { spender, amount } => (
                 deployment.token,
                 encode(Token::approveCall { spender: to_address(*spender), value: to_u256(*amount) }),
@@ -156,6 +186,19 @@ impl Intent {
             Intent::UnbanProvider { pool, provider } => {
                 encode(Pools::unbanProviderCall { poolId: pool.0, provider: to_address(provider.0) })
             }
+            Intent::SetPoolApproval { pool, approved } => {
+                encode(Pools::setPoolApprovalCall { poolId: pool.0, approved: *approved })
+            }
+            Intent::SetPoolApprovalBySignature { statement, signature } => {
+                encode(Pools::setPoolApprovalBySignatureCall {
+                    poolId: statement.pool.0,
+                    provider: to_address(statement.provider.0),
+                    approved: statement.approved,
+                    nonce: U256::from(statement.nonce),
+                    deadline: statement.deadline,
+                    signature: to_bytes(signature),
+                })
+            }
             _ => Bytes::new(), // `call` sends only the pools' intents here
         }
     }
@@ -187,16 +230,23 @@ impl Intent {
                     .map(|item| item.path.iter().map(|sibling| to_word(*sibling)).collect())
                     .collect(),
             }),
+            Intent::DrawBeacon { epoch } => encode(Validators::drawBeaconCall { epoch: epoch.0 }),
+            Intent::PenalizeMissedReveal { epoch, validator } => {
+                encode(Validators::penalizeMissedRevealCall {
+                    epoch: epoch.0,
+                    validator: to_address(validator.0),
+                })
+            }
             _ => Bytes::new(), // `call` sends only the validators' intents here
         }
     }
 }
 
-fn encode(call: impl SolCall) -> Bytes {
+pub(super) fn encode(call: impl SolCall) -> Bytes {
     call.abi_encode().into()
 }
 
-fn split(permit: &Option<Permit>) -> (U256, u8, B256, B256) {
+pub(super) fn split(permit: &Option<Permit>) -> (U256, u8, B256, B256) {
     let Some(permit) = permit else { return (U256::ZERO, 0, B256::ZERO, B256::ZERO) };
     let (r, rest) = permit.signature.0.split_at(32);
     let (s, v) = rest.split_at(32);

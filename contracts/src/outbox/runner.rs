@@ -286,7 +286,7 @@ impl Sender {
             // The next look finds the receipt, or that the nonce went elsewhere.
             Ok(()) | Err(SendError::NonceUsed) => Ok(()),
             Err(SendError::Underpriced) => {
-                // Somebody else's transaction has our nonce: outbid it at the next look.
+                // Somebody else's transaction has our nonce, or the base fee has risen: pay more at the next look.
                 let overdue = Duration::from_millis(self.config.raise_after_ms);
                 clock.raised = Instant::now().checked_sub(overdue).unwrap_or(clock.raised);
                 Ok(())

@@ -1,20 +1,22 @@
 //! The chain reader over JSON-RPC.
 
-use std::collections::BTreeSet;
+mod economy;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::{Address as AlloyAddress, B256, U256};
 use alloy::rpc::types::Filter;
 use alloy::sol_types::SolEvent as _;
 use async_trait::async_trait;
+use lode_protocol::amount::Amount;
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId, ValidatorId};
+use lode_protocol::ids::{AccusationId, Address, NodeId, PoolId, ProviderId, ValidatorId};
 use lode_protocol::proof::ProofClassId;
 
 use super::{KnownValidators, RpcChain};
 use crate::abi::{
     ComputePools as Pools, ComputeRegistry as Registry, LodeToken as Token, ValidatorSet as Validators,
 };
-use crate::amount::Amount;
 use crate::block::{BlockRef, timestamp_of_seconds};
 use crate::convert::{
     amount, amount_saturating, from_address, from_optional, from_word, number, to_address, to_word,
@@ -25,8 +27,9 @@ use crate::error::ChainError;
 use crate::event::{ChainEvent, LoggedEvent, decode};
 use crate::reader::ChainReader;
 use crate::record::{
-    MembershipRecord, MembershipState, NodeRecord, PoolRecord, PoolState, ProvenRecord, ProviderRecord,
-    StakingTerms, ValidatorRecord,
+    AccusationRecord, BudgetRecord, EarningsRecord, MembershipRecord, MembershipState, NodeRecord,
+    PoolRecord, PoolState, ProvenRecord, ProviderRecord, RedemptionRecord, RootRecord, SettlementTerms,
+    SlashingTerms, StakingTerms, ValidatorRecord,
 };
 
 impl RpcChain {
@@ -44,6 +47,17 @@ impl RpcChain {
 
     fn token(&self) -> AlloyAddress {
         to_address(self.deployment.token)
+    }
+
+    /// The contracts whose events are ours; the token's are not.
+    fn watched(&self) -> Vec<AlloyAddress> {
+        vec![
+            self.registry(),
+            self.pools(),
+            self.validator_set(),
+            to_address(self.deployment.slashing),
+            to_address(self.deployment.rewards),
+        ]
     }
 
     /// Events in `from..=to` that a filter lets through, fetched in pieces of bounded width.
@@ -102,6 +116,21 @@ impl RpcChain {
     }
 }
 
+/// Most ids in one call of a lens.
+const LENS: usize = 200;
+
+fn addresses(nodes: &[NodeId]) -> Vec<AlloyAddress> {
+    nodes.iter().map(|node| to_address(node.0)).collect()
+}
+
+/// A list with a gap must not be taken for an answer.
+fn complete(operation: &'static str, asked: usize, got: usize) -> Result<(), ChainError> {
+    if asked == got {
+        return Ok(());
+    }
+    Err(ChainError::Malformed { operation, detail: format!("asked for {asked}, got {got}") })
+}
+
 fn some_digest(word: B256) -> Option<Digest> {
     (!word.is_zero()).then(|| from_word(word))
 }
@@ -129,25 +158,34 @@ impl ChainReader for RpcChain {
     }
 
     async fn events(&self, from: u64, to: u64) -> Result<Vec<LoggedEvent>, ChainError> {
-        let addresses = vec![self.registry(), self.pools(), self.validator_set()];
-        self.logged(&Filter::new().address(addresses), from, to).await
+        self.logged(&Filter::new().address(self.watched()), from, to).await
     }
 
     async fn nodes(&self, nodes: &[NodeId]) -> Result<Vec<Option<NodeRecord>>, ChainError> {
+        let operation = "read nodes";
         let transport = self.verified().await?;
-        let calls = nodes.iter().map(|node| Registry::nodeOfCall { node: to_address(node.0) });
-        let records = transport.calls("read nodes", self.registry(), calls).await?;
-        let calls = nodes.iter().map(|node| Registry::isEligibleCall { node: to_address(node.0) });
-        let eligible = transport.calls("read nodes", self.registry(), calls).await?;
+        let mut records = Vec::with_capacity(nodes.len());
+        let calls = nodes.chunks(LENS).map(|chunk| Registry::nodesOfCall { nodes: addresses(chunk) });
+        for answer in transport.calls(operation, self.registry(), calls).await? {
+            records.extend(answer);
+        }
+        complete(operation, nodes.len(), records.len())?;
+        // Whether the stake suffices is one answer for all nodes of a provider.
+        let mut witnesses: BTreeMap<AlloyAddress, NodeId> = BTreeMap::new();
+        for (node, record) in nodes.iter().zip(&records).filter(|(_, record)| !record.provider.is_zero()) {
+            witnesses.entry(record.provider).or_insert(*node);
+        }
+        let calls = witnesses.values().map(|node| Registry::isEligibleCall { node: to_address(node.0) });
+        let answers = transport.calls(operation, self.registry(), calls).await?;
+        let eligible: BTreeMap<AlloyAddress, bool> = witnesses.keys().copied().zip(answers).collect();
         Ok(records
             .into_iter()
-            .zip(eligible)
-            .map(|(record, eligible)| {
+            .map(|record| {
                 Some(NodeRecord {
                     provider: ProviderId(from_optional(record.provider)?),
                     units: record.units,
                     registration: record.registration.to(),
-                    eligible,
+                    eligible: eligible.get(&record.provider).copied().unwrap_or_default(),
                 })
             })
             .collect())
@@ -167,6 +205,7 @@ impl ChainReader for RpcChain {
             authorization_epoch: record.authorizationEpoch.to(),
             unbonding: Amount(record.unbonding),
             release_at: (record.releaseAt != 0).then(|| timestamp_of_seconds(record.releaseAt)),
+            locked: Amount(record.locked),
         }))
     }
 
@@ -217,23 +256,14 @@ impl ChainReader for RpcChain {
 
     async fn memberships(&self, pool: PoolId, nodes: &[NodeId]) -> Result<Vec<MembershipRecord>, ChainError> {
         let operation = "read memberships";
-        let transport = self.verified().await?;
-        let mut answers = Vec::with_capacity(nodes.len());
-        for chunk in nodes.chunks(200) {
-            let call = Pools::membershipsOfCall {
-                poolId: pool.0,
-                nodes: chunk.iter().map(|node| to_address(node.0)).collect(),
-            };
-            let records = transport.call(operation, self.pools(), call).await?;
-            if records.len() != chunk.len() {
-                let detail = format!("asked for {}, got {}", chunk.len(), records.len());
-                return Err(ChainError::Malformed { operation, detail });
-            }
-            for record in records {
-                answers.push(membership(operation, &record)?);
-            }
-        }
-        Ok(answers)
+        let calls = nodes
+            .chunks(LENS)
+            .map(|chunk| Pools::membershipsOfCall { poolId: pool.0, nodes: addresses(chunk) });
+        let answers = self.verified().await?.calls(operation, self.pools(), calls).await?;
+        let records: Vec<_> =
+            answers.iter().flatten().map(|record| membership(operation, record)).collect::<Result<_, _>>()?;
+        complete(operation, nodes.len(), records.len())?;
+        Ok(records)
     }
 
     async fn is_provider_banned(&self, pool: PoolId, provider: ProviderId) -> Result<bool, ChainError> {
@@ -241,9 +271,28 @@ impl ChainReader for RpcChain {
         self.verified().await?.call("read a ban", self.pools(), call).await
     }
 
+    async fn is_pool_approved(&self, pool: PoolId, provider: ProviderId) -> Result<bool, ChainError> {
+        let call = Pools::isPoolApprovedCall { poolId: pool.0, provider: to_address(provider.0) };
+        self.verified().await?.call("read an approval", self.pools(), call).await
+    }
+
+    async fn approval_nonce(&self, provider: ProviderId) -> Result<u64, ChainError> {
+        let operation = "read an approval nonce";
+        let call = Pools::approvalNonceCall { provider: to_address(provider.0) };
+        number(operation, self.verified().await?.call(operation, self.pools(), call).await?)
+    }
+
+    async fn slasher(&self) -> Result<Option<Address>, ChainError> {
+        let call = Registry::slasherCall {};
+        Ok(from_optional(self.verified().await?.call("read the slasher", self.registry(), call).await?))
+    }
+
     async fn proven(&self, nodes: &[NodeId]) -> Result<Vec<Option<ProvenRecord>>, ChainError> {
-        let calls = nodes.iter().map(|node| Validators::provenOfCall { node: to_address(node.0) });
-        let records = self.verified().await?.calls("read proofs", self.validator_set(), calls).await?;
+        let operation = "read proofs";
+        let calls = nodes.chunks(LENS).map(|chunk| Validators::provenOfManyCall { nodes: addresses(chunk) });
+        let answers = self.verified().await?.calls(operation, self.validator_set(), calls).await?;
+        let records: Vec<_> = answers.into_iter().flatten().collect();
+        complete(operation, nodes.len(), records.len())?;
         Ok(records
             .into_iter()
             .map(|record| {
@@ -304,6 +353,26 @@ impl ChainReader for RpcChain {
         Ok(some_digest(root))
     }
 
+    async fn beacon_of(&self, epoch: Epoch) -> Result<Option<Digest>, ChainError> {
+        let call = Validators::beaconOfCall { epoch: epoch.0 };
+        let word = self.verified().await?.call("read a beacon", self.validator_set(), call).await?;
+        Ok(some_digest(word))
+    }
+
+    async fn drawn(
+        &self,
+        epoch: Epoch,
+        validator: ValidatorId,
+        nodes: &[NodeId],
+    ) -> Result<Vec<bool>, ChainError> {
+        let calls = nodes.iter().map(|node| Validators::isDrawnCall {
+            epoch: epoch.0,
+            node: to_address(node.0),
+            validator: to_address(validator.0),
+        });
+        self.verified().await?.calls("read who is drawn", self.validator_set(), calls).await
+    }
+
     async fn commitment_of(
         &self,
         epoch: Epoch,
@@ -335,14 +404,76 @@ impl ChainReader for RpcChain {
             let unbonding = transport.call(operation, registry, Registry::unbondingDelayCall {}).await?;
             let minimum = transport.call(operation, set, Validators::minStakeCall {}).await?;
             let exit = transport.call(operation, set, Validators::exitDelayCall {}).await?;
+            let missed = transport.call(operation, set, Validators::missedRevealBasisPointsCall {}).await?;
+            let committee = transport.call(operation, set, Validators::committeeSizeCall {}).await?;
+            let treasury = transport.call(operation, set, Validators::treasuryCall {}).await?;
             Ok(StakingTerms {
                 min_stake_per_unit: amount(operation, per_unit)?,
                 unbonding_seconds: number(operation, unbonding)?,
                 validator_min_stake: amount(operation, minimum)?,
                 validator_exit_seconds: number(operation, exit)?,
+                missed_reveal_basis_points: number(operation, missed)?,
+                committee_size: number(operation, committee)?,
+                treasury: from_address(treasury),
             })
         };
         self.terms.get_or_try_init(read).await.copied()
+    }
+
+    async fn slashing_terms(&self) -> Result<SlashingTerms, ChainError> {
+        self.slashing_terms.get_or_try_init(|| self.read_slashing_terms()).await.copied()
+    }
+
+    async fn accusation_count(&self) -> Result<u64, ChainError> {
+        self.count_accusations().await
+    }
+
+    async fn accusations(&self, ids: &[AccusationId]) -> Result<Vec<Option<AccusationRecord>>, ChainError> {
+        self.read_accusations(ids).await
+    }
+
+    async fn open_accusation(
+        &self,
+        provider: ProviderId,
+        node: NodeId,
+    ) -> Result<Option<AccusationId>, ChainError> {
+        self.read_open_accusation(provider, node).await
+    }
+
+    async fn owed_to(&self, account: Address) -> Result<Amount, ChainError> {
+        self.read_owed(account).await
+    }
+
+    async fn bond_for(&self, amount: Amount) -> Result<Amount, ChainError> {
+        self.read_bond_for(amount).await
+    }
+
+    async fn max_slash(&self, provider: ProviderId) -> Result<Amount, ChainError> {
+        self.read_max_slash(provider).await
+    }
+
+    async fn settlement_terms(&self) -> Result<SettlementTerms, ChainError> {
+        self.settlement_terms.get_or_try_init(|| self.read_settlement_terms()).await.copied()
+    }
+
+    async fn budget(&self, pool: PoolId) -> Result<BudgetRecord, ChainError> {
+        self.read_budget(pool).await
+    }
+
+    async fn spendable(&self, pool: PoolId, epoch: Epoch) -> Result<Amount, ChainError> {
+        self.read_spendable(pool, epoch).await
+    }
+
+    async fn posted_root(&self, pool: PoolId, epoch: Epoch) -> Result<Option<RootRecord>, ChainError> {
+        self.read_posted_root(pool, epoch).await
+    }
+
+    async fn earnings(&self, pool: PoolId, payees: &[Address]) -> Result<Vec<EarningsRecord>, ChainError> {
+        self.read_earnings(pool, payees).await
+    }
+
+    async fn redemption(&self, pool: PoolId, payee: Address) -> Result<Option<RedemptionRecord>, ChainError> {
+        self.read_redemption(pool, payee).await
     }
 
     async fn balance(&self, account: Address) -> Result<Amount, ChainError> {
@@ -353,14 +484,27 @@ impl ChainReader for RpcChain {
     }
 
     async fn token_balance(&self, account: Address) -> Result<Amount, ChainError> {
-        let call = Token::balanceOfCall { account: to_address(account) };
-        let balance = self.verified().await?.call("read a token balance", self.token(), call).await?;
-        Ok(amount_saturating(balance))
+        self.balance_of_token(self.deployment.token, account).await
     }
 
     async fn token_allowance(&self, owner: Address, spender: Address) -> Result<Amount, ChainError> {
+        self.allowance_of_token(self.deployment.token, owner, spender).await
+    }
+
+    async fn balance_of_token(&self, token: Address, account: Address) -> Result<Amount, ChainError> {
+        let call = Token::balanceOfCall { account: to_address(account) };
+        let balance = self.verified().await?.call("read a token balance", to_address(token), call).await?;
+        Ok(amount_saturating(balance))
+    }
+
+    async fn allowance_of_token(
+        &self,
+        token: Address,
+        owner: Address,
+        spender: Address,
+    ) -> Result<Amount, ChainError> {
         let call = Token::allowanceCall { owner: to_address(owner), spender: to_address(spender) };
-        let allowance = self.verified().await?.call("read an allowance", self.token(), call).await?;
+        let allowance = self.verified().await?.call("read an allowance", to_address(token), call).await?;
         Ok(amount_saturating(allowance))
     }
 

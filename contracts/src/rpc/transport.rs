@@ -130,9 +130,9 @@ impl Transport {
         Ok(ChainId(id.to()))
     }
 
-    pub(crate) async fn has_code(&self, address: AlloyAddress) -> Result<bool, ChainError> {
-        let code: Bytes = self.request("look for the contracts", "eth_getCode", (address, "latest")).await?;
-        Ok(!code.is_empty())
+    /// The code at an address; empty when there is none.
+    pub(crate) async fn code(&self, address: AlloyAddress) -> Result<Bytes, ChainError> {
+        self.request("look for the contracts", "eth_getCode", (address, "latest")).await
     }
 
     /// A block with its base fee; `None` when the chain is not that long.

@@ -18,6 +18,8 @@ use crate::intent::{Call, Intent};
 use crate::port::{Fees, Quote, Receipt, SendError, SignedTransaction, TransactionPort};
 use crate::revert::Revert;
 
+/// Most gas that one transaction may have (EIP-7825).
+const MAX_TRANSACTION_GAS: u64 = 1 << 24;
 /// Tip where the RPC does not suggest one: 1 gwei.
 const USUAL_TIP: u64 = 1_000_000_000;
 
@@ -123,8 +125,10 @@ impl Transport {
             .request(operation, "eth_estimateGas", (request,))
             .await
             .map_err(|error| funds(from, error))?;
-        // The state can change before the transaction is mined: a third more, unused gas is not paid.
-        let gas_limit = gas.to::<u64>().saturating_add(gas.to::<u64>() / 3).saturating_add(10_000);
+        // The state can change before the transaction is mined: a third more, unused gas is not paid. But no more than a
+        // transaction may have, which a large batch comes near to.
+        let gas = gas.to::<u64>();
+        let gas_limit = gas.saturating_add(gas / 3).saturating_add(10_000).min(gas.max(MAX_TRANSACTION_GAS));
         let tip: Result<U64, ChainError> =
             self.request("ask for the usual tip", "eth_maxPriorityFeePerGas", ()).await;
         let tip = match tip {
@@ -157,7 +161,7 @@ impl Transport {
         if message.contains("nonce too low") {
             return Err(SendError::NonceUsed);
         }
-        if message.contains("underpriced") {
+        if message.contains("underpriced") || message.contains("less than block base fee") {
             return Err(SendError::Underpriced);
         }
         Err(error.into())
@@ -172,7 +176,7 @@ impl Transport {
 }
 
 /// Nodes answer a call that cannot be paid with an error of their own.
-fn funds(account: Address, error: ChainError) -> ChainError {
+pub(super) fn funds(account: Address, error: ChainError) -> ChainError {
     match error {
         ChainError::Rpc { message, .. } if message.to_lowercase().contains("insufficient funds") => {
             ChainError::InsufficientFunds { account, detail: message }

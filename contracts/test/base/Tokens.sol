@@ -68,3 +68,52 @@ contract CallingToken is ERC20("Calling", "CAL") {
         (answered,) = target.call(_call);
     }
 }
+
+/// @dev Refuses to pay whom it was told to refuse: by reverting, or by answering false.
+contract RefusingToken is ERC20("Refusing", "REF") {
+    error Refused(address to);
+
+    enum Manner {
+        Reverts,
+        AnswersFalse
+    }
+
+    mapping(address to => bool) private _refused;
+    Manner private _manner;
+
+    function mint(address to, uint256 amount) external {
+        _mint(to, amount);
+    }
+
+    function refuse(address to, bool refused, Manner manner) external {
+        _refused[to] = refused;
+        _manner = manner;
+    }
+
+    function transfer(address to, uint256 amount) public override returns (bool) {
+        if (!_refused[to]) return super.transfer(to, amount);
+        if (_manner == Manner.Reverts) revert Refused(to);
+        return false;
+    }
+}
+
+/// @dev Exact at first; keeps one per cent of every transfer once told to.
+contract LaterFeeToken is ERC20("Later", "LAT") {
+    bool private _on;
+
+    function mint(address to, uint256 amount) external {
+        _mint(to, amount);
+    }
+
+    function turnOn(bool on) external {
+        _on = on;
+    }
+
+    function _update(address from, address to, uint256 amount) internal override {
+        if (_on && from != address(0) && to != address(0)) {
+            super._update(from, address(0xfee), amount / 100);
+            amount -= amount / 100;
+        }
+        super._update(from, to, amount);
+    }
+}

@@ -6,6 +6,7 @@ import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC2
 import {IComputePools} from "../../solidity/interfaces/IComputePools.sol";
 import {IComputeRegistry} from "../../solidity/interfaces/IComputeRegistry.sol";
 import {ILodeToken} from "../../solidity/interfaces/ILodeToken.sol";
+import {ISlashing} from "../../solidity/interfaces/ISlashing.sol";
 import {IValidatorSet} from "../../solidity/interfaces/IValidatorSet.sol";
 import {Test} from "./Test.sol";
 
@@ -21,6 +22,8 @@ abstract contract World is Test {
     uint256 internal constant EPOCH_SECONDS = 1 hours;
     uint256 internal constant EXIT_DELAY = 3 days;
     uint256 internal constant MAX_VALIDITY_EPOCHS = 48;
+    uint256 internal constant MISSED_REVEAL_BASIS_POINTS = 500;
+    uint256 internal constant COMMITTEE_SIZE = 4;
     uint256 internal constant START = 1_800_000_000;
     bytes32 internal constant TERMS = keccak256("terms of the pool");
 
@@ -33,11 +36,14 @@ abstract contract World is Test {
     address internal orchestrator = vm.addr(orchestratorKey);
     address internal poolOwner = vm.addr(keyOf("pool owner"));
     address internal stranger = vm.addr(keyOf("stranger"));
+    address internal accuser = vm.addr(keyOf("accuser"));
+    address internal fund = vm.addr(keyOf("fund of penalties"));
 
     IToken internal token;
     IComputeRegistry internal registry;
     IComputePools internal pools;
     IValidatorSet internal validators;
+    ISlashing internal slashing;
 
     function setUp() public virtual {
         vm.warp(START);
@@ -45,6 +51,8 @@ abstract contract World is Test {
         registry = newRegistry(address(token), MIN_STAKE_PER_UNIT, UNBONDING_DELAY);
         pools = newPools(address(registry));
         validators = newValidators(MIN_VALIDATOR_STAKE, EPOCH_SECONDS, EXIT_DELAY, MAX_VALIDITY_EPOCHS);
+        slashing = newSlashing(address(token), address(registry), address(validators), slashingTerms());
+        registry.setSlasher(address(slashing));
     }
 
     function newRegistry(address token_, uint256 minStakePerUnit, uint256 unbondingDelay)
@@ -65,7 +73,39 @@ abstract contract World is Test {
     {
         bytes memory arguments =
             abi.encode(address(token), address(registry), minStake, epochSeconds, exitDelay, maxValidityEpochs);
+        return newValidators(arguments, fund, MISSED_REVEAL_BASIS_POINTS, COMMITTEE_SIZE);
+    }
+
+    function newValidators(bytes memory first, address treasury_, uint256 missedReveal, uint256 committeeSize)
+        internal
+        returns (IValidatorSet)
+    {
+        bytes memory arguments = bytes.concat(first, abi.encode(treasury_, missedReveal, committeeSize));
         return IValidatorSet(vm.deployCode("ValidatorSet.sol:ValidatorSet", arguments));
+    }
+
+    function newSlashing(address token_, address registry_, address validators_, ISlashing.Terms memory terms)
+        internal
+        returns (ISlashing)
+    {
+        bytes memory arguments = abi.encode(token_, registry_, validators_, terms);
+        return ISlashing(vm.deployCode("Slashing.sol:Slashing", arguments));
+    }
+
+    function slashingTerms() internal view returns (ISlashing.Terms memory) {
+        return ISlashing.Terms({
+            treasury: fund,
+            minBond: 10e18,
+            bondBasisPoints: 1_000,
+            maxSlashBasisPoints: 5_000,
+            feeBasisPoints: 500,
+            maxFee: 20e18,
+            detectionSeconds: 1 days,
+            evidenceSeconds: 1 days,
+            answerSeconds: 1 days,
+            voteSeconds: 1 days,
+            executionSeconds: 1 days
+        });
     }
 
     // What people do.
@@ -112,6 +152,12 @@ abstract contract World is Test {
         poolId = pools.createPool(poolParameters());
         pools.startPool(poolId);
         vm.stopPrank();
+        approve(provider, poolId);
+    }
+
+    function approve(address owner, uint64 poolId) internal {
+        vm.prank(owner);
+        pools.setPoolApproval(poolId, true);
     }
 
     function join(uint64 poolId, uint256 key) internal {
@@ -287,6 +333,41 @@ abstract contract World is Test {
             )
         );
         return signTyped(key, separator("Lode ComputePools", address(pools)), structHash);
+    }
+
+    function signApproval(uint256 key, uint64 poolId, address owner, bool approved, uint256 nonce, uint64 deadline)
+        internal
+        view
+        returns (bytes memory)
+    {
+        bytes32 structHash = keccak256(
+            abi.encode(
+                keccak256("PoolApproval(uint64 poolId,address provider,bool approved,uint256 nonce,uint64 deadline)"),
+                poolId,
+                owner,
+                approved,
+                nonce,
+                deadline
+            )
+        );
+        return signTyped(key, separator("Lode ComputePools", address(pools)), structHash);
+    }
+
+    function signAnswer(uint256 key, uint64 accusationId, bytes32 hash, string memory uri, uint64 deadline)
+        internal
+        view
+        returns (bytes memory)
+    {
+        bytes32 structHash = keccak256(
+            abi.encode(
+                keccak256("Answer(uint64 accusationId,bytes32 answerHash,string answerUri,uint64 deadline)"),
+                accusationId,
+                hash,
+                keccak256(bytes(uri)),
+                deadline
+            )
+        );
+        return signTyped(key, separator("Lode Slashing", address(slashing)), structHash);
     }
 
     /// @dev The other signature that secp256k1 allows for the same message.

@@ -142,6 +142,7 @@ contract JoinBatchTest is World {
         registry.removeNode(node);
         registerProvider(keyOf("stranger"), MIN_STAKE_PER_UNIT);
         addNode(keyOf("stranger"), nodeKey, 1);
+        approve(stranger, poolId);
         refused(item, IComputePools.InvalidInviteSignature.selector);
     }
 
@@ -203,6 +204,7 @@ contract JoinBatchTest is World {
         uint64 small = pools.createPool(parameters);
         pools.startPool(small);
         vm.stopPrank();
+        approve(provider, small);
         join(small, nodeKey);
         addNode(providerKey, keyOf("other"), 1);
         refused(joinOf(small, keyOf("other")), IComputePools.PoolFull.selector);

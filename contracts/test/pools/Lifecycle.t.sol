@@ -55,6 +55,10 @@ contract CreatePoolTest is World {
         newPools(address(0));
     }
 
+    function test_KnowsItsRegistry() public view {
+        assertEq(pools.registry(), address(registry), "registry");
+    }
+
     function test_PoolsAreApart() public {
         vm.prank(poolOwner);
         uint64 first = pools.createPool(poolParameters());

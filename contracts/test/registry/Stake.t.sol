@@ -12,15 +12,25 @@ contract ConstructorTest is World {
         newRegistry(address(0), 1, 1);
     }
 
-    function test_RefusesStakeAndDelayOutOfRange() public {
-        vm.expectRevert(abi.encodeWithSelector(IComputeRegistry.InvalidMinimumStake.selector, 0));
-        newRegistry(address(token), 0, 1);
-        vm.expectRevert(abi.encodeWithSelector(IComputeRegistry.InvalidMinimumStake.selector, 2 ** 128));
-        newRegistry(address(token), 2 ** 128, 1);
-        vm.expectRevert(abi.encodeWithSelector(IComputeRegistry.InvalidUnbondingDelay.selector, 0, 365 days));
-        newRegistry(address(token), 1, 0);
-        vm.expectRevert(abi.encodeWithSelector(IComputeRegistry.InvalidUnbondingDelay.selector, 365 days + 1, 365 days));
-        newRegistry(address(token), 1, 365 days + 1);
+    function testFuzz_RefusesAMinimumStakeOutOfRange(uint256 minimum) public {
+        if (minimum <= type(uint128).max) minimum = 0;
+        vm.expectRevert(abi.encodeWithSelector(IComputeRegistry.InvalidMinimumStake.selector, minimum));
+        newRegistry(address(token), minimum, 1);
+    }
+
+    function testFuzz_RefusesADelayOutOfRange(uint256 delay) public {
+        if (delay <= 365 days) delay = 0;
+        vm.expectRevert(abi.encodeWithSelector(IComputeRegistry.InvalidUnbondingDelay.selector, delay, 365 days));
+        newRegistry(address(token), 1, delay);
+    }
+
+    function testFuzz_KeepsWhatItWasGiven(uint128 minimum, uint256 delay) public {
+        minimum = uint128(bound(minimum, 1, type(uint128).max));
+        delay = bound(delay, 1, 365 days);
+        registry = newRegistry(address(token), minimum, delay);
+        assertEq(registry.minStakePerUnit(), minimum, "minStakePerUnit");
+        assertEq(registry.unbondingDelay(), delay, "unbondingDelay");
+        assertEq(registry.token(), address(token), "token");
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IComputeRegistry} from "../../solidity/interfaces/IComputeRegistry.sol";
 import {IStakeVault} from "../../solidity/interfaces/IStakeVault.sol";
 import {IValidatorSet} from "../../solidity/interfaces/IValidatorSet.sol";
 import {Assembly} from "./Assembly.sol";
@@ -11,14 +12,31 @@ contract ConstructorTest is Assembly {
         newValidators(values[0], values[1], values[2], values[3]);
     }
 
-    function test_RefusesParametersOutOfRange() public {
-        refusedParameters("minStake", 0, [uint256(0), 10, 20, 1]);
-        refusedParameters("minStake", 2 ** 128, [uint256(2 ** 128), 10, 20, 1]);
-        refusedParameters("epochSeconds", 0, [uint256(1), 0, 20, 1]);
-        refusedParameters("epochSeconds", 11, [uint256(1), 11, 22, 1]);
-        refusedParameters("exitDelay", 19, [uint256(1), 10, 19, 1]);
-        refusedParameters("maxValidityEpochs", 0, [uint256(1), 10, 20, 0]);
-        refusedParameters("maxValidityEpochs", 2 ** 32, [uint256(1), 10, 20, 2 ** 32]);
+    function testFuzz_RefusesParametersOutOfRange(uint256 which) public {
+        which %= 7;
+        if (which == 0) refusedParameters("minStake", 0, [uint256(0), 10, 20, 1]);
+        if (which == 1) refusedParameters("minStake", 2 ** 128, [uint256(2 ** 128), 10, 20, 1]);
+        if (which == 2) refusedParameters("epochSeconds", 0, [uint256(1), 0, 20, 1]);
+        if (which == 3) refusedParameters("epochSeconds", 11, [uint256(1), 11, 22, 1]);
+        if (which == 4) refusedParameters("exitDelay", 19, [uint256(1), 10, 19, 1]);
+        if (which == 5) refusedParameters("maxValidityEpochs", 0, [uint256(1), 10, 20, 0]);
+        if (which == 6) refusedParameters("maxValidityEpochs", 2 ** 32, [uint256(1), 10, 20, 2 ** 32]);
+    }
+
+    function test_RefusesAZeroRegistry() public {
+        registry = IComputeRegistry(address(0));
+        vm.expectRevert(abi.encodeWithSelector(IStakeVault.ZeroAddress.selector, bytes32("registry")));
+        newValidators(MIN_VALIDATOR_STAKE, EPOCH_SECONDS, EXIT_DELAY, MAX_VALIDITY_EPOCHS);
+    }
+
+    function test_KeepsWhatItWasGiven() public view {
+        assertEq(validators.token(), address(token), "token");
+        assertEq(validators.registry(), address(registry), "registry");
+        assertEq(validators.minStake(), MIN_VALIDATOR_STAKE, "minStake");
+        assertEq(validators.epochSeconds(), EPOCH_SECONDS, "epochSeconds");
+        assertEq(validators.exitDelay(), EXIT_DELAY, "exitDelay");
+        assertEq(validators.maxValidityEpochs(), MAX_VALIDITY_EPOCHS, "maxValidityEpochs");
+        assertEq(validators.currentEpoch(), epochNow(), "currentEpoch");
     }
 }
 

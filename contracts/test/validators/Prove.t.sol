@@ -216,3 +216,26 @@ contract ProveBatchTest is Proven {
         validators.proveBatch(epoch, new IValidatorSet.Leaf[](1), new bytes32[][](2));
     }
 }
+
+contract ProvenOfManyTest is Proven {
+    function test_Trap_ALensSkipsNothingAndKeepsTheOrder() public {
+        IValidatorSet.Leaf memory leaf = leafOf(node, epoch);
+        accept(epoch, Merkle.hash(leaf));
+        validators.prove(epoch, leaf, none);
+        address[] memory asked = new address[](3);
+        asked[0] = stranger;
+        asked[1] = node;
+        asked[2] = node;
+        IValidatorSet.ProvenNode[] memory found = validators.provenOfMany(asked);
+        assertEq(found.length, 3, "one each");
+        assertFalse(found[0].current, "stranger");
+        for (uint256 i = 0; i < 3; ++i) {
+            assertEq(
+                keccak256(abi.encode(found[i])),
+                keccak256(abi.encode(validators.provenOf(asked[i]))),
+                "as asked one by one"
+            );
+        }
+        assertTrue(found[1].current && found[2].current, "node, twice");
+    }
+}

@@ -2,10 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a failed step ends the test")]
 
+mod deploying;
+mod earnings;
+mod fire;
 mod golden;
 mod pools;
 mod registry;
+mod rewards;
+mod scale;
 mod sending;
+mod slashing;
 mod validators;
 mod watching;
 mod world;

@@ -1,11 +1,11 @@
 //! Pools and memberships.
 
 use lode_contracts::{
-    ChainEvent, Intent, MembershipRecord, MembershipState, PoolState, Refusal, seconds_of_timestamp,
+    Amount, ChainEvent, Intent, MembershipRecord, MembershipState, PoolState, Refusal, seconds_of_timestamp,
 };
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId};
-use lode_protocol::join::{Invite, Join, LeaveStatement};
+use lode_protocol::join::{Invite, Join, LeaveStatement, PoolApproval};
 
 use crate::world::{World, events, refusal, sign_join};
 
@@ -15,6 +15,7 @@ crate::on_every_chain!(
     a_member_leaves_by_signature_and_an_old_consent_is_dead,
     ejected_and_banned_nodes_are_out,
     a_released_node_is_no_member_any_more,
+    a_node_joins_only_pools_that_its_provider_approved,
 );
 
 async fn a_pool_lives_from_creation_to_its_end(world: World) {
@@ -223,4 +224,59 @@ async fn a_released_node_is_no_member_any_more(world: World) {
     let join = world.join(pool, &orchestrator, &key, &provider).await;
     let receipt = anybody.execute(Intent::JoinBatch(vec![join])).await.unwrap();
     assert!(matches!(events(&receipt)[..], [ChainEvent::NodeJoined { counter: 2, registration: 2, .. }]));
+}
+
+async fn a_node_joins_only_pools_that_its_provider_approved(world: World) {
+    let (pool, _, orchestrator) = world.pool(None).await;
+    let provider_key = world.key();
+    let anybody = world.rich().await;
+    let give = Intent::TransferToken { to: provider_key.address(), amount: Amount::tokens(50) };
+    anybody.execute(give).await.unwrap();
+    let give = Intent::TransferNative { to: provider_key.address(), amount: Amount::tokens(1) };
+    anybody.execute(give).await.unwrap();
+    let provider = lode_contracts::Operator::new(world.chain.clone(), provider_key.clone());
+    provider.register_provider(Amount::tokens(50)).await.unwrap();
+    let (key, id) = (world.key(), ProviderId(provider.address()));
+    let node = NodeId(key.address());
+    provider.add_node(&key, 1).await.unwrap();
+    let join = async || {
+        let join = world.unapproved_join(pool, &orchestrator, &key, &provider).await;
+        let receipt = anybody.execute(Intent::JoinBatch(vec![join])).await.unwrap();
+        events(&receipt).pop().unwrap()
+    };
+    let reason = Refusal::of_name("PoolNotApproved").unwrap();
+    assert_eq!(join().await, ChainEvent::JoinFailed { pool, node, reason: reason.clone() });
+    assert!(!world.chain.is_pool_approved(pool, id).await.unwrap());
+
+    let domain = world.chain.deployment().pools_domain();
+    let deadline = world.deadline().await;
+    let approval = PoolApproval { pool, provider: id, approved: true, nonce: 0, deadline };
+    let signed = |statement: PoolApproval, by: &lode_protocol::keys::SigningKey| {
+        let signature = by.sign_recoverable(&statement.digest(&domain));
+        Intent::SetPoolApprovalBySignature { statement, signature }
+    };
+    // A stolen node key approves nothing.
+    assert_eq!(refusal(anybody.execute(signed(approval, &key)).await), "InvalidApprovalSignature");
+    let early = PoolApproval { nonce: 1, ..approval };
+    assert_eq!(refusal(anybody.execute(signed(early, &provider_key)).await), "WrongApprovalNonce");
+    let late = PoolApproval { deadline: 1, ..approval };
+    assert_eq!(refusal(anybody.execute(signed(late, &provider_key)).await), "SignatureExpired");
+    let nowhere = PoolApproval { pool: PoolId(77), ..approval };
+    assert_eq!(refusal(anybody.execute(signed(nowhere, &provider_key)).await), "PoolNotFound");
+    let receipt = anybody.execute(signed(approval, &provider_key)).await.unwrap();
+    let changed = |approved| ChainEvent::PoolApprovalChanged { pool, provider: id, approved };
+    assert_eq!(events(&receipt), vec![changed(true)]);
+    assert_eq!(world.chain.approval_nonce(id).await.unwrap(), 1);
+    assert!(matches!(join().await, ChainEvent::NodeJoined { .. }));
+
+    // Taking the approval back ends no membership, and kills what was signed and not used.
+    let receipt = provider.execute(Intent::SetPoolApproval { pool, approved: false }).await.unwrap();
+    assert_eq!(events(&receipt), vec![changed(false)]);
+    assert_eq!(world.chain.approval_nonce(id).await.unwrap(), 2);
+    assert!(world.chain.membership(pool, node).await.unwrap().active);
+    assert_eq!(refusal(anybody.execute(signed(early, &provider_key)).await), "WrongApprovalNonce");
+    provider.execute(Intent::Leave { pool, node }).await.unwrap();
+    assert_eq!(join().await, ChainEvent::JoinFailed { pool, node, reason });
+    provider.execute(Intent::SetPoolApproval { pool, approved: true }).await.unwrap();
+    assert!(matches!(join().await, ChainEvent::NodeJoined { counter: 2, .. }));
 }

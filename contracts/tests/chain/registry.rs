@@ -15,6 +15,7 @@ crate::on_every_chain!(
     a_node_is_replaced_and_removed_by_its_provider_only,
     stake_is_taken_out_after_the_delay_and_never_below_what_the_nodes_need,
     what_was_never_registered_is_nothing,
+    the_slasher_is_named_once_and_by_the_deployer_only,
 );
 
 async fn a_provider_registers_stakes_and_adds_a_node_in_one_transaction_each(world: World) {
@@ -167,4 +168,12 @@ async fn what_was_never_registered_is_nothing(world: World) {
     assert_eq!(world.chain.validators().await.unwrap(), vec![]);
     assert_eq!(world.chain.balance(nobody).await.unwrap(), Amount::ZERO);
     assert_eq!(world.chain.block(1_000_000).await.unwrap(), None);
+}
+
+async fn the_slasher_is_named_once_and_by_the_deployer_only(world: World) {
+    let slashing = world.chain.deployment().slashing;
+    assert_eq!(world.chain.slasher().await.unwrap(), Some(slashing));
+    let stranger = world.rich().await;
+    assert_eq!(refusal(stranger.execute(Intent::SetSlasher).await), "NotDeployer");
+    assert_eq!(refusal(world.deployer().execute(Intent::SetSlasher).await), "SlasherAlreadySet");
 }

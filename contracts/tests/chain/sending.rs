@@ -27,6 +27,7 @@ crate::on_every_chain!(
     a_transaction_that_is_stuck_is_replaced_by_one_that_pays_more,
     a_chain_that_was_set_back_gets_the_intent_anew,
     an_account_without_coins_blocks_until_it_is_funded,
+    a_call_that_fails_when_it_is_mined_is_told_by_name_with_its_transaction,
 );
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -400,4 +401,63 @@ async fn an_outbox_without_work_sleeps() {
     });
     timeout(Duration::from_millis(300), counted).await.expect_err("it runs until it is dropped");
     assert!(polls < 20, "polled {polls} times without work");
+}
+
+async fn a_call_that_fails_when_it_is_mined_is_told_by_name_with_its_transaction(world: World) {
+    let validators = world.validators(1).await;
+    let validator = lode_protocol::ids::ValidatorId(validators[0].address());
+    let epoch = world.chain.current_epoch().await.unwrap();
+    validators[0].execute(Intent::Commit { epoch, commitment: Digest([9; 32]) }).await.unwrap();
+    world.to_phase(lode_contracts::EpochPhase::Commit, 1).await;
+    let (first, second) = (funded(&world).await, funded(&world).await);
+    let mut running = [
+        open(world.chain.clone(), memory(), &first).await,
+        open(world.chain.clone(), memory(), &second).await,
+    ];
+    // Both look right as long as neither is mined.
+    world.set_automine(false).await;
+    for running in &running {
+        let penalize = Intent::PenalizeMissedReveal { epoch, validator };
+        running.outbox.submit(penalize).await.unwrap();
+    }
+    waits_to_be_mined(&world, &first).await;
+    waits_to_be_mined(&world, &second).await;
+    world.set_automine(true).await;
+    world.mine().await;
+    let mut confirmed = 0;
+    let mut refused = Vec::new();
+    for running in &mut running {
+        match running.outcome().await.outcome {
+            Outcome::Confirmed(receipt) => confirmed += usize::from(receipt.succeeded),
+            Outcome::Reverted { error, transaction } => refused.push((error.name, transaction.is_some())),
+            other => panic!("neither confirmed nor refused: {other:?}"),
+        }
+    }
+    assert_eq!((confirmed, refused), (1, vec![("NotCommitted".to_owned(), true)]));
+    for key in [first, second] {
+        assert_eq!(world.chain.mined_nonce(key.address()).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_pays_too_little_for_a_risen_base_fee_is_replaced() {
+    let world = World::anvil().await;
+    let key = funded(&world).await;
+    let config = OutboxConfig { raise_after_ms: 200, ..config() };
+    let store = memory();
+    world.set_automine(false).await;
+    let mut running = open_with(world.chain.clone(), store.clone(), &key, config).await;
+    running.outbox.submit(create_pool()).await.unwrap();
+    waits_to_be_mined(&world, &key).await;
+    // Blocks are full elsewhere: from now on the base fee is a hundred times what was offered.
+    let risen = 200_000_000_000_u64;
+    world.rpc("anvil_setNextBlockBaseFeePerGas", serde_json::json!([format!("{risen:#x}")])).await;
+    world.mine().await;
+    assert_eq!(world.chain.mined_nonce(key.address()).await.unwrap(), 0, "it pays too little to be mined");
+    world.set_automine(true).await;
+    let event = running.outcome().await;
+    let Outcome::Confirmed(receipt) = event.outcome else { panic!("{:?}", event.outcome) };
+    assert!(receipt.succeeded);
+    assert_eq!(world.chain.mined_nonce(key.address()).await.unwrap(), 1);
+    assert_eq!(world.chain.pool_count().await.unwrap(), 1);
 }

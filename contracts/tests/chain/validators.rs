@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use lode_contracts::{
-    Amount, ChainEvent, Epoch, EpochPhase, EpochTree, Intent, Leaf, Operator, ProofItem, Refusal, commitment,
-    seconds_of_timestamp,
+    Amount, ChainError, ChainEvent, Epoch, EpochPhase, EpochTree, Intent, Leaf, Operator, ProofItem, Refusal,
+    commitment,
 };
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{NodeId, ValidatorId};
@@ -15,23 +15,9 @@ use crate::world::{World, events, refusal};
 crate::on_every_chain!(
     two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it,
     a_validator_comes_and_goes,
+    a_beacon_is_drawn_once_an_epoch_and_draws_everybody_of_a_small_set,
+    a_validator_that_commits_and_never_reveals_is_cut_once,
 );
-
-/// Moves the clock to the given phase of an epoch at least `later` epochs on, and tells the epoch.
-async fn to_phase(world: &World, phase: EpochPhase, later: u64) -> Epoch {
-    let timing = world.chain.epoch_timing().await.unwrap();
-    let now = world.head().await.timestamp;
-    let epoch = timing.epoch_at(now).plus(later);
-    let target = match phase {
-        EpochPhase::Commit => timing.starts(epoch),
-        EpochPhase::Reveal => timing.reveal_from(epoch),
-    };
-    let span = seconds_of_timestamp(target).saturating_sub(seconds_of_timestamp(now));
-    world.advance(Duration::from_secs(span + 1)).await;
-    assert_eq!(world.chain.current_epoch().await.unwrap(), epoch);
-    assert_eq!(timing.phase_at(world.head().await.timestamp), phase);
-    epoch
-}
 
 fn leaf(node: NodeId, pass: bool, expiry_epoch: Epoch) -> Leaf {
     Leaf {
@@ -56,7 +42,7 @@ async fn two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it(wo
     provider.add_node(&bad, 1).await.unwrap();
     let (good, bad) = (NodeId(good.address()), NodeId(bad.address()));
     let mut validators: Vec<Operator> = Vec::new();
-    to_phase(&world, EpochPhase::Commit, 1).await;
+    world.to_phase(EpochPhase::Commit, 1).await;
     for number in 0..3 {
         let validator = world.rich().await;
         validator
@@ -78,7 +64,7 @@ async fn two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it(wo
     let commit = Intent::Commit { epoch: early, commitment: Digest([9; 32]) };
     assert_eq!(refusal(validators[0].execute(commit).await), "NoWeight");
 
-    let epoch = to_phase(&world, EpochPhase::Commit, 1).await;
+    let epoch = world.to_phase(EpochPhase::Commit, 1).await;
     assert_eq!(world.chain.total_weight(epoch).await.unwrap(), Amount::tokens(300));
     let tree = EpochTree::new(vec![leaf(good, true, epoch.plus(2)), leaf(bad, false, epoch)]).unwrap();
     let salt = |number: usize| Digest([number as u8 + 1; 32]);
@@ -91,7 +77,7 @@ async fn two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it(wo
     }
     let reveal = |number: usize| Intent::Reveal { epoch, root: tree.root(), salt: salt(number) };
     assert_eq!(refusal(validators[0].execute(reveal(0)).await), "RevealPhaseNotBegun");
-    to_phase(&world, EpochPhase::Reveal, 0).await;
+    world.to_phase(EpochPhase::Reveal, 0).await;
     let late = Intent::Commit { epoch, commitment: Digest([9; 32]) };
     assert_eq!(refusal(validators[0].execute(late).await), "CommitPhaseOver");
     assert_eq!(refusal(validators[0].execute(reveal(1)).await), "WrongReveal");
@@ -144,9 +130,9 @@ async fn two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it(wo
     let receipt = anybody.execute(forged).await.unwrap();
     assert_eq!(events(&receipt), vec![failed("InvalidProof")]);
     // A proof counts up to and including its last epoch.
-    to_phase(&world, EpochPhase::Commit, 2).await;
+    world.to_phase(EpochPhase::Commit, 2).await;
     assert!(world.chain.proven(&[good]).await.unwrap()[0].unwrap().current);
-    to_phase(&world, EpochPhase::Commit, 1).await;
+    world.to_phase(EpochPhase::Commit, 1).await;
     assert!(!world.chain.proven(&[good]).await.unwrap()[0].unwrap().current);
 }
 
@@ -176,4 +162,58 @@ async fn a_validator_comes_and_goes(world: World) {
     assert_eq!(world.chain.validator(id).await.unwrap(), None);
     assert_eq!(world.chain.validators().await.unwrap(), vec![]);
     assert_eq!(world.chain.token_balance(validator.address()).await.unwrap(), Amount::tokens(1_000));
+}
+
+async fn a_beacon_is_drawn_once_an_epoch_and_draws_everybody_of_a_small_set(world: World) {
+    let validators = world.validators(2).await;
+    let anybody = world.rich().await;
+    let epoch = world.chain.current_epoch().await.unwrap();
+    let node = NodeId(world.key().address());
+    let id = ValidatorId(validators[0].address());
+    assert_eq!(world.chain.beacon_of(epoch).await.unwrap(), None);
+    let unknown = world.chain.drawn(epoch, id, &[node]).await;
+    assert!(
+        matches!(&unknown, Err(ChainError::Reverted(revert)) if revert.name == "NoBeacon"),
+        "{unknown:?}"
+    );
+    let other = Intent::DrawBeacon { epoch: epoch.plus(1) };
+    assert_eq!(refusal(anybody.execute(other).await), "WrongEpoch");
+    let receipt = anybody.execute(Intent::DrawBeacon { epoch }).await.unwrap();
+    let beacon = world.chain.beacon_of(epoch).await.unwrap().unwrap();
+    assert_eq!(events(&receipt), vec![ChainEvent::BeaconDrawn { epoch, beacon }]);
+    assert_eq!(refusal(anybody.execute(Intent::DrawBeacon { epoch }).await), "BeaconAlreadyDrawn");
+    let nodes = [node, NodeId(anybody.address())];
+    for validator in &validators {
+        let drawn = world.chain.drawn(epoch, ValidatorId(validator.address()), &nodes).await.unwrap();
+        assert_eq!(drawn, vec![true, true]);
+    }
+    let stranger = world.chain.drawn(epoch, ValidatorId(anybody.address()), &nodes).await.unwrap();
+    assert_eq!(stranger, vec![false, false]);
+    let epoch = world.to_phase(EpochPhase::Reveal, 1).await;
+    assert_eq!(refusal(anybody.execute(Intent::DrawBeacon { epoch }).await), "CommitPhaseOver");
+}
+
+async fn a_validator_that_commits_and_never_reveals_is_cut_once(world: World) {
+    let validators = world.validators(1).await;
+    let validator = ValidatorId(validators[0].address());
+    let epoch = world.chain.current_epoch().await.unwrap();
+    let commitment = Digest([9; 32]);
+    validators[0].execute(Intent::Commit { epoch, commitment }).await.unwrap();
+    let anybody = world.rich().await;
+    let penalize = Intent::PenalizeMissedReveal { epoch, validator };
+    assert_eq!(refusal(anybody.execute(penalize.clone()).await), "EpochNotOver");
+    let next = world.to_phase(EpochPhase::Commit, 1).await;
+    // The vote is void, and the commitment stands as a proof of it.
+    assert_eq!(world.chain.commitment_of(epoch, validator).await.unwrap(), Some(commitment));
+    let terms = world.chain.staking_terms().await.unwrap();
+    assert_eq!((terms.missed_reveal_basis_points, terms.treasury), (100, world.deployer().address()));
+    let before = world.tokens_of(terms.treasury).await;
+    let receipt = anybody.execute(penalize.clone()).await.unwrap();
+    let (amount, stake) = (Amount::tokens(1), Amount::tokens(99));
+    assert_eq!(events(&receipt), vec![ChainEvent::RevealMissed { epoch, validator, amount, stake }]);
+    assert_eq!(world.tokens_of(terms.treasury).await, before.saturating_add(amount));
+    assert_eq!(world.chain.validator(validator).await.unwrap().unwrap().stake, stake);
+    assert_eq!(world.chain.validator_weight(validator, next).await.unwrap(), Amount::tokens(100));
+    assert_eq!(world.chain.validator_weight(validator, next.plus(1)).await.unwrap(), stake);
+    assert_eq!(refusal(anybody.execute(penalize).await), "NotCommitted");
 }

@@ -17,8 +17,9 @@ use crate::world::World;
 
 crate::on_every_chain!(
     everything_is_delivered_once_and_in_order_also_over_a_restart,
-    a_reorganisation_is_a_resync_and_ends_with_the_new_history,
-    a_chain_set_back_is_a_resync,
+    a_reorganisation_rolls_back_to_the_common_ancestor_and_ends_with_the_new_history,
+    a_reorganisation_above_the_confirmed_blocks_is_told_and_undoes_nothing,
+    a_chain_set_back_is_rolled_back,
 );
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +32,8 @@ struct Watch {
     applied: Vec<LoggedEvent>,
     cursor: Option<ChainCursor>,
     resyncs: Vec<ResyncReason>,
+    rollbacks: Vec<(u64, ResyncReason)>,
+    caught_up: bool,
 }
 
 impl Drop for Watch {
@@ -41,28 +44,50 @@ impl Drop for Watch {
 
 impl Watch {
     fn start(world: &World, from: Option<ChainCursor>) -> Watch {
-        let config = FollowerConfig { poll_interval_ms: 20, confirmations: 0, max_range: 3 };
+        Watch::start_with(world, from, 0)
+    }
+
+    fn start_with(world: &World, from: Option<ChainCursor>, confirmations: u64) -> Watch {
+        let config = FollowerConfig { poll_interval_ms: 20, confirmations, max_range: 3 };
         let (follower, view) = Follower::new(world.chain.clone(), config, from);
         let (sender, receiver) = mpsc::channel(4);
         let task = tokio::spawn(follower.run(sender));
-        Watch { task, receiver, view, applied: vec![], cursor: from, resyncs: vec![] }
+        Watch {
+            task,
+            receiver,
+            view,
+            applied: vec![],
+            cursor: from,
+            resyncs: vec![],
+            rollbacks: vec![],
+            caught_up: false,
+        }
     }
 
     /// Applies what comes until the condition holds and the follower has caught up.
     async fn until(&mut self, holds: impl Fn(&Watch) -> bool) {
         let apply = async {
-            let mut caught_up = false;
-            while !(caught_up && holds(self)) {
+            while !(self.caught_up && holds(self)) {
                 match self.receiver.recv().await.unwrap() {
                     FollowerEvent::Resync { reason } => {
                         self.resyncs.push(reason);
+                        self.caught_up = false;
                         self.applied.clear();
                         self.cursor = None;
+                    }
+                    FollowerEvent::Rollback { to, reason } => {
+                        // Perhaps nothing follows: the new blocks may be unconfirmed, or none at all.
+                        self.caught_up = true;
+                        self.rollbacks.push((to.number, reason));
+                        self.applied.retain(|logged| logged.block <= to.number);
+                        if self.cursor.is_some_and(|cursor| cursor.number > to.number) {
+                            self.cursor = Some(to);
+                        }
                     }
                     FollowerEvent::Events { events, cursor, caught_up: now, .. } => {
                         self.applied.extend(events);
                         self.cursor = Some(cursor);
-                        caught_up = now;
+                        self.caught_up = now;
                     }
                 }
             }
@@ -103,36 +128,87 @@ async fn everything_is_delivered_once_and_in_order_also_over_a_restart(world: Wo
     assert_eq!(watch.resyncs, vec![]);
 }
 
-async fn a_reorganisation_is_a_resync_and_ends_with_the_new_history(world: World) {
+async fn a_reorganisation_rolls_back_to_the_common_ancestor_and_ends_with_the_new_history(world: World) {
     let (pool, owner, _) = world.pool(None).await;
     let mut watch = Watch::start(&world, None);
+    watch.until(|watch| watch.has(started(pool))).await;
+    let ancestor = world.head().await.number;
+    let mut ended = Vec::new();
+    for _ in 0..4 {
+        let (other, _, _) = world.pool(None).await;
+        ended.push(other);
+    }
     owner.execute(Intent::EndPool(pool)).await.unwrap();
     watch.until(|watch| watch.has(|event| *event == ChainEvent::PoolEnded { pool })).await;
-    world.reorg(1).await;
-    watch.until(|watch| !watch.resyncs.is_empty()).await;
-    assert!(matches!(watch.resyncs[..], [ResyncReason::Reorganised { .. }]), "{:?}", watch.resyncs);
+    let before = watch.applied.clone();
+    let depth = 5;
+    let head = world.head().await.number;
+    world.reorg(depth).await;
+    watch.until(|watch| !watch.rollbacks.is_empty()).await;
+    let history = history(&world).await;
+    watch.until(|watch| watch.applied == history).await;
+    assert_eq!(watch.resyncs, vec![]);
+    let (to, reason) = watch.rollbacks[0];
+    assert!(ancestor <= to && to <= head - depth, "{ancestor} <= {to} <= {head} - {depth}");
+    // A look in the middle of the reorganisation sees a shorter chain.
+    match reason {
+        ResyncReason::Reorganised { number } => assert!(number > to, "{number} > {to}"),
+        ResyncReason::HeadBehindCursor { cursor, .. } => assert!(cursor <= head),
+    }
+    // What stood before the reorganisation was not read again.
+    let kept = before.iter().take_while(|logged| logged.block <= to).count();
+    assert_eq!(watch.applied[..kept], before[..kept]);
     assert!(!watch.has(|event| *event == ChainEvent::PoolEnded { pool }));
-    assert_eq!(watch.applied, history(&world).await);
     assert_eq!(world.chain.pool(pool).await.unwrap().unwrap().state, PoolState::Running);
 }
 
-async fn a_chain_set_back_is_a_resync(world: World) {
+async fn a_reorganisation_above_the_confirmed_blocks_is_told_and_undoes_nothing(world: World) {
+    let (pool, owner, _) = world.pool(None).await;
+    let confirmed = world.head().await.number;
+    for _ in 0..3 {
+        world.mine().await;
+    }
+    let mut watch = Watch::start_with(&world, None, 3);
+    watch.until(|watch| watch.cursor.is_some_and(|cursor| cursor.number == confirmed)).await;
+    owner.execute(Intent::EndPool(pool)).await.unwrap();
+    let head = world.head().await.number;
+    let mut view = watch.view.clone();
+    let seen = view.wait_for(|view| view.head.is_some_and(|seen| seen.number == head));
+    timeout(PATIENCE, seen).await.unwrap().unwrap();
+    watch.until(|watch| watch.cursor.is_some_and(|cursor| cursor.number == head - 3)).await;
+    let cursor = watch.cursor;
+    world.reorg(2).await;
+    watch.until(|watch| !watch.rollbacks.is_empty()).await;
+    assert!(watch.rollbacks[0].0 >= head - 3, "{:?}", watch.rollbacks);
+    assert_eq!(watch.cursor, cursor);
+    for _ in 0..3 {
+        world.mine().await;
+    }
+    let head = world.head().await.number;
+    watch.until(|watch| watch.cursor.is_some_and(|cursor| cursor.number == head - 3)).await;
+    assert!(!watch.has(|event| *event == ChainEvent::PoolEnded { pool }));
+    assert_eq!(watch.resyncs, vec![]);
+}
+
+async fn a_chain_set_back_is_rolled_back(world: World) {
     let (pool, owner, _) = world.pool(None).await;
     let mark = world.mark().await;
     let number = world.head().await.number;
     let mut watch = Watch::start(&world, None);
+    watch.until(|watch| watch.cursor.is_some_and(|cursor| cursor.number == number)).await;
     owner.execute(Intent::EndPool(pool)).await.unwrap();
     watch.until(|watch| watch.has(|event| *event == ChainEvent::PoolEnded { pool })).await;
     let cursor = watch.cursor.unwrap();
     world.set_back(mark).await;
-    watch.until(|watch| !watch.resyncs.is_empty()).await;
-    let expected = ResyncReason::HeadBehindCursor { head: number, cursor: cursor.number };
-    assert_eq!(watch.resyncs, vec![expected]);
+    watch.until(|watch| !watch.rollbacks.is_empty()).await;
+    let reason = ResyncReason::HeadBehindCursor { head: number, cursor: cursor.number };
+    assert_eq!(watch.rollbacks, vec![(number, reason)]);
     assert_eq!(watch.applied, history(&world).await);
     drop(watch);
-    // A cursor that was kept over a restart of the program and of the chain is no better.
+    // A cursor that was kept over a restart of the program and of the chain belongs to no history that is remembered.
     let mut watch = Watch::start(&world, Some(cursor));
     watch.until(|watch| !watch.resyncs.is_empty()).await;
+    assert_eq!(watch.resyncs, vec![reason]);
     assert_eq!(watch.applied, history(&world).await);
 }
 
@@ -176,7 +252,10 @@ async fn a_wrong_chain_a_missing_contract_and_a_dead_rpc_are_errors_and_not_answ
         registry: Address([2; 20]),
         pools: Address([3; 20]),
         validators: Address([4; 20]),
+        slashing: Address([5; 20]),
+        rewards: Address([6; 20]),
         commit: None,
+        code_hashes: Default::default(),
     };
     let config = RpcConfig::new(anvil.rpc_url());
     let chain = RpcChain::new(config.clone(), empty.clone()).unwrap();

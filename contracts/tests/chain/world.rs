@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use lode_contracts::{
-    Amount, BlockRef, Chain, ChainEvent, DeployParameters, Intent, Operator, PoolParameters, Receipt,
-    RpcChain, RpcConfig, deploy, seconds_of_timestamp,
+    Amount, BlockRef, Chain, ChainEvent, DeployParameters, Epoch, EpochPhase, Intent, Operator,
+    PoolParameters, Receipt, RpcChain, RpcConfig, SettlementTerms, SlashingTerms, commitment, deploy,
+    seconds_of_timestamp,
 };
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{NodeId, PoolId, ProviderId};
+use lode_protocol::ids::{NodeId, PoolId, ProviderId, ValidatorId};
 use lode_protocol::join::{Invite, Join};
 use lode_protocol::keys::SigningKey;
 use lode_testkit::anvil::{Anvil, AnvilOptions};
@@ -36,6 +37,31 @@ macro_rules! on_every_chain {
     };
 }
 
+/// As in development, with times that no slow machine runs through between two steps: tests move the clock.
+pub(crate) fn parameters() -> DeployParameters {
+    let development = DeployParameters::development();
+    DeployParameters {
+        epoch_seconds: 600,
+        unbonding_seconds: 3_600,
+        validator_exit_seconds: 1_200,
+        slashing: SlashingTerms {
+            detection_seconds: 600,
+            evidence_seconds: 600,
+            answer_seconds: 600,
+            vote_seconds: 600,
+            execution_seconds: 600,
+            ..development.slashing
+        },
+        settlement: SettlementTerms {
+            posting_seconds: 1_200,
+            veto_seconds: 600,
+            withdrawal_seconds: 3_600,
+            ..development.settlement
+        },
+        ..development
+    }
+}
+
 enum Control {
     Fake(Arc<FakeChain>),
     Anvil { anvil: Box<Anvil>, operator: Operator },
@@ -55,7 +81,7 @@ pub(crate) enum Mark {
 
 impl World {
     pub(crate) fn fake() -> World {
-        World::of(FakeChain::new())
+        World::of(FakeChain::with_parameters(parameters()))
     }
 
     /// A fake whose switches the test holds.
@@ -70,8 +96,7 @@ impl World {
     pub(crate) async fn anvil_with(options: AnvilOptions) -> World {
         let anvil = Anvil::start_with(options).await.unwrap();
         let config = RpcConfig::new(anvil.rpc_url());
-        let deployment =
-            deploy(&config, &anvil.key(0), &DeployParameters::development(), None).await.unwrap();
+        let deployment = deploy(&config, &anvil.key(0), &parameters(), None).await.unwrap();
         let chain: Arc<dyn Chain> = Arc::new(RpcChain::new(config, deployment).unwrap());
         let operator = Operator::new(chain.clone(), anvil.key(0));
         World {
@@ -109,6 +134,32 @@ impl World {
             }
         }
         Operator::new(self.chain.clone(), key)
+    }
+
+    /// Who deployed the contracts: the treasury, and the token's owner.
+    pub(crate) fn deployer(&self) -> Operator {
+        match &self.control {
+            Control::Fake(_) => Operator::new(self.chain.clone(), FakeChain::owner_key()),
+            Control::Anvil { operator, .. } => operator.clone(),
+        }
+    }
+
+    pub(crate) fn anvil_port(&self) -> u16 {
+        match &self.control {
+            Control::Fake(_) => panic!("only anvil listens"),
+            Control::Anvil { anvil, .. } => anvil.port(),
+        }
+    }
+
+    pub(crate) async fn rpc(&self, method: &str, params: Value) -> Value {
+        match &self.control {
+            Control::Fake(_) => panic!("only anvil has an RPC"),
+            Control::Anvil { anvil, .. } => anvil.rpc(method, params).await.unwrap(),
+        }
+    }
+
+    pub(crate) async fn tokens_of(&self, account: lode_protocol::ids::Address) -> Amount {
+        self.chain.token_balance(account).await.unwrap()
     }
 
     pub(crate) async fn advance(&self, span: Duration) {
@@ -182,12 +233,30 @@ impl World {
 
     /// A running pool, its owner, and its orchestrator's key.
     pub(crate) async fn pool(&self, max_nodes: Option<u32>) -> (PoolId, Operator, SigningKey) {
-        let owner = self.rich().await;
         let orchestrator = self.key();
+        let (pool, owner) = self.pool_of(orchestrator.address(), None, max_nodes).await;
+        (pool, owner, orchestrator)
+    }
+
+    /// A running pool that pays in the token, its owner and its orchestrator.
+    pub(crate) async fn paying_pool(&self) -> (PoolId, Operator, Operator) {
+        let orchestrator = self.rich().await;
+        let token = self.chain.deployment().token;
+        let (pool, owner) = self.pool_of(orchestrator.address(), Some(token), None).await;
+        (pool, owner, orchestrator)
+    }
+
+    pub(crate) async fn pool_of(
+        &self,
+        orchestrator: lode_protocol::ids::Address,
+        reward_token: Option<lode_protocol::ids::Address>,
+        max_nodes: Option<u32>,
+    ) -> (PoolId, Operator) {
+        let owner = self.rich().await;
         let pool = owner
             .create_pool(PoolParameters {
-                orchestrator: orchestrator.address(),
-                reward_token: None,
+                orchestrator,
+                reward_token,
                 requirements: Digest([7; 32]),
                 max_nodes,
                 uri: "https://pool.example/requirements".to_owned(),
@@ -196,11 +265,68 @@ impl World {
             .await
             .unwrap();
         owner.execute(Intent::StartPool(pool)).await.unwrap();
-        (pool, owner, orchestrator)
+        (pool, owner)
     }
 
-    /// A join that both sides signed.
+    /// Moves the clock to the given phase of an epoch at least `later` epochs on, and tells the epoch.
+    pub(crate) async fn to_phase(&self, phase: EpochPhase, later: u64) -> Epoch {
+        let timing = self.chain.epoch_timing().await.unwrap();
+        let now = self.head().await.timestamp;
+        let epoch = timing.epoch_at(now).plus(later);
+        let target = match phase {
+            EpochPhase::Commit => timing.starts(epoch),
+            EpochPhase::Reveal => timing.reveal_from(epoch),
+        };
+        let span = seconds_of_timestamp(target).saturating_sub(seconds_of_timestamp(now));
+        self.advance(Duration::from_secs(span + 1)).await;
+        assert_eq!(self.chain.current_epoch().await.unwrap(), epoch);
+        assert_eq!(timing.phase_at(self.head().await.timestamp), phase);
+        epoch
+    }
+
+    /// Validators of equal weight, at the beginning of an epoch in which they count.
+    pub(crate) async fn validators(&self, count: usize) -> Vec<Operator> {
+        let mut validators = Vec::new();
+        for _ in 0..count {
+            let validator = self.rich().await;
+            validator.register_validator(Amount::tokens(100), "https://v.example").await.unwrap();
+            validators.push(validator);
+        }
+        self.to_phase(EpochPhase::Commit, 1).await;
+        validators
+    }
+
+    /// An epoch in which all validators revealed one root; its second half runs.
+    pub(crate) async fn proven_epoch(&self, validators: &[Operator]) -> Epoch {
+        let epoch = self.to_phase(EpochPhase::Commit, 1).await;
+        let (root, salt) = (Digest([0xab; 32]), Digest([0xcd; 32]));
+        for validator in validators {
+            let commitment = commitment(ValidatorId(validator.address()), epoch, salt, root);
+            validator.execute(Intent::Commit { epoch, commitment }).await.unwrap();
+        }
+        self.to_phase(EpochPhase::Reveal, 0).await;
+        for validator in validators {
+            validator.execute(Intent::Reveal { epoch, root, salt }).await.unwrap();
+        }
+        assert_eq!(self.chain.root_of(epoch).await.unwrap(), Some(root));
+        epoch
+    }
+
+    /// A join that both sides signed, to a pool that the provider approves.
     pub(crate) async fn join(
+        &self,
+        pool: PoolId,
+        orchestrator: &SigningKey,
+        node: &SigningKey,
+        provider: &Operator,
+    ) -> Join {
+        if !self.chain.is_pool_approved(pool, ProviderId(provider.address())).await.unwrap() {
+            provider.execute(Intent::SetPoolApproval { pool, approved: true }).await.unwrap();
+        }
+        self.unapproved_join(pool, orchestrator, node, provider).await
+    }
+
+    pub(crate) async fn unapproved_join(
         &self,
         pool: PoolId,
         orchestrator: &SigningKey,

@@ -55,6 +55,12 @@ pub struct Challenge {
 }
 
 impl Challenge {
+    /// Any rows and walks: for whoever checks its own opening before it answers a demand.
+    #[must_use]
+    pub const fn new(rows: Vec<u64>, walks: Vec<WalkQuery>) -> Self {
+        Self { rows, walks }
+    }
+
     /// Derives the challenge. `later_beacon` is the first public randomness after the commitment was received.
     /// `params` must have passed [`Params::check`], as those of an [`EpochVerifier`](crate::EpochVerifier) have.
     #[must_use]

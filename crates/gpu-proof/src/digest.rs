@@ -25,6 +25,18 @@ impl From<[u8; 32]> for Digest {
     }
 }
 
+impl From<lode_protocol::hash::Digest> for Digest {
+    fn from(digest: lode_protocol::hash::Digest) -> Self {
+        Self(digest.0)
+    }
+}
+
+impl From<Digest> for lode_protocol::hash::Digest {
+    fn from(digest: Digest) -> Self {
+        Self(digest.0)
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -7,8 +7,8 @@
 //! same session gives the same roots on every kind of hardware.
 //!
 //! This crate owns the arithmetic, the encodings, the checks and the protocol between a worker and the prover
-//! process. It has no clock (callers measure arrival times and ask [`ProofClass::judge_times`]), opens no
-//! socket and knows neither the node's keys nor the chain. What pure computation cannot show: that a GPU is not
+//! process, and it judges evidence: only [`evidence`] looks at who signed what. It has no clock (callers measure
+//! arrival times and ask [`ProofClass::judge_times`]), opens no socket, holds no key and reads no chain. What pure computation cannot show: that a GPU is not
 //! reached through a proxy, that it stays exclusive between epochs, and which physical die it is.
 //!
 //! Invariants:
@@ -20,10 +20,12 @@
 
 pub mod attacks;
 mod challenge;
+mod checks;
 mod class;
 mod digest;
 mod encoding;
 mod error;
+pub mod evidence;
 pub mod lines;
 pub mod matrix;
 pub mod merkle;

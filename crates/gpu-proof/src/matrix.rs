@@ -58,6 +58,19 @@ pub(crate) fn product_row(row: &[u8], transposed: &[u8]) -> Vec<i32> {
     product
 }
 
+/// Whether `entries` are the product of a row of A with all of B, by computing it; columns are made one by one.
+#[inline(always)]
+pub(crate) fn is_product(row: &[u8], matrix_key: &Digest, entries: &[i32]) -> bool {
+    let mut column = vec![0; row.len()];
+    for (index, entry) in (0..).zip(entries) {
+        fill_column(matrix_key, index, &mut column);
+        if dot(row, &column) != *entry {
+            return false;
+        }
+    }
+    true
+}
+
 /// Exact: at most 2^16 products of at most 2^14 each. Products are made in 16 bits, which int8 factors cannot
 /// leave, so that compilers find the multiply-and-add-pairs instruction.
 #[inline(always)]

@@ -7,6 +7,10 @@
 use crate::digest::{Digest, derive, derive_long};
 use crate::lines::LineKey;
 use crate::params::Params;
+use lode_protocol::envelope::Realm;
+use lode_protocol::hash::Digest as WireDigest;
+use lode_protocol::ids::{GpuUuid, NodeId};
+use lode_protocol::keys::PublicKey;
 use minicbor::{Decode, Encode};
 use std::fmt;
 
@@ -45,6 +49,31 @@ pub struct SessionInputs {
 }
 
 impl SessionInputs {
+    /// What node, validator and whoever judges them derive from the same facts: the deployment (a proof is for the
+    /// node and not for one of its pools), the node and its key, the GPU, and what `Start` said.
+    #[must_use]
+    pub fn of(
+        realm: Realm,
+        (node, public_key): (NodeId, PublicKey),
+        gpu: &GpuUuid,
+        beacon: WireDigest,
+        nonce: WireDigest,
+    ) -> Self {
+        let mut deployment = [0; 32];
+        for (to, from) in deployment.iter_mut().rev().zip(realm.deployment.0.iter().rev()) {
+            *to = *from;
+        }
+        Self {
+            epoch_beacon: beacon.into(),
+            validator_nonce: nonce.into(),
+            chain_id: realm.chain.0,
+            pool: Digest(deployment),
+            node_address: node.0.0,
+            node_public_key: public_key.0,
+            gpu_uuid: gpu.as_str().to_owned(),
+        }
+    }
+
     /// The part that keys B.
     #[must_use]
     pub const fn epoch(&self) -> EpochInputs {

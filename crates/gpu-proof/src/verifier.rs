@@ -5,16 +5,17 @@
 //! never committed to and never shared: whoever knows it can forge rows. Every committee member draws its own.
 
 use crate::challenge::Challenge;
+use crate::checks::{
+    Asked, check_committed_row, check_committed_walk, check_counts, check_session, check_shapes, interval_of,
+};
 use crate::digest::derive;
-use crate::encoding::{check_range, check_shape};
 use crate::error::ProofError;
 use crate::lines::vectorized;
-use crate::matrix::{fill_column, padded_row, row_bytes};
-use crate::merkle::{leaf_hash, path_leads_to, path_length};
+use crate::matrix::{fill_column, padded_row};
 use crate::params::Params;
 use crate::seed::{EpochInputs, SessionSeed};
-use crate::transcript::{Commit, Opening, RowOpening, WalkOpening, state_bytes};
-use crate::walk::{Interval, WalkState, replay};
+use crate::transcript::{Commit, Opening, RowOpening, WalkOpening};
+use crate::walk::replay;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use std::fmt;
@@ -124,46 +125,12 @@ impl EpochVerifier {
         challenge: &Challenge,
         opening: &Opening,
     ) -> Result<(), ProofError> {
+        let asked = Asked { rows: challenge.rows(), walkers: &challenge.walkers() };
         check_session(session, commit)?;
-        self.check_counts(challenge, opening)?;
-        self.check_shapes(challenge, opening)?;
+        check_counts(&self.params, asked, opening)?;
+        check_shapes(&self.params, asked, opening)?;
         self.check_rows(session, commit, &opening.rows)?;
         self.check_walks(session, commit, challenge, &opening.walks)
-    }
-
-    fn check_counts(&self, challenge: &Challenge, opening: &Opening) -> Result<(), ProofError> {
-        let counts = [
-            ("rows", self.params.row_openings, opening.rows.len()),
-            ("walks", self.params.walk_openings, opening.walks.len()),
-            // a challenge derived from other parameters must not make the proof easier
-            ("challenged rows", self.params.row_openings, challenge.rows().len()),
-            ("challenged walks", self.params.walk_openings, challenge.walks().len()),
-        ];
-        for (what, expected, found) in counts {
-            if found as u64 != u64::from(expected) {
-                return Err(ProofError::OpeningCount {
-                    what,
-                    expected: expected.into(),
-                    found: found as u64,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn check_shapes(&self, challenge: &Challenge, opening: &Opening) -> Result<(), ProofError> {
-        let params = &self.params;
-        for (position, (row, asked)) in opening.rows.iter().zip(challenge.rows()).enumerate() {
-            check_index("rows", position, *asked, row.row)?;
-            check_shape("row", position, params.row_bytes(), row.entries.len() * 4)?;
-            check_shape("row path", position, path_length(params.rows) * 32, row.path.len() * 32)?;
-        }
-        for (position, (walk, asked)) in opening.walks.iter().zip(challenge.walks()).enumerate() {
-            check_index("walks", position, asked.walker, walk.walker)?;
-            check_shape("walk", position, params.walk_bytes(), walk.states.len() * WalkState::BYTES)?;
-            check_shape("walk path", position, path_length(params.walkers) * 32, walk.path.len() * 32)?;
-        }
-        Ok(())
     }
 
     fn check_rows(
@@ -175,12 +142,9 @@ impl EpochVerifier {
         let params = &self.params;
         let key = session.line_key();
         let pad = session.pad(&commit.walk_root);
-        for RowOpening { row, entries, path } in rows {
-            check_range(params, *row, entries)?;
-            let leaf = leaf_hash(session, &row_bytes(entries));
-            if !path_leads_to(session, &commit.gemm_root, params.rows, *row, leaf, path) {
-                return Err(ProofError::RowMerkle { row: *row });
-            }
+        for opened in rows {
+            check_committed_row(params, session, commit, opened)?;
+            let RowOpening { row, entries, .. } = opened;
             let factors = vectorized(
                 #[inline(always)]
                 || padded_row(params, &key, &pad, *row),
@@ -204,21 +168,12 @@ impl EpochVerifier {
         let params = &self.params;
         let mut intervals = Vec::with_capacity(walks.len());
         let mut committed = Vec::with_capacity(walks.len());
-        for (WalkOpening { walker, states, path }, query) in walks.iter().zip(challenge.walks()) {
-            let leaf = leaf_hash(session, &state_bytes(states));
-            if !path_leads_to(session, &commit.walk_root, params.walkers, *walker, leaf, path) {
-                return Err(ProofError::WalkMerkle { walker: *walker });
-            }
-            let before = match query.interval.checked_sub(1) {
-                None => Some(WalkState::start(session, *walker)),
-                Some(earlier) => states.get(earlier as usize).copied(),
-            };
-            let replay_failed = ProofError::WalkReplay { walker: *walker, interval: query.interval };
-            let (Some(before), Some(after)) = (before, states.get(query.interval as usize)) else {
-                return Err(replay_failed);
-            };
-            intervals.push(Interval { walker: *walker, interval: query.interval, before });
-            committed.push(*after);
+        for (opened, query) in walks.iter().zip(challenge.walks()) {
+            check_committed_walk(params, session, commit, opened)?;
+            let failed = ProofError::WalkReplay { walker: opened.walker, interval: query.interval };
+            let (interval, after) = interval_of(session, opened, query.interval).ok_or(failed)?;
+            intervals.push(interval);
+            committed.push(after);
         }
         let key = session.line_key();
         let replayed = vectorized(
@@ -232,18 +187,6 @@ impl EpochVerifier {
         }
         Ok(())
     }
-}
-
-fn check_session(session: &SessionSeed, commit: &Commit) -> Result<(), ProofError> {
-    if commit.session_seed == *session {
-        Ok(())
-    } else {
-        Err(ProofError::SessionSeed { expected: session.to_string(), found: commit.session_seed.to_string() })
-    }
-}
-
-fn check_index(what: &'static str, position: usize, expected: u64, found: u64) -> Result<(), ProofError> {
-    if expected == found { Ok(()) } else { Err(ProofError::OpeningIndex { what, position, expected, found }) }
 }
 
 /// `c·r`, exact: at most 2^16 products below 2^61.

@@ -137,7 +137,7 @@ impl NvmlError {
     /// The same as a finding about `subject`, a GPU's UUID or nothing for the host.
     #[must_use]
     pub fn finding(&self, subject: &str) -> Finding {
-        Finding::error(self.code(), subject, self.to_string(), self.remedy())
+        Finding::error(self.code(), self.to_string()).about(subject).remedy(self.remedy())
     }
 }
 

@@ -155,42 +155,45 @@ impl Inventory {
             findings.push(gpu.error.finding(&subject));
         }
         for uuid in self.duplicate_uuids() {
-            findings.push(Finding::error(
-                "gpu/duplicate-uuid",
-                uuid.as_str(),
-                "more than one device claims this UUID; none of them is used",
-                "report the device to its vendor; virtual machines cloned with their GPU need a GPU of their own",
-            ));
+            findings.push(
+                Finding::error(
+                    "gpu/duplicate-uuid",
+                    "more than one device claims this UUID; none of them is used",
+                )
+                .about(uuid.as_str())
+                .remedy("report the device to its vendor; virtual machines cloned with their GPU need a GPU of their own"),
+            );
         }
         for gpu in &self.gpus {
             for problem in &gpu.problems {
                 let message = format!("{} failed: {}", problem.operation, problem.error);
-                findings.push(Finding::warning(
-                    problem.error.code(),
-                    gpu.uuid.as_str(),
-                    message,
-                    problem.error.remedy(),
-                ));
+                findings.push(
+                    Finding::warning(problem.error.code(), message)
+                        .about(gpu.uuid.as_str())
+                        .remedy(problem.error.remedy()),
+                );
             }
             if let Some(FabricState::NotStarted | FabricState::InProgress | FabricState::Failed(_)) =
                 gpu.fabric
             {
-                findings.push(Finding::warning(
-                    "gpu/fabric-not-ready",
-                    gpu.uuid.as_str(),
-                    "the NVSwitch fabric is not ready; CUDA programs on several GPUs fail with error 802",
-                    "start the fabric manager of the driver's version and look at its log",
-                ));
+                findings.push(
+                    Finding::warning(
+                        "gpu/fabric-not-ready",
+                        "the NVSwitch fabric is not ready; CUDA programs on several GPUs fail with error 802",
+                    )
+                    .about(gpu.uuid.as_str())
+                    .remedy("start the fabric manager of the driver's version and look at its log"),
+                );
             }
             if let Some(links) = gpu.nvlinks
                 && links.up < links.total
             {
-                findings.push(Finding::warning(
-                    "gpu/nvlink-down",
-                    gpu.uuid.as_str(),
-                    format!("{} of {} NVLinks are up", links.up, links.total),
-                    "look at `nvidia-smi nvlink --status` and the fabric manager's log",
-                ));
+                let message = format!("{} of {} NVLinks are up", links.up, links.total);
+                findings.push(
+                    Finding::warning("gpu/nvlink-down", message)
+                        .about(gpu.uuid.as_str())
+                        .remedy("look at `nvidia-smi nvlink --status` and the fabric manager's log"),
+                );
             }
         }
         findings

@@ -156,7 +156,7 @@ fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, DirectoryError> {
 }
 
 /// An error with its causes: reqwest's own text leaves them out.
-fn describe(error: &reqwest::Error) -> String {
+pub(crate) fn describe(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {

@@ -12,9 +12,11 @@
 mod address;
 mod client;
 mod directory_client;
+mod egress;
 mod endpoint;
 mod error;
 mod frame;
+mod guarded;
 mod identity;
 mod metrics;
 mod protocol;
@@ -25,12 +27,14 @@ mod url;
 pub use address::PeerAddress;
 pub use client::{ClientConfig, ClientEvent, LogPost, PeerClient, PeerClientTask};
 pub use directory_client::{DirectoryClient, DirectoryError};
+pub use egress::{Egress, EgressAnswer, EgressError, EgressRequest, Reach};
 pub use endpoint::{
     Connection, ConnectionId, ConnectionLimits, Endpoint, EndpointConfig, EndpointTask, IncomingStream,
     IncomingStreams, Transport,
 };
 pub use error::NetworkError;
 pub use frame::{FrameReader, FrameWriter, FramedStream};
+pub use guarded::{GuardPolicy, GuardedClient, GuardedError};
 pub use identity::peer_id_text;
 pub use metrics::NetworkMetrics;
 pub use protocol::Protocol;

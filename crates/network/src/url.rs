@@ -93,9 +93,23 @@ impl HttpsAddress {
         format!("{base}/{}", path.trim_start_matches('/'))
     }
 
+    /// The URL itself.
+    pub fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
     /// A client that judges this server as the address says, follows no redirects, and gives up on a request after
     /// `timeout`. It is for this address only.
     pub fn client(&self, timeout: Duration) -> Result<reqwest::Client, NetworkError> {
+        self.build(self.builder(timeout)?)
+    }
+
+    /// The host, if it is an IP address.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        literal_ip(&self.url)
+    }
+
+    pub(crate) fn builder(&self, timeout: Duration) -> Result<reqwest::ClientBuilder, NetworkError> {
         ensure_provider();
         let builder = reqwest::Client::builder()
             .timeout(timeout)
@@ -110,7 +124,10 @@ impl HttpsAddress {
             Trust::Loopback => builder,
         };
         // A proxy that the system names serves the way out; it has no way to this machine's own loopback.
-        let builder = if self.is_loopback() { builder.no_proxy() } else { builder };
+        Ok(if self.is_loopback() { builder.no_proxy() } else { builder })
+    }
+
+    pub(crate) fn build(&self, builder: reqwest::ClientBuilder) -> Result<reqwest::Client, NetworkError> {
         builder.build().map_err(|error| NetworkError::Http {
             url: self.to_string(),
             reason: format!("the HTTP client cannot be made: {error}"),
@@ -123,10 +140,13 @@ impl HttpsAddress {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     // A name may resolve to anything, also "localhost": only literal addresses count.
-    ip.is_ok_and(|ip| ip.is_loopback())
+    literal_ip(url).is_some_and(|ip| ip.is_loopback())
+}
+
+fn literal_ip(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str().unwrap_or_default();
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 impl FromStr for HttpsAddress {

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::finding::Code;
+use lode_protocol::error_code::ErrorCode;
 
 /// One problem. `type` on the wire is `urn:lode:error:{code}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Problem {
     /// HTTP status, repeated in the body as the RFC asks.
     pub status: u16,
     /// Stable `area/reason`.
-    pub code: Code,
+    pub code: ErrorCode,
     /// What kind of problem, in a few words; the same for every occurrence of a code.
     pub title: String,
     /// What happened this time.
@@ -33,7 +33,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with a status, a stable code and a short title.
-    pub fn new(status: StatusCode, code: impl Into<Code>, title: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, code: impl Into<ErrorCode>, title: impl Into<String>) -> Self {
         let code = code.into();
         Self {
             type_urn: format!("urn:lode:error:{code}"),

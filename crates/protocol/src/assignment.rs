@@ -163,6 +163,9 @@ pub enum Reason {
     /// The node never ran it within the deadline.
     #[n(20)]
     NeverStarted,
+    /// What the task, or the pool, may cost is used up.
+    #[n(21)]
+    BudgetExhausted,
 }
 
 impl Reason {
@@ -186,7 +189,11 @@ impl Reason {
             | Self::NoFreePort
             | Self::ContainerVanished
             | Self::NeverStarted => Some(Fault::Node),
-            Self::StopRequested | Self::Drained | Self::Ejected | Self::Superseded => Some(Fault::Operator),
+            Self::StopRequested
+            | Self::Drained
+            | Self::Ejected
+            | Self::Superseded
+            | Self::BudgetExhausted => Some(Fault::Operator),
         }
     }
 }

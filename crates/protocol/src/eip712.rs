@@ -1,5 +1,6 @@
 //! EIP-712 digests of the few statements that contracts read. Each has one function, used to sign and to verify.
 
+use crate::amount::Amount;
 use crate::hash::{Digest, keccak256, keccak256_of};
 use crate::ids::{Address, ChainId};
 
@@ -45,6 +46,19 @@ pub(crate) fn word_u64(value: u64) -> [u8; 32] {
     let (_, low) = word.split_at_mut(24);
     low.copy_from_slice(&value.to_be_bytes());
     word
+}
+
+/// An amount as a word.
+pub(crate) fn word_amount(amount: Amount) -> [u8; 32] {
+    let mut word = [0u8; 32];
+    let (_, low) = word.split_at_mut(16);
+    low.copy_from_slice(&amount.0.to_be_bytes());
+    word
+}
+
+/// A truth value as a word.
+pub(crate) fn word_bool(value: bool) -> [u8; 32] {
+    word_u64(value.into())
 }
 
 /// An address as a word.

@@ -13,7 +13,7 @@ use minicbor::{Decode, Encode};
 use crate::error_code::ErrorCode;
 use crate::hash::{Digest, keccak256_of};
 use crate::ids::{Address, ChainId, PoolId};
-use crate::keys::{PublicKey, Signature, SigningKey};
+use crate::keys::{KeyError, PublicKey, Signature, SigningKey, VerifyingKey};
 use crate::units::{Millis, Timestamp};
 
 /// Version of the envelope and of all message bodies.
@@ -348,6 +348,15 @@ pub fn peek(bytes: &[u8]) -> Result<Header, EnvelopeError> {
 
 /// Verifies a message and decodes its body.
 pub fn open<T: Signable>(bytes: &[u8], expected: &Expectation) -> Result<Opened<T>, EnvelopeError> {
+    open_with(bytes, expected, PublicKey::check)
+}
+
+/// The same with keys that may have been checked before: `check` gives the point of a public key.
+pub fn open_with<T: Signable>(
+    bytes: &[u8],
+    expected: &Expectation,
+    check: impl FnOnce(&PublicKey) -> Result<VerifyingKey, KeyError>,
+) -> Result<Opened<T>, EnvelopeError> {
     let limit = T::MAX_BYTES + OVERHEAD;
     if bytes.len() > limit {
         return Err(EnvelopeError::TooLarge { size: bytes.len(), limit });
@@ -355,12 +364,13 @@ pub fn open<T: Signable>(bytes: &[u8], expected: &Expectation) -> Result<Opened<
     let outer: Outer<'_> = decode(bytes)?;
     let Statement { header, payload } = decode(outer.statement)?;
     check_header::<T>(&header, expected)?;
-    let signer = header.signer.address().map_err(|_| EnvelopeError::BadSignature)?;
+    let key = check(&header.signer).map_err(|_| EnvelopeError::BadSignature)?;
+    let signer = key.address();
     if let Some(expected) = expected.signer.filter(|expected| *expected != signer) {
         return Err(EnvelopeError::WrongSigner { expected, got: signer });
     }
     let digest = signing_digest(T::PURPOSE, outer.statement);
-    header.signer.verify(&digest, &outer.signature).map_err(|_| EnvelopeError::BadSignature)?;
+    key.verify(&digest, &outer.signature).map_err(|_| EnvelopeError::BadSignature)?;
     Ok(Opened { header, signer, digest, body: decode(payload)? })
 }
 

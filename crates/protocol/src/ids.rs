@@ -213,6 +213,24 @@ number!(
     u64
 );
 
+number!(
+    /// Number of an epoch of the validators: block time divided by the epoch's length.
+    Epoch,
+    u64
+);
+number!(
+    /// Number of an accusation in its `Slashing` contract; 0 is none.
+    AccusationId,
+    u64
+);
+
+impl Epoch {
+    /// The epoch `count` later.
+    pub fn plus(self, count: u64) -> Self {
+        Self(self.0.saturating_add(count))
+    }
+}
+
 impl Incarnation {
     /// The next incarnation.
     pub fn next(self) -> Self {

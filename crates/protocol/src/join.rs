@@ -1,11 +1,12 @@
-//! Statements that end up on chain: who runs which node, who is invited to which pool, who leaves it.
+//! Statements that end up on chain: who runs which node, which pools a provider approves, who is invited to which pool,
+//! who leaves it.
 //!
 //! Field order and type strings are those of the contracts (`contracts/solidity/interfaces`).
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::eip712::{Domain, struct_hash, word_address, word_u64};
+use crate::eip712::{Domain, struct_hash, word_address, word_bool, word_u64};
 use crate::hash::Digest;
 use crate::ids::{Address, ChainId, NodeId, PoolId, ProviderId};
 use crate::keys::EthereumSignature;
@@ -165,6 +166,42 @@ impl NodeAuthorization {
     }
 }
 
+/// A provider lets its nodes join a pool, or not any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
+pub struct PoolApproval {
+    /// The pool.
+    #[n(0)]
+    pub pool: PoolId,
+    /// The provider.
+    #[n(1)]
+    pub provider: ProviderId,
+    /// Whether its nodes may join.
+    #[n(2)]
+    pub approved: bool,
+    /// The provider's approval nonce in `ComputePools`.
+    #[n(3)]
+    pub nonce: u64,
+    /// Unix seconds until which it counts.
+    #[n(4)]
+    pub deadline: u64,
+}
+
+impl PoolApproval {
+    /// What the provider's key signs, in the domain of `ComputePools`.
+    pub fn digest(&self, domain: &Domain) -> Digest {
+        domain.digest(struct_hash(
+            "PoolApproval(uint64 poolId,address provider,bool approved,uint256 nonce,uint64 deadline)",
+            &[
+                word_u64(self.pool.0),
+                word_address(self.provider.0),
+                word_bool(self.approved),
+                word_u64(self.nonce),
+                word_u64(self.deadline),
+            ],
+        ))
+    }
+}
+
 /// A node (or its provider) leaves a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
 pub struct LeaveStatement {
@@ -217,6 +254,33 @@ mod tests {
     fn an_invite_and_its_consent_are_different_statements() {
         let domain = pools_domain(ChainId(1), Address([9; 20]));
         assert_ne!(invite().invite_digest(&domain), invite().consent_digest(&domain));
+    }
+
+    #[test]
+    fn an_approval_is_void_for_another_pool_provider_nonce_or_meaning() {
+        let key = SigningKey::from_bytes(&[7; 32]).unwrap();
+        let domain = pools_domain(ChainId(1), Address([9; 20]));
+        let approval = PoolApproval {
+            pool: PoolId(1),
+            provider: ProviderId(key.address()),
+            approved: true,
+            nonce: 4,
+            deadline: 1_800_000_000,
+        };
+        let signature = key.sign_recoverable(&approval.digest(&domain));
+        assert_eq!(signature.recover(&approval.digest(&domain)), Ok(key.address()));
+        let others = [
+            PoolApproval { pool: PoolId(2), ..approval }.digest(&domain),
+            PoolApproval { provider: ProviderId(Address([1; 20])), ..approval }.digest(&domain),
+            PoolApproval { approved: false, ..approval }.digest(&domain),
+            PoolApproval { nonce: 5, ..approval }.digest(&domain),
+            PoolApproval { deadline: 1_800_000_001, ..approval }.digest(&domain),
+            approval.digest(&pools_domain(ChainId(2), Address([9; 20]))),
+            approval.digest(&registry_domain(ChainId(1), Address([9; 20]))),
+        ];
+        for other in others {
+            assert_ne!(signature.recover(&other), Ok(key.address()));
+        }
     }
 
     #[test]

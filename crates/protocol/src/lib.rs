@@ -3,8 +3,10 @@
 //!
 //! Pure: no I/O, no clock, no randomness, no async runtime. Whoever needs a time or entropy passes it in.
 //! Wire form is CBOR with numbered fields; names and numbers are never reused. JSON and TOML are for people
-//! (task specs, API bodies). What the chain must read is EIP-712 (see [`join`]) and nothing else is.
+//! (task specs, API bodies). What the chain must read is EIP-712 (see [`join`] and [`settlement`]) and nothing else is,
+//! but for a tenant's order, which wallets sign too.
 
+pub mod amount;
 pub mod assignment;
 pub mod cursor;
 pub mod descriptor;
@@ -16,12 +18,16 @@ pub mod finding;
 pub mod hardware;
 pub mod hash;
 pub mod ids;
+pub mod image;
 pub mod join;
 pub mod keys;
 pub mod logs;
 pub mod proof;
+pub mod published;
 pub mod session;
+pub mod settlement;
 pub mod task;
 pub mod units;
+pub mod usage;
 
 mod fixed_bytes;

@@ -93,6 +93,10 @@ pub struct LogBatch {
     /// Set in the last piece.
     #[n(3)]
     pub end: Option<LogEnd>,
+    /// Said once in a stream that follows: with this piece everything that had been written before the stream was opened
+    /// has been sent. What comes after is sent as it is written.
+    #[n(4)]
+    pub live: Option<bool>,
 }
 
 impl Signable for LogRequest {

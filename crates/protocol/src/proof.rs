@@ -2,6 +2,11 @@
 //! here they are bytes.
 //!
 //! `Prepare → Ready | Busy | Declined`, `Start → Committed (walk) → Committed (product)`, `Open → Opened`, `Verdict`.
+//!
+//! What a node signs names what it answers, by the digest that the validator signed ([`crate::envelope::Opened::digest`]):
+//! `Start` names its `Prepare`, both commits name their `Start`, the product's commit names the walk's root, an opening
+//! names its `Start` and its `Open`. So each signature stands in one conversation and in no other: neither side can put
+//! another question before an answer afterwards. A node that is asked something unbound does not answer.
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -71,6 +76,9 @@ pub enum Challenge {
         /// The committee's randomness.
         #[n(2)]
         nonce: Digest,
+        /// The `Prepare` that it follows: class, parameters and GPUs are those. Missing before evidence was kept.
+        #[n(3)]
+        prepare: Option<Digest>,
     },
     /// Show these rows and walks.
     #[n(2)]
@@ -187,6 +195,12 @@ pub enum Answer {
         /// Merkle root.
         #[n(3)]
         root: Digest,
+        /// The `Start` that it answers. Missing before evidence was kept.
+        #[n(4)]
+        start: Option<Digest>,
+        /// In the product's commit: the root of the walk that the product follows.
+        #[n(5)]
+        walk: Option<Digest>,
     },
     /// What was asked to be shown.
     #[n(4)]
@@ -197,6 +211,12 @@ pub enum Answer {
         /// One opening; a message holds one GPU's, so that sizes stay bounded.
         #[n(1)]
         opening: GpuOpening,
+        /// The `Start` of what is opened. Missing before evidence was kept.
+        #[n(2)]
+        start: Option<Digest>,
+        /// The `Open` that it answers.
+        #[n(3)]
+        demand: Option<Digest>,
     },
 }
 

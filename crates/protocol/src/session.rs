@@ -19,6 +19,7 @@ use crate::join::{Invite, SignedInvite};
 use crate::keys::EthereumSignature;
 use crate::task::ValidTaskSpec;
 use crate::units::{Bytes, MilliCpus, Millis};
+use crate::usage::{MeterReading, OfferedReceipt, ReceiptAnswer};
 
 /// A worker asks for a session.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -170,6 +171,9 @@ pub struct Heartbeat {
     /// Consent to an invite.
     #[n(12)]
     pub consent: Option<Consent>,
+    /// What the node says to receipts that it was offered (at most [`OfferedReceipt::MAX_AT_ONCE`]).
+    #[n(13)]
+    pub receipts: Option<Vec<ReceiptAnswer>>,
 }
 
 impl Heartbeat {
@@ -261,6 +265,12 @@ pub struct Instruction {
     /// Sealed [`crate::logs::LogRequest`]s for workers that are reached over HTTPS only.
     #[n(7)]
     pub log_requests: Vec<SealedBytes>,
+    /// The node's meter, in an answer to a beat, where the pool pays.
+    #[n(8)]
+    pub meter: Option<MeterReading>,
+    /// Receipts that the node has not answered yet, the oldest first (at most [`OfferedReceipt::MAX_AT_ONCE`]).
+    #[n(9)]
+    pub receipts: Option<Vec<OfferedReceipt>>,
 }
 
 /// Bytes of a sealed message inside another one.

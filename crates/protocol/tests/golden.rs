@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use lode_protocol::amount::Amount;
 use lode_protocol::assignment::{AssignmentReport, AssignmentState, PublishedPort, Reason};
 use lode_protocol::descriptor::NodeDescriptor;
 use lode_protocol::envelope::{decode, encode};
@@ -19,8 +20,12 @@ use lode_protocol::proof::{
     Answer, Challenge, GpuOpening, GpuVerdict, Phase, ProofClassId, ProofFailure, Selection,
 };
 use lode_protocol::session::*;
+use lode_protocol::settlement::{Receipt, rewards_domain};
 use lode_protocol::task::{PortProtocol, TaskSpec, ValidTaskSpec};
 use lode_protocol::units::{Bytes, MilliCpus, Millis, Timestamp};
+use lode_protocol::usage::{
+    MeterReading, OfferedReceipt, ReceiptAnswer, ReceiptVerdict, UsageLine, UsageStatement,
+};
 
 fn check<T>(name: &str, value: &T)
 where
@@ -150,10 +155,11 @@ fn the_bodies_of_a_session_keep_their_wire_form() {
                 memory_used: Some(Bytes(1)),
             }],
             usage: Usage { cpus: MilliCpus(100), memory: Bytes(2), disk_free: Bytes(3) },
-            findings: vec![Finding::error("gpu/lost", gpu().as_str(), "gone", "reset it")],
+            findings: vec![Finding::error("gpu/lost", "gone").about(gpu().as_str()).remedy("reset it")],
             specs: specs().digest(),
             descriptor: Some(vec![1, 2, 3]),
             consent: Some(Consent { invite: invite().invite, signature: invite().signature }),
+            receipts: None,
         },
     );
     check(
@@ -175,6 +181,8 @@ fn the_bodies_of_a_session_keep_their_wire_form() {
             membership: Membership::Member,
             invite: Some(invite()),
             log_requests: vec![SealedBytes(vec![4, 5])],
+            meter: None,
+            receipts: None,
         },
     );
     check(
@@ -189,6 +197,96 @@ fn the_bodies_of_a_session_keep_their_wire_form() {
         },
     );
     check("leave", &Leave { counter: 1, deadline: 2, signature: invite().signature });
+}
+
+fn offered() -> OfferedReceipt {
+    let line = |class, order, price, gpu_millis| UsageLine {
+        class: ProofClassId(class),
+        order,
+        price_per_gpu_hour: Amount::tokens(price),
+        gpu_millis,
+    };
+    let usage = UsageStatement {
+        pool: PoolId(1),
+        epoch: Epoch(7),
+        node: NodeId(Address([1; 20])),
+        payee: Address([2; 20]),
+        lines: vec![line(1, None, 2, 3_600_000), line(2, Some(Digest([5; 32])), 3, 1_800_000)],
+    };
+    let receipt = Receipt {
+        pool: usage.pool,
+        epoch: usage.epoch,
+        node: usage.node,
+        payee: usage.payee,
+        usage: usage.digest(),
+        amount: usage.amount().unwrap(),
+        cumulative: Amount::tokens(10),
+    };
+    let digest = receipt.digest(&rewards_domain(ChainId(31_337), Address([8; 20])));
+    OfferedReceipt {
+        receipt,
+        usage,
+        signature: SigningKey::from_bytes(&[7; 32]).unwrap().sign_recoverable(&digest),
+    }
+}
+
+#[test]
+fn receipts_and_what_carries_them_keep_their_wire_form() {
+    check("usage", &offered().usage);
+    check("offered-receipt", &offered());
+    check(
+        "heartbeat-receipts",
+        &Heartbeat {
+            session: SessionId([2; 16]),
+            epoch: LeaderEpoch(5),
+            boot: BootCounter(3),
+            sequence: Sequence(7),
+            observed: None,
+            complete: false,
+            assignments: Vec::new(),
+            gpus: Vec::new(),
+            usage: Usage { cpus: MilliCpus(100), memory: Bytes(2), disk_free: Bytes(3) },
+            findings: Vec::new(),
+            specs: Digest([9; 32]),
+            descriptor: None,
+            consent: None,
+            receipts: Some(vec![
+                ReceiptAnswer {
+                    epoch: Epoch(7),
+                    payee: Address([2; 20]),
+                    verdict: ReceiptVerdict::Signed(invite().signature),
+                },
+                ReceiptAnswer {
+                    epoch: Epoch(8),
+                    payee: Address([2; 20]),
+                    verdict: ReceiptVerdict::Refused {
+                        code: ErrorCode::new("receipt/too-little"),
+                        message: "m".to_owned(),
+                    },
+                },
+            ]),
+        },
+    );
+    check(
+        "instruction-receipts",
+        &Instruction {
+            session: SessionId([2; 16]),
+            epoch: LeaderEpoch(5),
+            channel: Channel::Reply { sequence: Sequence(7), request: Digest([8; 32]) },
+            terms: terms(),
+            desired: Desired::Unchanged,
+            membership: Membership::Member,
+            invite: None,
+            log_requests: Vec::new(),
+            meter: Some(MeterReading {
+                epoch: Epoch(8),
+                gpu_millis: 40_000,
+                earned: Amount(22),
+                counts: true,
+            }),
+            receipts: Some(vec![offered()]),
+        },
+    );
 }
 
 #[test]
@@ -229,7 +327,12 @@ fn logs_keep_their_wire_form() {
             index: 0,
             lines: vec![LogLine { source: LogSource::Stderr, at: Timestamp(5), text: "line".to_owned() }],
             end: Some(LogEnd::Failed { code: ErrorCode::new("logs/gone"), message: "m".to_owned() }),
+            live: None,
         },
+    );
+    check(
+        "log-batch-live",
+        &LogBatch { stream: Nonce([1; 16]), index: 1, lines: Vec::new(), end: None, live: Some(true) },
     );
 }
 
@@ -248,7 +351,9 @@ fn proofs_keep_their_wire_form() {
             start_at: Timestamp(7),
         },
     );
-    check("challenge-start", &Challenge::Start { run, beacon: Digest([3; 32]), nonce: Digest([4; 32]) });
+    let start = |prepare| Challenge::Start { run, beacon: Digest([3; 32]), nonce: Digest([4; 32]), prepare };
+    check("challenge-start", &start(None));
+    check("challenge-start-bound", &start(Some(Digest([6; 32]))));
     let selections = vec![Selection { gpu: gpu(), rows: vec![1, 2], walkers: vec![3] }];
     check("challenge-open", &Challenge::Open { run, selections });
     let gpus = vec![GpuVerdict { gpu: gpu(), failure: Some(failure.clone()), elapsed: Millis(80) }];
@@ -256,9 +361,22 @@ fn proofs_keep_their_wire_form() {
     check("answer-ready", &Answer::Ready { run });
     check("answer-busy", &Answer::Busy { run, assignments: vec![assignment()] });
     check("answer-declined", &Answer::Declined { run, failure });
-    check(
-        "answer-committed",
-        &Answer::Committed { run, gpu: gpu(), phase: Phase::Product, root: Digest([5; 32]) },
-    );
-    check("answer-opened", &Answer::Opened { run, opening: GpuOpening { gpu: gpu(), opening: vec![1] } });
+    let committed = |start, walk| Answer::Committed {
+        run,
+        gpu: gpu(),
+        phase: Phase::Product,
+        root: Digest([5; 32]),
+        start,
+        walk,
+    };
+    check("answer-committed", &committed(None, None));
+    check("answer-committed-bound", &committed(Some(Digest([7; 32])), Some(Digest([8; 32]))));
+    let opened = |start, demand| Answer::Opened {
+        run,
+        opening: GpuOpening { gpu: gpu(), opening: vec![1] },
+        start,
+        demand,
+    };
+    check("answer-opened", &opened(None, None));
+    check("answer-opened-bound", &opened(Some(Digest([7; 32])), Some(Digest([9; 32]))));
 }

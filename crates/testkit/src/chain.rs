@@ -68,6 +68,11 @@ impl FakeChain {
 
     /// The same, deployed with other parameters.
     pub fn with_parameters(parameters: DeployParameters) -> Arc<FakeChain> {
+        FakeChain::beginning_at(parameters, GENESIS_SECONDS)
+    }
+
+    /// The same, with a clock that begins at this unix second: for what is compared with clocks beside the chain.
+    pub fn beginning_at(parameters: DeployParameters, genesis_seconds: u64) -> Arc<FakeChain> {
         let deployment = Deployment {
             chain_id: ChainId(31_337),
             block: 0,
@@ -76,15 +81,18 @@ impl FakeChain {
             registry: Address([0xa2; 20]),
             pools: Address([0xa3; 20]),
             validators: Address([0xa4; 20]),
+            slashing: Address([0xa5; 20]),
+            rewards: Address([0xa6; 20]),
             commit: None,
+            code_hashes: BTreeMap::new(),
         };
         let owner = FakeChain::owner_key().address();
-        let mut ledger = Ledger::new(deployment.clone(), parameters, owner, GENESIS_SECONDS);
+        let mut ledger = Ledger::new(deployment.clone(), parameters, owner, genesis_seconds);
         ledger.coins.insert(owner, Amount::tokens(1_000_000));
         let genesis = BlockRef {
             number: 0,
             hash: keccak256_of([&b"fake genesis"[..]]),
-            timestamp: timestamp_of_seconds(GENESIS_SECONDS),
+            timestamp: timestamp_of_seconds(genesis_seconds),
         };
         let block = Block { block: genesis, ledger, events: vec![], receipts: BTreeMap::new() };
         Arc::new(FakeChain {
@@ -245,6 +253,7 @@ impl World {
         let hash = keccak256_of([&parent.block.hash.0[..], &self.made.to_be_bytes()]);
         let mut ledger = parent.ledger;
         ledger.now = seconds;
+        ledger.parent = parent.block.hash;
         let block = BlockRef { number, hash, timestamp: timestamp_of_seconds(seconds) };
         self.blocks.push(Block { block, ledger, events: vec![], receipts: BTreeMap::new() });
         self.blocks.last_mut().expect("it was just pushed")

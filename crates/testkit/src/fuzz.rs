@@ -29,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "task_toml", run: task_toml },
     Target { name: "text", run: text },
     Target { name: "proof_opening", run: proof_opening },
+    Target { name: "evidence", run: evidence },
 ];
 
 fn expectation() -> Expectation {
@@ -116,6 +117,22 @@ fn proof_opening(bytes: &[u8]) {
     }
     let _ = lode_gpu_proof::Commit::from_bytes(bytes);
 }
+
+/// The corpus holds files of honest conversations and of forged ones. Whatever is done to their bytes, signatures hold
+/// what is said: nobody becomes guilty of something else than was signed, and nobody innocent becomes guilty.
+fn evidence(bytes: &[u8]) {
+    use lode_gpu_proof::evidence::{Evidence, MAX_EVIDENCE_BYTES, Verdict, verify_evidence};
+    if let Ok(read) = Evidence::from_bytes(bytes) {
+        assert!(bytes.len() <= MAX_EVIDENCE_BYTES && read.to_bytes() == bytes, "one file, one form");
+    }
+    if let Verdict::Guilty { deed, .. } = verify_evidence(bytes) {
+        let forger = lode_protocol::keys::SigningKey::from_bytes(&FORGER).expect("a valid key").address();
+        assert_eq!(deed.node.0, forger, "only this key has ever signed something false");
+    }
+}
+
+/// The key of the forging node of the corpus of `evidence`.
+pub const FORGER: [u8; 32] = [66; 32];
 
 /// Runs the target of this name.
 ///

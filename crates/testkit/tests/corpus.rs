@@ -2,7 +2,27 @@
 
 use std::path::PathBuf;
 
-use lode_testkit::fuzz::TARGETS;
+use lode_gpu_proof::attacks::{Forgery, ForgingProver, Parties, Transcript};
+use lode_gpu_proof::evidence::{Exhibit, Suspect, verify_evidence};
+use lode_gpu_proof::{CpuProver, Params, Prover};
+use lode_protocol::envelope::Realm;
+use lode_protocol::ids::{Address, ChainId, PoolId};
+use lode_protocol::keys::SigningKey;
+use lode_protocol::units::Timestamp;
+use lode_testkit::fuzz::{FORGER, TARGETS, Target};
+
+/// An input as it is, cut and bent.
+fn replay(target: &Target, input: &[u8]) {
+    (target.run)(input);
+    for cut in (0..input.len()).step_by(1 + input.len() / 64) {
+        (target.run)(&input[..cut]);
+        let mut bent = input.to_vec();
+        bent[cut] ^= 0x80;
+        (target.run)(&bent);
+        bent[cut] = 0xff;
+        (target.run)(&bent);
+    }
+}
 
 #[test]
 fn no_input_of_the_corpora_breaks_a_decoder() {
@@ -14,16 +34,67 @@ fn no_input_of_the_corpora_breaks_a_decoder() {
         for entry in entries {
             let input = std::fs::read(entry.unwrap().path()).unwrap();
             inputs += 1;
-            (target.run)(&input);
-            for cut in (0..input.len()).step_by(1 + input.len() / 64) {
-                (target.run)(&input[..cut]);
-                let mut bent = input.clone();
-                bent[cut] ^= 0x80;
-                (target.run)(&bent);
-                bent[cut] = 0xff;
-                (target.run)(&bent);
-            }
+            replay(target, &input);
         }
         assert!(inputs > 0, "the corpus of {} is empty", target.name);
+    }
+}
+
+/// Small enough for a fuzzer to turn every byte of it.
+const SMALL: Params = Params {
+    rows: 4,
+    depth: 64,
+    width: 16,
+    line_rounds: 1,
+    walkers: 4,
+    intervals: 2,
+    steps: 4,
+    row_openings: 2,
+    walk_openings: 2,
+};
+
+fn held(node: [u8; 32], prover: &mut dyn Prover, number: u8) -> Transcript {
+    let parties = Parties {
+        validator: SigningKey::from_bytes(&[200; 32]).unwrap(),
+        node: SigningKey::from_bytes(&node).unwrap(),
+        realm: Realm { chain: ChainId(31_337), deployment: Address([0xa3; 20]), pool: PoolId(0) },
+        now: Timestamp(1_800_000_000_000),
+    };
+    Transcript::hold(&parties, SMALL, prover, number).unwrap()
+}
+
+/// The inputs of the target `evidence`, and whether they are guilty.
+fn files() -> Vec<(&'static str, Vec<u8>, bool)> {
+    let gpu = || "GPU-1".to_owned();
+    let honest = held([1; 32], &mut CpuProver::new(gpu()), 1);
+    let row = Some(Suspect::Row { position: 1 });
+    let walk = Some(Suspect::Walk { position: 1, interval: 1 });
+    let forged = |forgery| held(FORGER, &mut ForgingProver::new(forgery, gpu()), 1);
+    let (flipped, empty) = (forged(Forgery::FlippedEntry), forged(Forgery::EmptyOpenings));
+    let two = Exhibit::TwoCommits {
+        first: flipped.product.bytes.clone(),
+        second: forged(Forgery::HugeEntries).product.bytes,
+    };
+    vec![
+        ("honest-row", honest.evidence(row).to_bytes(), false),
+        ("honest-walk", honest.evidence(walk).to_bytes(), false),
+        ("flipped-entry", flipped.evidence(row).to_bytes(), true),
+        ("copied-chain", forged(Forgery::CopiedChain).evidence(walk).to_bytes(), true),
+        ("empty-openings", empty.evidence(None).to_bytes(), true),
+        ("two-commits", flipped.with(two).to_bytes(), true),
+    ]
+}
+
+/// With `LODE_RECORD_GOLDEN=1` they become seeds of the fuzzer.
+#[test]
+fn files_of_honest_and_forged_conversations_keep_their_verdict_however_they_are_bent() {
+    let target = TARGETS.iter().find(|target| target.name == "evidence").unwrap();
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/evidence");
+    for (name, bytes, guilty) in files() {
+        assert_eq!(verify_evidence(&bytes).is_guilty(), guilty, "{name}");
+        replay(target, &bytes);
+        if std::env::var_os("LODE_RECORD_GOLDEN").is_some() {
+            std::fs::write(folder.join(name), &bytes).unwrap();
+        }
     }
 }

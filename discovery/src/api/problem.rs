@@ -77,7 +77,7 @@ fn envelope(error: &EnvelopeError) -> Problem {
         | EnvelopeError::WrongSigner { .. }
         | EnvelopeError::BadSignature => StatusCode::UNAUTHORIZED,
     };
-    Problem::new(status, error.code().as_str().to_owned(), "The descriptor's envelope is not acceptable")
+    Problem::new(status, error.code(), "The descriptor's envelope is not acceptable")
         .detail(error.to_string())
         .remedy("Sign a descriptor for this chain and deployment with the node's key and a correct clock.")
 }

@@ -66,10 +66,15 @@ fn is_loopback(name: &str) -> bool {
         || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Everything under `/v1` needs the token.
+/// Whether anybody may read this path: only what validators, providers and strangers must be able to check.
+fn is_public(path: &str) -> bool {
+    path == "/v1/epochs" || path.starts_with("/v1/epochs/") || path.starts_with("/v1/payees/")
+}
+
+/// Everything under `/v1` needs the token, but for what is public.
 pub(super) async fn token(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if path != "/v1" && !path.starts_with("/v1/") {
+    if (path != "/v1" && !path.starts_with("/v1/")) || is_public(path) {
         return next.run(request).await;
     }
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -99,6 +104,16 @@ mod tests {
             assert_eq!(host_name(given), name);
         }
         assert!(is_loopback("LOCALHOST") && is_loopback("::1") && !is_loopback("evil.example"));
+    }
+
+    #[test]
+    fn nothing_is_public_but_epochs_and_payees() {
+        for path in ["/v1/epochs", "/v1/epochs/3/receipts", "/v1/payees/0x1"] {
+            assert!(is_public(path), "{path}");
+        }
+        for path in ["/v1", "/v1/epochs-of-others", "/v1/tasks", "/v1/payees", "/v1/pool"] {
+            assert!(!is_public(path), "{path}");
+        }
     }
 
     #[test]

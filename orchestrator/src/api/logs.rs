@@ -22,7 +22,7 @@ use super::tasks::{find, parse};
 use super::{ApiState, Shared};
 use crate::core::event::ConnectionId;
 use crate::core::view::TaskView;
-use crate::logs::{LogFailure, LogQuery, LogStream, Piece};
+use crate::logs::{LogFailure, LogQuery, LogReader, Piece};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Most lines that may be asked for from the end.
@@ -114,7 +114,7 @@ async fn locate(
 }
 
 /// Lines, then the end.
-fn events(source: LogStream) -> impl Stream<Item = Result<SseEvent, Infallible>> {
+fn events(source: LogReader) -> impl Stream<Item = Result<SseEvent, Infallible>> {
     let pieces = stream::unfold(source, |mut source| async move {
         let piece = source.next().await?;
         let events: Vec<Result<SseEvent, Infallible>> = match piece {
@@ -141,7 +141,7 @@ fn end_event(end: Result<(), LogFailure>) -> SseEvent {
     SseEvent::default().event("end").data(data.to_string())
 }
 
-fn text(source: LogStream, timestamps: bool) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn text(source: LogReader, timestamps: bool) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream::unfold(source, move |mut source| async move {
         let text = match source.next().await? {
             Piece::Lines(lines) => lines.iter().map(|line| text_line(line, timestamps)).collect(),

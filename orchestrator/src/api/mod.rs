@@ -1,8 +1,9 @@
 //! The REST API: parse, authorise, ask the driver, answer. No handler decides anything.
 //!
-//! Everything under `/v1` needs the bearer token. Every refusal is problem+json with a stable code. On a loopback bind
+//! Everything under `/v1` needs the bearer token, but for what anybody may check: `/v1/epochs` and `/v1/payees`. Every refusal is problem+json with a stable code. On a loopback bind
 //! the `Host` header must name the loopback (a web page of elsewhere must not reach the API through the user's browser).
 
+mod epochs;
 mod events;
 mod extract;
 mod guard;
@@ -31,13 +32,18 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::archive::Archive;
 use crate::chain::ChainStatus;
 use crate::discovery::DirectoryStatus;
 use crate::driver::Handle;
 use crate::event_log::EventLog;
 use crate::hold::StoreTrouble;
+use crate::images::ImageResolver;
 use crate::logs::LogHub;
 use crate::token::TokenHash;
+use crate::wire::Identity;
+
+pub use epochs::Turnstile;
 
 /// What handlers need.
 #[derive(Debug)]
@@ -48,6 +54,8 @@ pub struct ApiState {
     pub events: EventLog,
     /// Output of tasks.
     pub logs: LogHub,
+    /// Resolves images.
+    pub images: ImageResolver,
     /// What is wrong now.
     pub findings: FindingSet,
     /// Readiness.
@@ -64,6 +72,12 @@ pub struct ApiState {
     pub server: PeerServer,
     /// What admits.
     pub token: TokenHash,
+    /// Receipts and roots.
+    pub archive: Archive,
+    /// Signs receipts for whoever reads them.
+    pub identity: Identity,
+    /// Before what is public.
+    pub turnstile: Turnstile,
     /// Who we are.
     pub about: About,
     /// Makes task ids.
@@ -124,7 +138,21 @@ fn described() -> (Router<Arc<ApiState>>, utoipa::openapi::OpenApi) {
         .routes(routes!(nodes::readmit))
         .routes(routes!(pool::pool))
         .routes(routes!(pool::status))
+        .merge(public_routes())
         .split_for_parts()
+}
+
+/// What needs no token.
+fn public_routes() -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::new()
+        .routes(routes!(epochs::list))
+        .routes(routes!(epochs::receipts))
+        .routes(routes!(epochs::payee))
+}
+
+/// The public part alone, for the pool's HTTPS endpoint: where the chain says that receipts are served.
+pub fn public_router(state: Arc<ApiState>) -> Router {
+    public_routes().split_for_parts().0.with_state(state)
 }
 
 /// The OpenAPI description, made from the handlers.

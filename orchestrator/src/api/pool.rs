@@ -27,6 +27,28 @@ pub(super) struct OnChain {
     endpoints: String,
 }
 
+/// The pool's money, in whole tokens.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Budget {
+    /// Funded and not promised.
+    free: String,
+    /// Promised by roots and not paid.
+    locked: String,
+    /// Promised by roots in all.
+    posted: String,
+    paid: String,
+    /// What a root of the running epoch may promise, by the spend cap.
+    spendable: String,
+    /// Work that is not part of a posted root yet.
+    accrued: String,
+    /// What everything that runs, or is about to, costs per hour.
+    burn_per_hour: String,
+    /// How long the money lasts at that; null: nothing costs anything.
+    runway: Option<String>,
+    /// Whether paid work waits for money.
+    exhausted: bool,
+}
+
 /// The pool at a glance.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Pool {
@@ -48,6 +70,8 @@ pub(super) struct Pool {
     /// Replicas that wait for a node.
     pending: u32,
     beat_interval: String,
+    /// null: the pool pays nothing, or the chain has not been read.
+    budget: Option<Budget>,
     on_chain: Option<OnChain>,
 }
 
@@ -140,6 +164,17 @@ pub(super) async fn pool(State(state): Shared) -> Result<Json<Pool>, Problem> {
         assignments: view.assignments,
         pending: view.pending,
         beat_interval: view.beat_interval.to_string(),
+        budget: view.budget.map(|budget| Budget {
+            free: budget.free.to_string(),
+            locked: budget.locked.to_string(),
+            posted: budget.posted.to_string(),
+            paid: budget.paid.to_string(),
+            spendable: budget.spendable.to_string(),
+            accrued: budget.accrued.to_string(),
+            burn_per_hour: budget.burn_per_hour.to_string(),
+            runway: budget.runway.map(|left| left.to_string()),
+            exhausted: budget.exhausted,
+        }),
         on_chain: state.chain.current().pool.map(|record| OnChain {
             state: word(&record.state),
             owner: record.owner.to_string(),

@@ -45,13 +45,12 @@ fn of_core(rejected: Rejected) -> Problem {
         Class::Unauthenticated => (StatusCode::UNAUTHORIZED, "Not authenticated"),
         Class::Transient => (StatusCode::SERVICE_UNAVAILABLE, "Not now"),
     };
-    Problem::new(status, rejected.code.to_string(), title).detail(rejected.message).remedy(rejected.remedy)
+    Problem::new(status, rejected.code, title).detail(rejected.message).remedy(rejected.remedy)
 }
 
 /// A spec that is none.
 pub(super) fn of_spec(error: &SpecError) -> Problem {
-    let problem =
-        |status, title: &str| Problem::new(status, error.code().to_string(), title).detail(error.to_string());
+    let problem = |status, title: &str| Problem::new(status, error.code(), title).detail(error.to_string());
     match error {
         SpecError::TooLarge { .. } => problem(StatusCode::PAYLOAD_TOO_LARGE, "The task spec is too large")
             .remedy("Shorten env and labels."),
@@ -72,13 +71,9 @@ pub(super) fn of_spec(error: &SpecError) -> Problem {
 
 /// Output that cannot be had.
 pub(super) fn of_logs(error: LogFailure) -> Problem {
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        error.code.to_string(),
-        "The output cannot be had at present",
-    )
-    .detail(error.message)
-    .remedy("Try again shortly; the node's state says more.")
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.code.clone(), "The output cannot be had at present")
+        .detail(error.message)
+        .remedy("Try again shortly; the node's state says more.")
 }
 
 /// No such task.

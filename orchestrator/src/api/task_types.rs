@@ -5,6 +5,7 @@ use lode_protocol::units::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::core::event::Unpinned;
 use crate::core::view;
 
 /// The word that an enum has in JSON.
@@ -96,10 +97,54 @@ pub(super) struct Task {
     /// As submitted, with defaults.
     #[schema(value_type = Object)]
     spec: serde_json::Value,
+    /// Content that all further orders name: `name@sha256:…`; null until the registry or a worker has said it.
     pinned_image: Option<String>,
+    /// What it may cost, where somebody signed for it.
+    order: Option<Order>,
     /// By number: pending, backoff, active, succeeded, failed, idle.
     replica_states: Vec<String>,
     assignments: Vec<Assignment>,
+}
+
+/// What a task may cost, and has cost, in whole tokens.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Order {
+    tenant: String,
+    digest: String,
+    price_per_gpu_hour: String,
+    budget: String,
+    spent: String,
+}
+
+/// Something about an accepted task that its owner should know.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Warning {
+    code: String,
+    message: String,
+}
+
+/// A task that was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Submitted {
+    #[serde(flatten)]
+    task: Task,
+    /// Why the image's tag could not be resolved, if it could not. Empty: nothing to say.
+    warnings: Vec<Warning>,
+}
+
+impl Submitted {
+    pub(super) fn new(task: view::TaskView, doubt: Option<Unpinned>) -> Self {
+        // One that was submitted before may have been pinned since.
+        let doubt = doubt.filter(|_| task.pinned_image.is_none());
+        let warnings = doubt.into_iter().map(|doubt| Warning {
+            code: doubt.code.to_string(),
+            message: format!(
+                "The image is not pinned, because {}. The first node that reports what it runs pins it.",
+                doubt.message
+            ),
+        });
+        Submitted { task: task.into(), warnings: warnings.collect() }
+    }
 }
 
 /// A page of tasks.
@@ -255,6 +300,13 @@ impl From<view::TaskView> for Task {
             replicas,
             spec: serde_json::to_value(&task.spec).unwrap_or_default(),
             pinned_image: task.pinned_image,
+            order: task.order.map(|order| Order {
+                tenant: order.tenant.to_string(),
+                digest: order.digest.to_string(),
+                price_per_gpu_hour: order.price_per_gpu_hour.to_string(),
+                budget: order.budget.to_string(),
+                spent: order.spent.to_string(),
+            }),
             replica_states: task.replica_states.iter().map(word).collect(),
             assignments: task.assignments.into_iter().map(Into::into).collect(),
         }

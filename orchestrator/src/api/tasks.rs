@@ -7,27 +7,37 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use lode_program::Problem;
 use lode_protocol::ids::{NodeId, TaskId};
-use lode_protocol::task::{MAX_SPEC_BYTES, SpecError, TaskSpec};
+use lode_protocol::keys::EthereumSignature;
+use lode_protocol::settlement::TaskOrder;
+use lode_protocol::task::{MAX_SPEC_BYTES, SpecError, TaskSpec, ValidTaskSpec};
+use serde::Deserialize;
 
 use super::extract::{Asked, Named, json_body, limit};
 use super::refusal::{no_task, of_spec, of_write};
-use super::task_types::{ExplainQuery, Explanation, Task, TaskListQuery, TaskPage};
+use super::task_types::{ExplainQuery, Explanation, Submitted, Task, TaskListQuery, TaskPage};
 use super::{ApiState, Shared};
-use crate::core::event::Event;
+use crate::core::event::{Event, ImageStanding};
 use crate::core::query::TaskQuery;
+use crate::core::settlement::SignedOrder;
 use crate::core::view::TaskView;
 use crate::driver::Written;
 
+/// Bytes that an order adds to a spec, at most.
+const MAX_ORDER_BYTES: usize = 4 << 10;
 /// Longest idempotency key.
 const MAX_KEY: usize = 200;
 
 /// Submit a task.
 #[utoipa::path(
     post, path = "/v1/tasks", tag = "tasks",
-    request_body(content = Object, description = "A task spec, version 1", content_type = "application/json"),
+    request_body(
+        content = Object, content_type = "application/json",
+        description = "A task spec, version 1; or `{spec, order, signature}` with a tenant's order for it (docs/protocol.md)"
+    ),
     params(("Idempotency-Key" = Option<String>, Header, description = "The same key and spec name the same task")),
     responses(
-        (status = 201, body = Task), (status = 200, description = "Submitted before with this key", body = Task),
+        (status = 201, body = Submitted),
+        (status = 200, description = "Submitted before with this key", body = Submitted),
         (status = 400), (status = 401), (status = 409), (status = 413), (status = 415), (status = 422), (status = 503)
     )
 )]
@@ -37,19 +47,53 @@ pub(super) async fn submit(
     body: Body,
 ) -> Result<Response, Problem> {
     let bytes =
-        json_body(&headers, body, MAX_SPEC_BYTES).await.map_err(|problem| match problem.status_code() {
+        json_body(&headers, body, MAX_SPEC_BYTES + MAX_ORDER_BYTES).await.map_err(|problem| match problem
+            .status_code()
+        {
             StatusCode::PAYLOAD_TOO_LARGE => of_spec(&SpecError::TooLarge { size: MAX_SPEC_BYTES + 1 }),
             _ => problem,
         })?;
-    let spec = TaskSpec::checked_from_json(&bytes).map_err(|error| of_spec(&error))?;
+    let (spec, order) = submission(&bytes)?;
     let idempotency_key = idempotency_key(&headers)?;
-    let event = Event::TaskSubmitted { id: (state.task_id)(), spec, idempotency_key };
+    let image = state.images.resolve(spec.as_spec()).await;
+    let doubt = match &image {
+        ImageStanding::Pinned(_) => None,
+        ImageStanding::Unpinned(unpinned) => Some(unpinned.clone()),
+    };
+    let event = Event::TaskSubmitted { id: (state.task_id)(), spec, order, idempotency_key, image };
     let Written::Task { id, created } = state.driver.write(event).await.map_err(of_write)? else {
         return Err(Problem::internal());
     };
     let task = find(&state, id).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, [(header::LOCATION, format!("/v1/tasks/{id}"))], Json(Task::from(task))).into_response())
+    let answer = Submitted::new(task, doubt);
+    Ok((status, [(header::LOCATION, format!("/v1/tasks/{id}"))], Json(answer)).into_response())
+}
+
+/// A spec with an order for it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ordered {
+    spec: serde_json::Value,
+    order: TaskOrder,
+    signature: EthereumSignature,
+}
+
+/// Reads a bare spec, or a spec with an order beside it: no spec has a field `spec`.
+fn submission(bytes: &[u8]) -> Result<(ValidTaskSpec, Option<SignedOrder>), Problem> {
+    let read = |bytes: &[u8]| TaskSpec::checked_from_json(bytes).map_err(|error| of_spec(&error));
+    let has_spec = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes)
+        .is_ok_and(|fields| fields.contains_key("spec"));
+    if !has_spec {
+        return Ok((read(bytes)?, None));
+    }
+    let Ordered { spec, order, signature } = serde_json::from_slice(bytes).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "api/bad-body", "The body cannot be read")
+            .detail(error.to_string())
+            .remedy("Send a task spec, or an object of `spec`, `order` and `signature`.")
+    })?;
+    let spec = read(&serde_json::to_vec(&spec).map_err(|_| Problem::internal())?)?;
+    Ok((spec, Some(SignedOrder { order, signature })))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

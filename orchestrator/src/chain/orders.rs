@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lode_contracts::{ChainEvent, Intent, Outbox, OutboxError, OutboxEvent, Outcome};
+use lode_contracts::{ChainEvent, Epoch, Intent, Outbox, OutboxError, OutboxEvent, Outcome};
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::ids::NodeId;
 use lode_protocol::join::{Join, LeaveStatement};
@@ -73,6 +73,11 @@ impl ChainOrders {
                     };
                     self.submit(Intent::LeaveBySignature { statement, signature: leave.signature }).await;
                 }
+                Some(ChainOrder::Root { epoch, root, total, depth, proven_epoch }) => {
+                    let pool = self.identity.realm.pool;
+                    self.submit(Intent::PostRoot { pool, epoch, root, total, depth, proven_epoch }).await;
+                }
+                Some(ChainOrder::FollowRoot(epoch)) => drop(self.watch.send(Following::Root(epoch))),
             }
         }
     }
@@ -116,6 +121,9 @@ impl ChainOutcomes {
             if let Outcome::Reverted { error, .. } = &outcome {
                 tracing::warn!(%error, ?intent, "the contract refused an intent");
             }
+            if let Intent::PostRoot { epoch, .. } = &intent {
+                self.root_posted(*epoch, &outcome).await;
+            }
             for (node, counter, message) in failed {
                 let code = ErrorCode::new("join/reverted");
                 self.driver.fact(Event::JoinFailed { node, counter, code, message }).await;
@@ -125,6 +133,19 @@ impl ChainOutcomes {
                 tracing::warn!(code = %error.code(), %error, "an outcome could not be acknowledged");
             }
         }
+    }
+}
+
+impl ChainOutcomes {
+    /// What became of a root is read from the chain; only a refusal is said at once. A root that is there already is
+    /// ours, or its epoch was passed: that is read as well.
+    async fn root_posted(&self, epoch: Epoch, outcome: &Outcome) {
+        if let Outcome::Reverted { error, .. } = outcome
+            && error.name != "EpochAlreadyPosted"
+        {
+            self.driver.fact(Event::RootFailed { epoch, message: error.to_string() }).await;
+        }
+        let _ = self.watch.send(Following::Budget);
     }
 }
 

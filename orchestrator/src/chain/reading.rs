@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lode_contracts::{ChainEvent, ChainView as FollowerView, Epoch, EpochTiming, FollowerEvent};
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{NodeId, ProviderId};
+use lode_protocol::ids::{NodeId, PoolId, ProviderId};
 
 use super::Following;
+use super::settling::Settling;
 use crate::core::event::ChainView;
 
 /// What is known of a followed node besides what the core was told.
@@ -23,6 +24,7 @@ pub(super) struct Known {
 /// Mutable part of the watch.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
+    pub(super) pool: PoolId,
     pub(super) followed: BTreeMap<NodeId, Known>,
     pub(super) dirty: BTreeSet<NodeId>,
     pub(super) pool_dirty: bool,
@@ -32,11 +34,13 @@ pub(super) struct Reading {
     pub(super) told: Option<ChainView>,
     /// Terms that the store and the core know.
     pub(super) terms: Option<Digest>,
+    /// Money and roots.
+    pub(super) settling: Settling,
 }
 
 impl Reading {
     pub(super) fn has_work(&self) -> bool {
-        self.pool_dirty || !self.dirty.is_empty()
+        self.pool_dirty || !self.dirty.is_empty() || self.settling.is_dirty()
     }
 
     pub(super) fn order(&mut self, order: Following) {
@@ -46,6 +50,8 @@ impl Reading {
                 self.dirty.insert(node);
             }
             Following::Again(node) => self.mark(node),
+            Following::Root(epoch) => self.settling.follow(epoch),
+            Following::Budget => self.settling.mark(),
             Following::No(node) => {
                 self.followed.remove(&node);
                 self.dirty.remove(&node);
@@ -67,12 +73,14 @@ impl Reading {
 
     pub(super) fn mark_all(&mut self) {
         self.pool_dirty = true;
+        self.settling.mark();
         self.dirty.extend(self.followed.keys().copied());
     }
 
     pub(super) fn event(&mut self, event: FollowerEvent) {
         match event {
-            FollowerEvent::Resync { .. } => {
+            // Facts are read at the head: a replaced block may have changed any of them.
+            FollowerEvent::Resync { .. } | FollowerEvent::Rollback { .. } => {
                 self.epoch = None;
                 self.mark_all();
             }
@@ -86,13 +94,16 @@ impl Reading {
 
     /// What an event makes worth reading again.
     fn happened(&mut self, event: &ChainEvent) {
+        self.settling.happened(event, self.pool);
         match event {
             ChainEvent::ProviderRegistered { provider, .. }
             | ChainEvent::Staked { provider, .. }
             | ChainEvent::UnstakeRequested { provider, .. }
             | ChainEvent::Withdrawn { provider, .. }
             | ChainEvent::ProviderBanned { provider, .. }
-            | ChainEvent::ProviderUnbanned { provider, .. } => self.mark_provider(*provider),
+            | ChainEvent::ProviderUnbanned { provider, .. }
+            | ChainEvent::PoolApprovalChanged { provider, .. }
+            | ChainEvent::Slashed { provider, .. } => self.mark_provider(*provider),
             ChainEvent::NodeAdded { provider, node, .. } | ChainEvent::NodeRemoved { provider, node, .. } => {
                 // The stake must cover all units: one more or less concerns every node of the provider.
                 self.mark_provider(*provider);
@@ -131,6 +142,7 @@ impl Reading {
     pub(super) fn expire(&mut self, view: &FollowerView) {
         let (Some(timing), Some(head)) = (self.timing, view.head) else { return };
         let epoch = timing.epoch_at(head.timestamp);
+        self.settling.at(epoch, head.timestamp, timing.ends(epoch));
         if self.epoch.replace(epoch) == Some(epoch) {
             return;
         }

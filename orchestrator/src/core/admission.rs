@@ -234,12 +234,12 @@ impl Core {
         if admission.attempts > most {
             let tries = admission.attempts;
             self.set_phase(id, Phase::GaveUp { code, message });
-            self.act(Action::RaiseFinding(Finding::warning(
-                GAVE_UP,
-                id.to_string(),
-                format!("The node has been tried {tries} times and never became a working member."),
-                "Look at its worker's findings, then readmit it.",
-            )));
+            let message = format!("The node has been tried {tries} times and never became a working member.");
+            self.act(Action::RaiseFinding(
+                Finding::warning(GAVE_UP, message)
+                    .about(id.to_string())
+                    .remedy("Look at its worker's findings, then readmit it."),
+            ));
         } else {
             self.set_phase(id, Phase::CoolingDown { until, code, message });
             self.wake_admission(id, self.config.terms.cooldown);

@@ -17,6 +17,7 @@ use super::event::Link;
 use super::hardware::cut;
 use super::node::{Node, Standing};
 use super::session::{LastBeat, ejected};
+use super::settlement::Told;
 
 /// Longest text of a finding kept, in bytes.
 const MOST_FINDING_TEXT: usize = 512;
@@ -138,6 +139,9 @@ impl Core {
         link: Link,
         consent: Option<Consent>,
     ) {
+        let was_alive = self.nodes.get(id).is_some_and(|node| node.is_alive());
+        let pays = self.config.settlement.is_some();
+        let told = pays.then(|| Told::by(beat.complete, &beat.assignments));
         self.touch(id);
         if let Some(descriptor) = descriptor {
             self.describe(id, descriptor);
@@ -172,6 +176,10 @@ impl Core {
         if let Some(observed) = beat.observed.filter(|_| newly_observed) {
             self.settle_never_started(id, observed);
         }
+        if let Some(told) = told {
+            self.meter_beat(id, was_alive, told);
+        }
+        self.receipts_answered(id, beat.receipts.as_deref().unwrap_or_default());
         if let Some(consent) = consent {
             self.accept_consent(id, consent);
         }

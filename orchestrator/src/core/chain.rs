@@ -32,6 +32,7 @@ impl Core {
                 self.act(Action::ClearFinding { code: ErrorCode::new(STALE), subject: String::new() });
                 self.queue.retry_all();
                 self.evaluate_all_admissions();
+                self.consider_posting();
             }
         }
     }
@@ -64,9 +65,13 @@ impl Core {
         if node.facts.registration == Known::Is(registration) {
             return;
         }
+        let provider = node.facts.registration().map(|known| known.provider);
         node.facts.registration = Known::Is(registration);
         if registration.is_some() && std::mem::take(&mut node.stranger) {
             self.strangers = self.strangers.saturating_sub(1);
+        }
+        if registration.map(|known| known.provider) != provider {
+            self.cut_meter(id);
         }
         self.scratch.nodes.insert(*id);
         self.scratch.progress.insert(*id);
@@ -81,6 +86,8 @@ impl Core {
             return;
         }
         node.facts.proof = Known::Is(proof);
+        self.cut_meter(id);
+        self.rate_node(id);
         self.reindex(id);
         self.wake(id);
         self.resume_if_never_proven(id);
@@ -174,8 +181,7 @@ impl Core {
 pub(crate) fn stale_finding() -> Finding {
     Finding::warning(
         STALE,
-        "",
         "The chain cannot be read now. Running work is untouched; nothing joins and nothing new is placed.",
-        "Look at the chain endpoint; this heals by itself when it answers again.",
     )
+    .remedy("Look at the chain endpoint; this heals by itself when it answers again.")
 }

@@ -1,8 +1,13 @@
 //! What the pool's owner decides. All durations have defaults; `lode dev` uses a fifth of the leases.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use lode_protocol::amount::Amount;
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, ChainId, PoolId};
+use lode_protocol::proof::ProofClassId;
 use lode_protocol::units::{Bytes, MilliCpus, Millis};
+use serde::Deserialize;
 
 /// Everything that the core must know besides events.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,12 +26,54 @@ pub struct Config {
     pub requirements: Requirements,
     /// What the pool says it can ever have for one replica; `None`: says nothing, and anything may wait.
     pub declared: Option<DeclaredMaximum>,
+    /// What work is paid; `None`: nothing is metered, and nobody is paid.
+    pub settlement: Option<Settlement>,
     /// Bounds on memory.
     pub limits: Limits,
 }
 
-/// Times.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What work is paid, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settlement {
+    /// The `Rewards` contract.
+    pub rewards_contract: Address,
+    /// What a GPU costs.
+    pub prices: Prices,
+    /// Whose orders count besides the pool owner's.
+    pub tenants: BTreeSet<Address>,
+    /// Usage is durable after this time at the latest: what a crash loses, its payer gains.
+    pub checkpoint: Millis,
+    /// Epochs whose receipts are kept though they are paid for.
+    pub kept_epochs: usize,
+}
+
+/// What one GPU costs for one hour.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Prices {
+    /// Where the class has no price of its own.
+    pub per_gpu_hour: Amount,
+    /// By proven class.
+    pub classes: BTreeMap<ProofClassId, Amount>,
+}
+
+impl Prices {
+    /// Highest price that can be set: a million tokens. With it no sum that a pool can come to overflows.
+    pub const MOST: Amount = Amount::tokens(1_000_000);
+
+    /// Of a class.
+    pub fn of(&self, class: ProofClassId) -> Amount {
+        self.classes.get(&class).copied().unwrap_or(self.per_gpu_hour)
+    }
+
+    /// Of the dearest class.
+    pub fn highest(&self) -> Amount {
+        self.classes.values().copied().fold(self.per_gpu_hour, Amount::max)
+    }
+}
+
+/// Times: `[terms]` of the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default)]
 pub struct Terms {
     /// Time between beats in a small pool.
     pub beat_interval: Millis,
@@ -98,8 +145,10 @@ pub struct Requirements {
     pub gpu_memory: Bytes,
 }
 
-/// The most that one replica can ever get in this pool, as its owner declares it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The most that one replica can ever get in this pool, as its owner declares it: `[declared]` of the configuration.
+/// What is left out is not declared, and counts as boundless.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default)]
 pub struct DeclaredMaximum {
     /// GPUs on one node.
     pub gpus: u32,
@@ -115,6 +164,20 @@ pub struct DeclaredMaximum {
     pub disk: Bytes,
     /// GPUs in the whole pool.
     pub total_gpus: u32,
+}
+
+impl Default for DeclaredMaximum {
+    fn default() -> Self {
+        DeclaredMaximum {
+            gpus: u32::MAX,
+            gpu_memory: Bytes(u64::MAX),
+            gpu_models: Vec::new(),
+            cpus: MilliCpus(u32::MAX),
+            memory: Bytes(u64::MAX),
+            disk: Bytes(u64::MAX),
+            total_gpus: u32::MAX,
+        }
+    }
 }
 
 /// Bounds on what others can make the core remember.

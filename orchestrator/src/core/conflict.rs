@@ -56,13 +56,15 @@ impl Core {
         if node.conflict.is_confirmed() && !before.is_confirmed() {
             self.timers.set(after(now, lease), Timer::Conflict(*id));
             self.scratch.shown.insert(*id);
+            self.cut_meter(id);
             self.reindex(id);
-            self.act(Action::RaiseFinding(Finding::error(
-                CODE,
-                id.to_string(),
-                "Two processes use the key of this node. Nothing is placed on it.",
-                "Stop one of the two, or replace the node's key if you know of one process only.",
-            )));
+            let finding =
+                Finding::error(CODE, "Two processes use the key of this node. Nothing is placed on it.");
+            self.act(Action::RaiseFinding(
+                finding.about(id.to_string()).remedy(
+                    "Stop one of the two, or replace the node's key if you know of one process only.",
+                ),
+            ));
         }
     }
 

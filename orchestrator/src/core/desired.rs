@@ -52,6 +52,7 @@ impl Core {
         self.timers.set(due, Timer::Stop(*id));
         self.scratch.desired.insert(node_id);
         self.scratch.assignments.insert(*id);
+        self.unrate_assignment(id);
         self.decide(id, AssignmentState::Stopping, reason, "");
     }
 
@@ -109,6 +110,12 @@ impl Core {
         let desired = self.desired(id, observed);
         let epoch = self.epoch;
         let fresh = self.chain_is_fresh();
+        let (meter, receipts) = match channel {
+            Channel::Reply { .. } => (self.reading(id), self.offered(id)),
+            // A push is no acknowledgement of a beat; the next answer carries both.
+            Channel::Push { .. } => (None, Vec::new()),
+        };
+        self.ledger.widest = self.ledger.widest.max(terms.suspect_after);
         let node = self.nodes.get_mut(id)?;
         let invite = match &node.standing {
             Standing::Joining(Admission { phase: Phase::Invited { invite }, .. }) if fresh => Some(*invite),
@@ -131,8 +138,10 @@ impl Core {
             membership,
             invite: None,
             log_requests: Vec::new(),
+            meter,
+            receipts: None,
         };
-        Some(Answer::Instruction { instruction: Box::new(instruction), invite })
+        Some(Answer::Instruction { instruction: Box::new(instruction), invite, receipts })
     }
 
     fn desired(&self, id: &NodeId, observed: Option<Generation>) -> Desired {

@@ -4,14 +4,18 @@
 //! then releases `actions`, in order. If the commit fails, nothing is released and the program stops (the core is ahead
 //! of the store; a restart recovers).
 
+use lode_protocol::amount::Amount;
 use lode_protocol::assignment::{AssignmentState, Reason};
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::finding::Finding;
-use lode_protocol::ids::{AssignmentId, NodeId, TaskId};
+use lode_protocol::hash::Digest;
+use lode_protocol::ids::{AssignmentId, Epoch, NodeId, TaskId};
 use lode_protocol::join::Invite;
 use lode_protocol::keys::EthereumSignature;
 use lode_protocol::session::{Granted, Instruction, Leave};
+use lode_protocol::settlement::Receipt;
 use lode_protocol::units::Timestamp;
+use lode_protocol::usage::UsageStatement;
 use serde::Serialize;
 
 use super::error::Rejected;
@@ -51,12 +55,43 @@ pub enum Table {
     Replicas,
     /// Assignments, by task id ‖ replica ‖ incarnation.
     Assignments,
+    /// One row: how far settlement is.
+    Settlement,
+    /// Usage that no receipt tells yet, by node id.
+    Meters,
+    /// What of its order's budget a task has used, by task id.
+    Spent,
+    /// Orders that were used, by their digest.
+    Orders,
+    /// Who has earned how much, by payee.
+    Payees,
+    /// Receipts that their node has not answered, by node id.
+    Offers,
+    /// Epochs that are over, by number.
+    Epochs,
+    /// Every receipt that is kept, by epoch ‖ node ‖ payee. Written and never read by the core.
+    Receipts,
+    /// Leaves of every posted root that is kept, by epoch. Written and never read by the core.
+    Roots,
 }
 
 impl Table {
-    /// All tables.
-    pub const ALL: [Table; 6] =
-        [Table::Meta, Table::Nodes, Table::Progress, Table::Tasks, Table::Replicas, Table::Assignments];
+    /// The tables that a core is made of. What is only written is not among them: there may be much of it.
+    pub const RECOVERED: [Table; 13] = [
+        Table::Meta,
+        Table::Nodes,
+        Table::Progress,
+        Table::Tasks,
+        Table::Replicas,
+        Table::Assignments,
+        Table::Settlement,
+        Table::Meters,
+        Table::Spent,
+        Table::Orders,
+        Table::Payees,
+        Table::Offers,
+        Table::Epochs,
+    ];
 
     /// The table's name in the store; never changes.
     pub const fn name(self) -> &'static str {
@@ -67,6 +102,15 @@ impl Table {
             Table::Tasks => "core_tasks",
             Table::Replicas => "core_replicas",
             Table::Assignments => "core_assignments",
+            Table::Settlement => "core_settlement",
+            Table::Meters => "core_meters",
+            Table::Spent => "core_spent",
+            Table::Orders => "core_orders",
+            Table::Payees => "core_payees",
+            Table::Offers => "core_offers",
+            Table::Epochs => "core_epochs",
+            Table::Receipts => "receipts",
+            Table::Roots => "roots",
         }
     }
 }
@@ -87,13 +131,15 @@ pub struct Change {
 pub enum Answer {
     /// To a hello.
     Granted(Granted),
-    /// To a beat, or unasked. `invite` is to be signed and put into `instruction.invite`, which the core leaves empty;
+    /// To a beat, or unasked. `invite` and `receipts` are to be signed and put into the instruction, which has neither;
     /// so are the log requests.
     Instruction {
         /// The body.
         instruction: Box<Instruction>,
         /// An invite to sign for it.
         invite: Option<Invite>,
+        /// Receipts to sign for it.
+        receipts: Vec<(Receipt, UsageStatement)>,
     },
     /// A refusal that nevertheless changed something (the core noticed a second process with the node's key).
     Refused(Rejected),
@@ -143,6 +189,27 @@ pub enum Action {
         node: NodeId,
         /// The node's statement, verified.
         leave: Leave,
+    },
+    /// Put a root of earnings into the outbox (idempotent by epoch).
+    SubmitRoot {
+        /// Its epoch.
+        epoch: Epoch,
+        /// Hash of the tree's top.
+        root: Digest,
+        /// Sum of all leaves.
+        total: Amount,
+        /// Height of the tree.
+        depth: u8,
+        /// Epoch of the validators' root that vouches for the nodes.
+        proven_epoch: Epoch,
+    },
+    /// Tell the core how this epoch's root stands ([`super::event::Event::ChainRoot`]), now and whenever it changes. Only
+    /// the latest one asked for is followed.
+    FollowRoot(Epoch),
+    /// Delete the receipts of all epochs before this one. They are paid for.
+    DropReceipts {
+        /// The first epoch to keep.
+        before: Epoch,
     },
     /// Answer to `TaskSubmitted`: the task's id, which is an older one where the idempotency key was known.
     TaskAccepted {
@@ -201,6 +268,24 @@ pub enum OccurrenceKind {
         /// Now.
         to: TaskState,
     },
+    /// A task is pinned to content: all its further orders name it.
+    ImagePinned {
+        /// Which.
+        task: TaskId,
+        /// `name@sha256:…`
+        image: String,
+        /// The worker that said so; none: the registry.
+        by: Option<NodeId>,
+    },
+    /// A task was accepted without being pinned.
+    ImageUnpinned {
+        /// Which.
+        task: TaskId,
+        /// `image/…`
+        code: ErrorCode,
+        /// Why, in words.
+        message: String,
+    },
     /// A task is gone.
     TaskDeleted {
         /// Which.
@@ -220,6 +305,33 @@ pub enum OccurrenceKind {
         reason: Option<Reason>,
         /// The worker's words.
         detail: String,
+    },
+    /// A task's budget is used up: it was ended.
+    TaskBudgetExhausted {
+        /// Which.
+        task: TaskId,
+        /// What it cost.
+        spent: Amount,
+        /// What it may cost.
+        budget: Amount,
+    },
+    /// An epoch is over and its receipts are written.
+    EpochClosed {
+        /// Which.
+        epoch: Epoch,
+        /// How many receipts.
+        receipts: u64,
+        /// What they are worth together.
+        amount: Amount,
+    },
+    /// A root of earnings is on its way to the chain.
+    RootSubmitted {
+        /// Its epoch.
+        epoch: Epoch,
+        /// Hash of the tree's top.
+        root: Digest,
+        /// Sum of all leaves.
+        total: Amount,
     },
     /// A report about an assignment that has ended or never was; it changed nothing.
     ReportRefused {

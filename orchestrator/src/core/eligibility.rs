@@ -36,6 +36,15 @@ impl Core {
                     "the provider's stake does not cover this node; add stake",
                 );
             }
+            Known::Is(Some(registration)) if !registration.approved => {
+                return Some((
+                    ErrorCode::new("node/pool-not-approved"),
+                    format!(
+                        "the node's provider has not approved this pool; let it run `lode provider approve-pool {}`",
+                        self.config.pool
+                    ),
+                ));
+            }
             Known::Is(Some(_)) => {}
         }
         if node.facts.membership == Known::Unknown {

@@ -1,14 +1,17 @@
 //! What can happen to the core. Everything is verified, opened and size-checked before it becomes an event: `node` is
 //! always the verified signer, never a field of a body. Entropy (session ids, task ids) comes with the event.
 
+use lode_protocol::amount::Amount;
 use lode_protocol::descriptor::NodeDescriptor;
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{NodeId, ProviderId, SessionId, TaskId};
+use lode_protocol::ids::{Address, Epoch, NodeId, ProviderId, SessionId, TaskId};
 use lode_protocol::keys::PublicKey;
 use lode_protocol::session::{Heartbeat, Hello, Leave};
 use lode_protocol::task::ValidTaskSpec;
 use lode_protocol::units::{Millis, Timestamp};
+
+use super::settlement::SignedOrder;
 
 /// Both clocks at the time of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +53,8 @@ pub struct ChainPool {
     pub max_nodes: u32,
     /// Members now.
     pub member_count: u32,
+    /// Who owns it: a tenant whose orders count.
+    pub owner: Address,
 }
 
 /// A node in the registry.
@@ -59,6 +64,8 @@ pub struct Registration {
     pub provider: ProviderId,
     /// Whether stake covers it and nothing forbids that it joins pools.
     pub eligible: bool,
+    /// Whether its provider lets its nodes join this pool.
+    pub approved: bool,
 }
 
 /// Where a node stands in this pool's contract.
@@ -97,6 +104,53 @@ pub struct Proof {
     pub gpu_count: u32,
 }
 
+/// The validators' epoch that runs by the chain's time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChainEpoch {
+    /// Its number.
+    pub epoch: Epoch,
+    /// How long it still runs, when the event is made.
+    pub ends_in: Millis,
+    /// How long epochs are.
+    pub length: Millis,
+    /// How long after an epoch's end its root can be posted.
+    pub posting: Millis,
+}
+
+/// The pool's money, and what settlement asks of the chain besides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChainBudget {
+    /// Funded and not promised.
+    pub free: Amount,
+    /// Promised and not paid.
+    pub locked: Amount,
+    /// Total of the latest root that was not vetoed.
+    pub posted: Amount,
+    /// Everything that was ever paid.
+    pub paid: Amount,
+    /// What a root of the running epoch may promise, by the spend cap.
+    pub spendable: Amount,
+    /// What a root of the epoch before may promise.
+    pub spendable_before: Amount,
+    /// Epoch of the latest root that was not vetoed.
+    pub latest: Option<Epoch>,
+    /// Whether that root can still be vetoed: no other one is taken meanwhile.
+    pub in_veto: bool,
+    /// Latest epoch before the running one in which the validators agreed on a root.
+    pub proven: Option<Epoch>,
+}
+
+/// Where a posted root of earnings is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RootFate {
+    /// It can be vetoed.
+    Pending,
+    /// It stands.
+    Final,
+    /// It is void.
+    Vetoed,
+}
+
 /// What becomes of batch work on a node that is drained.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BatchOnDrain {
@@ -104,6 +158,24 @@ pub enum BatchOnDrain {
     Finish,
     /// It is stopped and started anew elsewhere.
     Move,
+}
+
+/// What is known of a task's image when it is submitted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ImageStanding {
+    /// The registry has said which content is meant: `name@sha256:…`.
+    Pinned(String),
+    /// It has not: the first worker that says what it runs pins the task.
+    Unpinned(Unpinned),
+}
+
+/// Why a task is not pinned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unpinned {
+    /// `image/…`
+    pub code: ErrorCode,
+    /// In words.
+    pub message: String,
 }
 
 /// Something that happened.
@@ -198,14 +270,36 @@ pub enum Event {
         /// In words.
         message: String,
     },
+    /// The running epoch. To be sent when another one runs.
+    ChainEpoch(ChainEpoch),
+    /// The pool's money. To be sent when it changes.
+    ChainBudget(ChainBudget),
+    /// A root that was submitted is on chain, and stands so.
+    ChainRoot {
+        /// Its epoch.
+        epoch: Epoch,
+        /// How it stands.
+        fate: RootFate,
+    },
+    /// A root that the core wanted posted was not taken.
+    RootFailed {
+        /// Its epoch.
+        epoch: Epoch,
+        /// In words.
+        message: String,
+    },
     /// A user submits a task.
     TaskSubmitted {
         /// Fresh id (UUID version 7).
         id: TaskId,
         /// What to run.
         spec: ValidTaskSpec,
+        /// What it may cost, signed by whoever pays; verified by the core.
+        order: Option<SignedOrder>,
         /// Chosen by the client: the same key and spec name the same task.
         idempotency_key: Option<String>,
+        /// What is known of its image.
+        image: ImageStanding,
     },
     /// A user stops a task.
     TaskStop(TaskId),
@@ -213,13 +307,6 @@ pub enum Event {
     TaskStart(TaskId),
     /// A user deletes a task; what runs of it is stopped first.
     TaskDelete(TaskId),
-    /// The task's image was resolved to a digest.
-    ImagePinned {
-        /// Which task.
-        task: TaskId,
-        /// Reference with digest (`name@sha256:…`).
-        image: String,
-    },
     /// Place nothing new on a node and empty it.
     NodeDrain {
         /// Which.

@@ -121,10 +121,11 @@ impl Core {
         self.reindex(id);
         self.lose_assignments(id);
         if in_pool {
-            self.act(Action::RaiseFinding(Finding::error(
+            let finding = Finding::error(
                 LOST,
-                id.to_string(),
                 "The node has been silent for a lease. What it ran is placed elsewhere.",
+            );
+            self.act(Action::RaiseFinding(finding.about(id.to_string()).remedy(
                 "Look at the host's power, network and worker; the node comes back by itself when it is heard again.",
             )));
         }

@@ -14,6 +14,7 @@
 //! | what a user wants | [`task`] |
 //! | what a worker says, and what follows | [`report`], [`outcome`] |
 //! | where something runs | [`placement`] |
+//! | what work is worth, and how it is paid | [`settlement`] |
 //! | what a worker is told | [`desired`] |
 //! | what is durable | [`scratch`], [`record`], [`recover`] |
 //! | what people see | [`view`], [`query`] |
@@ -42,6 +43,7 @@ pub mod recover;
 mod report;
 mod scratch;
 mod session;
+pub mod settlement;
 mod task;
 mod timers;
 pub mod view;
@@ -63,6 +65,7 @@ use node::Node;
 use placement::{Index, Queue};
 use recover::SkippedRow;
 use scratch::Scratch;
+use settlement::Ledger;
 use task::Task;
 use timers::{Timer, Timers};
 
@@ -88,6 +91,7 @@ pub struct Core {
     timers: Timers,
     index: Index,
     queue: Queue,
+    ledger: Ledger,
     skipped: Vec<SkippedRow>,
     scratch: Scratch,
 }
@@ -112,6 +116,7 @@ impl Core {
             timers: Timers::default(),
             index: Index::default(),
             queue: Queue::default(),
+            ledger: Ledger::default(),
             skipped: Vec::new(),
             scratch: Scratch::default(),
         }
@@ -153,13 +158,16 @@ impl Core {
             Event::JoinFailed { node, counter, code, message } => {
                 self.join_failed(&node, counter, &code, &message)
             }
-            Event::TaskSubmitted { id, spec, idempotency_key } => {
-                return self.submit(id, spec, idempotency_key);
+            Event::ChainEpoch(epoch) => self.chain_epoch_seen(epoch),
+            Event::ChainBudget(budget) => self.chain_budget_seen(budget),
+            Event::ChainRoot { epoch, fate } => self.chain_root_seen(epoch, fate),
+            Event::RootFailed { epoch, message } => self.root_failed(epoch, &message),
+            Event::TaskSubmitted { id, spec, order, idempotency_key, image } => {
+                return self.submit(id, spec, order, idempotency_key, image);
             }
             Event::TaskStop(task) => return self.stop_task(&task),
             Event::TaskStart(task) => return self.start_task(&task),
             Event::TaskDelete(task) => return self.delete_task(&task),
-            Event::ImagePinned { task, image } => return self.pin_image(&task, image),
             Event::NodeDrain { node, batch } => return self.drain(&node, batch),
             Event::NodeUndrain(node) => return self.undrain(&node),
             Event::NodeEject { node, message } => return self.eject(&node, message),
@@ -179,6 +187,8 @@ impl Core {
                 Timer::Retry(replica) => self.retry_due(&replica),
                 Timer::Start(assignment) => self.start_due(&assignment),
                 Timer::Stop(assignment) => self.stop_due(&assignment),
+                Timer::Checkpoint(node) => self.checkpoint_due(&node, due),
+                Timer::Close => self.close_some(),
             }
         }
     }

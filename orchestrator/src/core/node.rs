@@ -73,11 +73,16 @@ impl ChainFacts {
         }
     }
 
-    pub(crate) fn proven_class(&self) -> Option<u32> {
+    /// The proof that counts now.
+    pub(crate) fn proof(&self) -> Option<Proof> {
         match self.proof {
-            Known::Unknown | Known::Is(None) => None,
-            Known::Is(Some(proof)) => Some(proof.class),
+            Known::Unknown => None,
+            Known::Is(proof) => proof,
         }
+    }
+
+    pub(crate) fn proven_class(&self) -> Option<u32> {
+        self.proof().map(|proof| proof.class)
     }
 }
 

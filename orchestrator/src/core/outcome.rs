@@ -101,6 +101,8 @@ impl Core {
         if assignment.wanted == Wanted::Yes {
             self.scratch.desired.insert(node);
         }
+        self.unrate_assignment(id);
+        self.checkpoint(&node);
         self.release(id, &node);
         if let Some(task) = self.tasks.get_mut(&id.replica.task) {
             task.live = task.live.saturating_sub(1);

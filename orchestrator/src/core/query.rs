@@ -64,6 +64,7 @@ impl Core {
             assignments: self.live_assignments,
             pending: u32::try_from(self.queue.len()).unwrap_or(u32::MAX),
             beat_interval: self.beat_terms().interval,
+            budget: self.budget_view(),
         }
     }
 
@@ -164,6 +165,7 @@ impl Core {
             summary: summarise_task(id, task),
             spec: task.spec.as_spec().clone(),
             pinned_image: task.pinned_image.clone(),
+            order: task.order.as_ref().map(super::settlement::view::view_order),
             replica_states,
             assignments,
         })

@@ -10,6 +10,7 @@ use lode_protocol::units::Timestamp;
 use minicbor::{Decode, Encode};
 
 use super::node::{Node, Standing};
+use super::settlement::{SignedOrder, order_of};
 use super::task::{Goal, Task};
 
 /// Key of the one row of the meta table.
@@ -69,6 +70,8 @@ pub(crate) struct TaskRow {
     pub(crate) pinned_image: Option<String>,
     #[n(4)]
     pub(crate) idempotency_key: Option<String>,
+    #[n(5)]
+    pub(crate) order: Option<SignedOrder>,
 }
 
 impl TaskRow {
@@ -79,6 +82,7 @@ impl TaskRow {
             goal: task.goal,
             pinned_image: task.pinned_image.clone(),
             idempotency_key: task.idempotency_key.clone(),
+            order: order_of(task),
         }
     }
 }

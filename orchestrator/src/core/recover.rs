@@ -7,6 +7,7 @@
 use lode_protocol::assignment::{AssignmentState, Reason};
 use lode_protocol::envelope::decode;
 use lode_protocol::ids::{AssignmentId, LeaderEpoch, NodeId, ReplicaId, TaskId};
+use lode_protocol::settlement::task_order_domain;
 
 use super::Core;
 use super::admission::{Admission, Phase as AdmissionPhase};
@@ -15,6 +16,7 @@ use super::config::Config;
 use super::effect::{Action, OccurrenceKind, Table};
 use super::node::{Node, Standing, Trial};
 use super::record::{self, Meta, NodeRow, Progress, TaskRow};
+use super::settlement::{Cost, LedgerRows, TaskOrderState};
 use super::task::{Phase, Replica, Task};
 use super::timers::{Timer, after};
 use super::view::ReplicaCounts;
@@ -47,6 +49,7 @@ struct Rows {
     tasks: Vec<(TaskId, TaskRow)>,
     replicas: Vec<(ReplicaId, Replica)>,
     assignments: Vec<(AssignmentId, Assignment)>,
+    ledger: LedgerRows,
     epoch: LeaderEpoch,
     skipped: Vec<SkippedRow>,
 }
@@ -75,6 +78,7 @@ impl Core {
         core.add_nodes(read.nodes, read.progress);
         core.add_tasks(read.tasks, read.replicas, &mut read.skipped);
         core.add_assignments(read.assignments, &mut read.skipped);
+        core.add_ledger(read.ledger, &mut read.skipped);
         core.recount();
         core.skipped = read.skipped;
         Ok(core)
@@ -115,6 +119,11 @@ impl Core {
                 self.idempotency.insert(key.clone(), id);
             }
             let shape = self.queue.acquire(&row.spec);
+            let domain = task_order_domain(self.config.chain, self.config.pools_contract);
+            let order = row.order.map(|signed| {
+                let digest = signed.order.digest(&domain);
+                TaskOrderState { signed, digest, spent: Cost::ZERO }
+            });
             let total = usize::try_from(row.spec.replicas).unwrap_or(0);
             let task = Task {
                 spec: row.spec,
@@ -122,6 +131,7 @@ impl Core {
                 goal: row.goal,
                 pinned_image: row.pinned_image,
                 idempotency_key: row.idempotency_key,
+                order,
                 replicas: vec![Replica::new(); total],
                 shape,
                 counts: ReplicaCounts::default(),
@@ -220,6 +230,7 @@ impl Core {
             self.resume_node(&id);
         }
         self.set_timers();
+        self.resume_settlement();
         // A task whose deletion had nothing left to wait for.
         self.scratch.task_states.extend(self.tasks.keys().copied());
     }
@@ -314,15 +325,24 @@ impl Rows {
             Table::Assignments => {
                 self.assignments.push((record::read_assignment_key(key).ok_or_else(bad_key)?, read(value)?));
             }
+            Table::Settlement
+            | Table::Meters
+            | Table::Spent
+            | Table::Orders
+            | Table::Payees
+            | Table::Offers
+            | Table::Epochs
+            | Table::Receipts
+            | Table::Roots => return self.ledger.add(table, key, value),
         }
         Ok(())
     }
 }
 
-fn read<T: for<'b> minicbor::Decode<'b, ()>>(value: &[u8]) -> Result<T, String> {
+pub(crate) fn read<T: for<'b> minicbor::Decode<'b, ()>>(value: &[u8]) -> Result<T, String> {
     decode(value).map_err(|error| error.to_string())
 }
 
-fn orphan(table: Table, key: Vec<u8>) -> SkippedRow {
+pub(crate) fn orphan(table: Table, key: Vec<u8>) -> SkippedRow {
     SkippedRow { table, key, problem: "the task it belongs to could not be read".to_owned() }
 }

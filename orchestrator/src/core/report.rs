@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use lode_protocol::assignment::{AssignmentReport, AssignmentState, PublishedPort, Reason};
 use lode_protocol::ids::{AssignmentId, Generation, NodeId};
+use lode_protocol::image::pins;
 use lode_protocol::task::limits;
 use lode_protocol::units::Millis;
 
@@ -45,6 +46,7 @@ impl Core {
         let id = report.id;
         let Some(assignment) = self.assignments.get_mut(&id) else { return };
         let changed = note_details(assignment, &report);
+        let image = assignment.image.clone();
         let first = !std::mem::replace(&mut assignment.heard, true);
         let from = assignment.state;
         let claimable = match report.state {
@@ -58,19 +60,33 @@ impl Core {
             | AssignmentState::Stopped => true,
         };
         let detail = cut(&report.detail, AssignmentReport::MAX_DETAIL);
-        let step = || Step { at, state: report.state, reason: report.reason, detail: detail.to_owned() };
+        // Why something was taken away is known here and not there.
+        let reason = match (assignment.wanted, report.state) {
+            (Wanted::No { reason, .. }, AssignmentState::Stopping | AssignmentState::Stopped) => Some(reason),
+            (Wanted::Yes | Wanted::No { .. }, _) => report.reason,
+        };
+        let step = || Step { at, state: report.state, reason, detail: detail.to_owned() };
         if claimable && from.may_become(report.state) {
             assignment.enter(step(), most);
             self.moved(&id, *node, from);
-        } else if claimable
-            && from == report.state
-            && assignment.reason() != report.reason
-            && report.reason.is_some()
-        {
+        } else if claimable && from == report.state && assignment.reason() != reason && reason.is_some() {
             assignment.enter(step(), most);
             self.scratch.assignments.insert(id);
         } else if changed || first {
             self.scratch.assignments.insert(id);
+        }
+        if let Some(image) = image {
+            self.pin_by_report(&id, *node, image);
+        }
+    }
+
+    /// A task that could not be pinned when it was submitted is pinned to what its first worker runs, if that says which
+    /// content of the task's own repository it is.
+    fn pin_by_report(&mut self, id: &AssignmentId, node: NodeId, image: String) {
+        let task = id.replica.task;
+        let unpinned = self.tasks.get(&task).filter(|task| task.pinned_image.is_none());
+        if unpinned.is_some_and(|task| pins(&image, &task.spec.image)) {
+            self.pin_image(&task, image, Some(node));
         }
     }
 

@@ -11,6 +11,7 @@ use super::Core;
 use super::desired::OwedReply;
 use super::effect::{Action, Change, Effects, Occurrence, OccurrenceKind, Table};
 use super::record;
+use super::settlement::TouchedLedger;
 use super::task::{Goal, Replica};
 use super::view::NodeState;
 
@@ -35,6 +36,7 @@ pub(crate) struct Scratch {
     pub(crate) replicas: BTreeSet<ReplicaId>,
     pub(crate) assignments: BTreeSet<AssignmentId>,
     pub(crate) epoch: bool,
+    pub(crate) ledger: TouchedLedger,
 }
 
 impl Core {
@@ -47,18 +49,22 @@ impl Core {
         self.scratch.effects.occurrences.push(Occurrence { at, kind });
     }
 
-    fn change(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {
+    pub(crate) fn change(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {
         self.scratch.effects.changes.push(Change { table, key, value });
     }
 
     /// Settles everything that the step owes.
     pub(crate) fn finish(&mut self) -> Effects {
+        self.enforce_orders();
+        self.enforce_budget();
         self.place_waiting();
+        self.tell_starvation();
         self.bump_generations();
         self.write_messages();
         self.log_node_states();
         self.log_task_states();
         self.write_rows();
+        self.write_ledger_rows();
         std::mem::take(&mut self.scratch.effects)
     }
 
@@ -98,6 +104,9 @@ impl Core {
         }
         self.queue.release(task.shape);
         self.scratch.tasks.insert(*id);
+        if task.order.is_some() {
+            self.scratch.ledger.spent.insert(*id);
+        }
         for (number, replica) in (0u32..).zip(&task.replicas) {
             let replica_id = ReplicaId { task: *id, replica: number };
             let kept: Vec<AssignmentId> = self.incarnations(&replica_id).map(|(known, _)| *known).collect();

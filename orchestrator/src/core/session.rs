@@ -18,6 +18,7 @@ use super::effect::{Action, Answer};
 use super::error::Rejected;
 use super::event::{ConnectionId, Link};
 use super::node::{Liveness, Node, Standing};
+use super::settlement::LastTold;
 
 /// The last beat that was accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct Session {
     pub(crate) pushes: Sequence,
     /// Whether an answer has told the worker that it is a member.
     pub(crate) told_member: bool,
+    /// What its last beat told the meter.
+    pub(crate) told: LastTold,
 }
 
 impl Session {
@@ -206,6 +209,7 @@ impl Core {
             last: None,
             pushes: Sequence(0),
             told_member: false,
+            told: LastTold::default(),
         });
         self.scratch.progress.insert(id);
         self.scratch.nodes.insert(id);
@@ -219,6 +223,7 @@ impl Core {
         let membership = self.membership(&id);
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.terms = terms;
+        self.ledger.widest = self.ledger.widest.max(terms.suspect_after);
         let Some(session) = &node.session else { return };
         let granted = Granted { nonce, session: session.id, epoch, terms, membership };
         self.act(Action::Reply { connection, node: id, answer: Answer::Granted(granted) });

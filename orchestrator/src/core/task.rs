@@ -11,9 +11,11 @@ use lode_protocol::units::Timestamp;
 use minicbor::{Decode, Encode};
 
 use super::Core;
-use super::effect::Action;
+use super::effect::{Action, OccurrenceKind};
 use super::error::Rejected;
+use super::event::{ImageStanding, Unpinned};
 use super::placement::ShapeId;
+use super::settlement::{SignedOrder, TaskOrderState};
 use super::view::{ReplicaCounts, TaskState};
 
 /// Nodes remembered that a replica failed on.
@@ -107,6 +109,8 @@ pub(crate) struct Task {
     pub(crate) goal: Goal,
     pub(crate) pinned_image: Option<String>,
     pub(crate) idempotency_key: Option<String>,
+    /// What it may cost, where somebody signed for it.
+    pub(crate) order: Option<TaskOrderState>,
     pub(crate) replicas: Vec<Replica>,
     pub(crate) shape: ShapeId,
     /// Replicas by phase.
@@ -160,14 +164,21 @@ impl Core {
         &mut self,
         id: TaskId,
         spec: ValidTaskSpec,
+        order: Option<SignedOrder>,
         idempotency_key: Option<String>,
+        image: ImageStanding,
     ) -> Result<(), Rejected> {
         if let Some(existing) = idempotency_key.as_ref().and_then(|key| self.idempotency.get(key)).copied() {
-            let same = self.tasks.get(&existing).is_some_and(|task| task.spec == spec);
+            let same = self
+                .tasks
+                .get(&existing)
+                .is_some_and(|task| task.spec == spec && task.order.map(|known| known.signed) == order);
             if !same {
                 return Err(Rejected::conflict(
                     "task/idempotency-conflict",
-                    format!("the idempotency key was used for task {existing}, which has another spec"),
+                    format!(
+                        "the idempotency key was used for task {existing}, which has another spec or order"
+                    ),
                     "use a new key for a new task",
                 ));
             }
@@ -189,6 +200,7 @@ impl Core {
             ));
         }
         self.check_declared(&spec)?;
+        let order = order.map(|signed| self.judge_order(&spec, &signed)).transpose()?;
         let shape = self.queue.acquire(&spec);
         let replicas = vec![Replica::new(); usize::try_from(spec.replicas).unwrap_or(0)];
         let counts =
@@ -203,6 +215,7 @@ impl Core {
             goal: Goal::Run,
             pinned_image: None,
             idempotency_key,
+            order,
             replicas,
             shape,
             counts,
@@ -211,10 +224,19 @@ impl Core {
             shown: None,
         };
         self.tasks.insert(id, task);
+        if let Some(order) = order {
+            self.use_order(id, &order);
+        }
         self.scratch.tasks.insert(id);
         self.scratch.task_states.insert(id);
         for replica in 0..total {
             self.queue.enqueue(shape, ReplicaId { task: id, replica });
+        }
+        match image {
+            ImageStanding::Pinned(image) => self.pin_image(&id, image, None),
+            ImageStanding::Unpinned(Unpinned { code, message }) => {
+                self.log(OccurrenceKind::ImageUnpinned { task: id, code, message });
+            }
         }
         self.act(Action::TaskAccepted { task: id, created: true });
         Ok(())
@@ -231,8 +253,16 @@ impl Core {
         }
         task.goal = Goal::Stop;
         self.scratch.tasks.insert(*id);
-        self.wind_down(id);
+        self.wind_down(id, Reason::StopRequested);
         Ok(())
+    }
+
+    /// The task's own budget is used up.
+    pub(crate) fn exhaust_task(&mut self, id: &TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        task.goal = Goal::Stop;
+        self.scratch.tasks.insert(*id);
+        self.wind_down(id, Reason::BudgetExhausted);
     }
 
     pub(crate) fn delete_task(&mut self, id: &TaskId) -> Result<(), Rejected> {
@@ -242,12 +272,12 @@ impl Core {
         }
         task.goal = Goal::Delete;
         self.scratch.tasks.insert(*id);
-        self.wind_down(id);
+        self.wind_down(id, Reason::StopRequested);
         Ok(())
     }
 
     /// Nothing of the task is to run any longer.
-    fn wind_down(&mut self, id: &TaskId) {
+    fn wind_down(&mut self, id: &TaskId, reason: Reason) {
         self.scratch.task_states.insert(*id);
         let Some(task) = self.tasks.get(id) else { return };
         let phases: Vec<(u32, Phase, Option<Incarnation>)> = (0u32..)
@@ -257,19 +287,27 @@ impl Core {
         for (number, phase, leaving) in phases {
             let replica = ReplicaId { task: *id, replica: number };
             if let Some(incarnation) = leaving {
-                self.withdraw(&AssignmentId { replica, incarnation }, Reason::StopRequested);
+                self.withdraw(&AssignmentId { replica, incarnation }, reason);
             }
             match phase {
                 Phase::Waiting | Phase::BackOff { .. } => self.set_replica_phase(&replica, Phase::Idle),
                 Phase::Placed { incarnation } => {
-                    self.withdraw(&AssignmentId { replica, incarnation }, Reason::StopRequested);
+                    self.withdraw(&AssignmentId { replica, incarnation }, reason);
                 }
                 Phase::Succeeded | Phase::Failed | Phase::Idle => {}
             }
         }
+        self.money_may_be_free();
     }
 
     pub(crate) fn start_task(&mut self, id: &TaskId) -> Result<(), Rejected> {
+        if self.tasks.get(id).is_some_and(|task| !self.bears_itself(task)) {
+            return Err(Rejected::conflict(
+                "order/budget-used-up",
+                format!("the budget of task {id} is used up"),
+                "submit it again with a new order",
+            ));
+        }
         let task = self.tasks.get_mut(id).ok_or_else(|| no_task(id))?;
         match task.state() {
             TaskState::Pending | TaskState::Running => return Ok(()),
@@ -298,13 +336,13 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn pin_image(&mut self, id: &TaskId, image: String) -> Result<(), Rejected> {
-        let task = self.tasks.get_mut(id).ok_or_else(|| no_task(id))?;
-        if task.pinned_image.is_none() {
-            task.pinned_image = Some(image);
-            self.scratch.tasks.insert(*id);
-        }
-        Ok(())
+    /// From now on every order of the task names this content. `by` is the worker that said so; without one it was the
+    /// registry. The first pin stays.
+    pub(crate) fn pin_image(&mut self, id: &TaskId, image: String, by: Option<NodeId>) {
+        let Some(task) = self.tasks.get_mut(id).filter(|task| task.pinned_image.is_none()) else { return };
+        task.pinned_image = Some(image.clone());
+        self.scratch.tasks.insert(*id);
+        self.log(OccurrenceKind::ImagePinned { task: *id, image, by });
     }
 
     pub(crate) fn replica(&self, id: &ReplicaId) -> Option<&Replica> {

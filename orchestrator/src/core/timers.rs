@@ -24,6 +24,10 @@ pub(crate) enum Timer {
     Start(AssignmentId),
     /// An assignment should have stopped.
     Stop(AssignmentId),
+    /// A node's usage should be durable.
+    Checkpoint(NodeId),
+    /// More of the epoch's usage becomes receipts.
+    Close,
 }
 
 /// All deadlines.

@@ -12,6 +12,8 @@ use lode_protocol::task::{TaskKind, TaskSpec};
 use lode_protocol::units::{Bytes, MilliCpus, Millis, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::settlement::view::{BudgetView, OrderView};
+
 /// Where a node stands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -243,6 +245,8 @@ pub struct TaskView {
     pub spec: TaskSpec,
     /// Image that the task was pinned to.
     pub pinned_image: Option<String>,
+    /// What it may cost, and has cost.
+    pub order: Option<OrderView>,
     /// State of each replica, by number.
     pub replica_states: Vec<ReplicaState>,
     /// Assignments that are kept: all non-final ones and the last few that ended, in the order of their ids.
@@ -263,6 +267,8 @@ pub enum Filter {
     NotConflicted,
     /// Its proof counts, where the pool asks for one.
     Proven,
+    /// The pool's budget bears it.
+    Budget,
     /// The task's constraints.
     Constraints,
     /// It has enough GPUs of a wanted model.
@@ -356,4 +362,6 @@ pub struct PoolView {
     pub pending: u32,
     /// Beat interval that nodes are told now.
     pub beat_interval: Millis,
+    /// The pool's money, where the pool pays and the chain has told it.
+    pub budget: Option<BudgetView>,
 }

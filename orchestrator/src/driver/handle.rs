@@ -1,8 +1,9 @@
 //! How everybody else reaches the driver, and what passes between them.
 
 use lode_network::ReplyHandle;
+use lode_protocol::amount::Amount;
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{NodeId, TaskId};
+use lode_protocol::ids::{Epoch, NodeId, TaskId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::Core;
@@ -128,6 +129,21 @@ pub enum ChainOrder {
         /// Its signed wish.
         leave: lode_protocol::session::Leave,
     },
+    /// Post a root of earnings.
+    Root {
+        /// Its epoch.
+        epoch: Epoch,
+        /// Hash of the tree's top.
+        root: Digest,
+        /// Sum of all leaves.
+        total: Amount,
+        /// Height of the tree.
+        depth: u8,
+        /// Epoch of the validators' root that vouches for the nodes.
+        proven_epoch: Epoch,
+    },
+    /// Tell how the root of this epoch stands, now and whenever that changes.
+    FollowRoot(Epoch),
 }
 
 /// Reaches the driver. Clones reach the same one.

@@ -18,7 +18,7 @@ fn batch(stream: Nonce, index: u64, lines: &[&str], end: Option<LogEnd>) -> LogB
         .iter()
         .map(|text| LogLine { source: LogSource::Stdout, at: now(), text: (*text).to_owned() })
         .collect();
-    LogBatch { stream, index, lines, end }
+    LogBatch { stream, index, lines, end, live: None }
 }
 
 async fn running_task(pool: &Pool, worker: &mut FakeWorker) -> String {
@@ -48,8 +48,12 @@ async fn output_is_relayed_as_text_and_as_events_and_ends_clearly() {
         let served = async {
             let mut stream = worker.log_streams.next().await.unwrap().stream;
             let request: LogRequest = worker.open(&stream.receive(WAIT).await.unwrap().unwrap());
-            assert_eq!((request.follow, request.tail), (true, Some(5)));
-            let first = batch(request.stream, 0, &["one"], None);
+            assert_eq!(
+                (request.follow, request.tail),
+                (true, Some(500)),
+                "a stream that all followers share"
+            );
+            let first = LogBatch { live: Some(true), ..batch(request.stream, 0, &["one"], None) };
             stream.send(&worker.seal(&first), WAIT).await.unwrap();
             let last = batch(request.stream, 1, &["two"], Some(LogEnd::Complete));
             stream.send(&worker.seal(&last), WAIT).await.unwrap();
@@ -75,7 +79,8 @@ async fn a_worker_that_dies_mid_stream_ends_the_stream_with_a_reason() {
     let served = async {
         let mut stream = worker.log_streams.next().await.unwrap().stream;
         let request: LogRequest = worker.open(&stream.receive(WAIT).await.unwrap().unwrap());
-        stream.send(&worker.seal(&batch(request.stream, 0, &["one"], None)), WAIT).await.unwrap();
+        let first = LogBatch { live: Some(true), ..batch(request.stream, 0, &["one"], None) };
+        stream.send(&worker.seal(&first), WAIT).await.unwrap();
         stream
     };
     let (response, stream) = tokio::join!(asked, served);
@@ -140,4 +145,115 @@ async fn output_of_a_worker_on_https_comes_by_its_posts() {
     };
     let (text, ()) = tokio::join!(asked, served);
     assert_eq!(text, "posted\n");
+}
+
+/// Opens so many followers and reads each to its end, all at once.
+async fn follow(pool: &Pool, id: &str, query: &str, readers: usize) -> Vec<String> {
+    let path = format!("/v1/tasks/{id}/logs?follow=true{query}");
+    let reads = (0..readers).map(|_| async {
+        let response = pool.authorised("GET", &path).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+        whole(response).await
+    });
+    futures::future::join_all(reads).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_followers_of_one_task_share_one_stream_of_its_node() {
+    let pool = Pool::start().await;
+    let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
+    let id = running_task(&pool, &mut worker).await;
+    let served = async {
+        let mut stream = worker.log_streams.next().await.unwrap().stream;
+        let request: LogRequest = worker.open(&stream.receive(WAIT).await.unwrap().unwrap());
+        let first = LogBatch { live: Some(true), ..batch(request.stream, 0, &["one", "two"], None) };
+        stream.send(&worker.seal(&first), WAIT).await.unwrap();
+        // The end comes when everybody has had time to come in; whoever is late reads it all the same.
+        let more = tokio::time::timeout(Duration::from_secs(1), worker.log_streams.next()).await;
+        assert!(more.is_err(), "a second stream was opened");
+        let last = batch(request.stream, 1, &["three"], Some(LogEnd::Complete));
+        stream.send(&worker.seal(&last), WAIT).await.unwrap();
+        stream.close(WAIT).await.unwrap();
+    };
+    let (all, tails, ()) =
+        tokio::join!(follow(&pool, &id, "", 90), follow(&pool, &id, "&tail=1", 10), served);
+    assert!(all.iter().all(|text| text == "one\ntwo\nthree\n"), "{all:?}");
+    assert!(tails.iter().all(|text| text == "two\nthree\n"), "{tails:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_who_asks_for_all_of_a_long_output_reads_by_itself_and_then_joins_the_others() {
+    let pool = Pool::start().await;
+    let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
+    let id = running_task(&pool, &mut worker).await;
+    let line = |number: u64| LogLine {
+        source: LogSource::Stdout,
+        at: lode_protocol::units::Timestamp(number),
+        text: format!("line {number}"),
+    };
+    let lines = |stream, index, numbers: std::ops::Range<u64>| LogBatch {
+        lines: numbers.map(line).collect(),
+        ..batch(stream, index, &[], None)
+    };
+    let served = async {
+        // The shared stream begins with the newest lines: there were more.
+        let mut shared = worker.log_streams.next().await.unwrap().stream;
+        let request: LogRequest = worker.open(&shared.receive(WAIT).await.unwrap().unwrap());
+        assert_eq!(request.tail, Some(500));
+        let newest = LogBatch { live: Some(true), ..lines(request.stream, 0, 1_500..2_000) };
+        shared.send(&worker.seal(&newest), WAIT).await.unwrap();
+        // So it is asked once more for all of them.
+        let mut own = worker.log_streams.next().await.unwrap().stream;
+        let asked: LogRequest = worker.open(&own.receive(WAIT).await.unwrap().unwrap());
+        assert_eq!((asked.tail, asked.follow), (None, true));
+        for index in 0..2u64 {
+            let part = lines(asked.stream, index, index * 1_000..(index + 1) * 1_000);
+            own.send(&worker.seal(&part), WAIT).await.unwrap();
+        }
+        // It has caught up and leaves its own stream.
+        let left = own.receive(WAIT).await;
+        assert!(matches!(left, Ok(None) | Err(_)), "{left:?}");
+        let last = LogBatch { end: Some(LogEnd::Complete), ..lines(request.stream, 1, 2_000..2_010) };
+        shared.send(&worker.seal(&last), WAIT).await.unwrap();
+        shared.close(WAIT).await.unwrap();
+    };
+    let (read, ()) = tokio::join!(follow(&pool, &id, "", 1), served);
+    let expected: String = (0..2_010).map(|number| format!("line {number}\n")).collect();
+    assert!(read[0] == expected, "{} bytes of {}", read[0].len(), expected.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_who_does_not_read_is_dropped_with_a_clear_end_and_slows_nobody() {
+    let pool = Pool::start().await;
+    let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
+    let id = running_task(&pool, &mut worker).await;
+    let path = format!("/v1/tasks/{id}/logs?follow=true");
+    let asked = async {
+        let lazy = pool.authorised("GET", &path).send().await.unwrap();
+        let eager = pool.authorised("GET", &path).send().await.unwrap();
+        (lazy, eager)
+    };
+    let opened = async {
+        let mut stream = worker.log_streams.next().await.unwrap().stream;
+        let request: LogRequest = worker.open(&stream.receive(WAIT).await.unwrap().unwrap());
+        let first = LogBatch { live: Some(true), ..batch(request.stream, 0, &["first"], None) };
+        stream.send(&worker.seal(&first), WAIT).await.unwrap();
+        (stream, request)
+    };
+    let ((lazy, eager), (mut stream, request)) = tokio::join!(asked, opened);
+    // Far more than sockets, buffers and the shared window hold.
+    let megabytes = 48u64;
+    let text = "x".repeat(15_000);
+    let reading = tokio::spawn(whole(eager));
+    for index in 1..=megabytes * 4 {
+        let part = batch(request.stream, index, &[text.as_str(); 16], None);
+        stream.send(&worker.seal(&part), WAIT).await.unwrap();
+    }
+    let last = batch(request.stream, megabytes * 4 + 1, &["last"], Some(LogEnd::Complete));
+    stream.send(&worker.seal(&last), WAIT).await.unwrap();
+    let read = reading.await.unwrap();
+    assert!(read.ends_with("last\n"), "the one who reads has it all: {} bytes", read.len());
+    assert_eq!(read.lines().count() as u64, megabytes * 4 * 16 + 2);
+    let read = whole(lazy).await;
+    assert!(read.contains("logs/slow-reader") && read.contains("since="), "{} bytes", read.len());
 }

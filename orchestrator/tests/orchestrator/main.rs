@@ -4,11 +4,15 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod logs;
 #[cfg(test)]
 mod pool;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod settlement;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub(crate) struct Pool {
     pub(crate) token: String,
     pub(crate) key: SigningKey,
     pub(crate) realm: Realm,
+    pub(crate) owner: Operator,
     pub(crate) provider: Operator,
     http: reqwest::Client,
     config: Config,
@@ -72,7 +73,7 @@ impl Pool {
         let pool = owner
             .create_pool(PoolParameters {
                 orchestrator: orchestrator.address(),
-                reward_token: None,
+                reward_token: Some(lode_contracts::ChainReader::deployment(chain.as_ref()).token),
                 requirements: Digest([5; 32]),
                 max_nodes: None,
                 uri: String::new(),
@@ -83,6 +84,7 @@ impl Pool {
         owner.execute(Intent::StartPool(pool)).await.unwrap();
         let provider = Operator::new(chain.clone(), provider);
         provider.register_provider(Amount::tokens(100_000)).await.unwrap();
+        provider.execute(Intent::SetPoolApproval { pool, approved: true }).await.unwrap();
 
         let folder = tempfile::tempdir().unwrap();
         let key_file = folder.path().join("key");
@@ -99,6 +101,7 @@ impl Pool {
             token,
             key: orchestrator,
             realm,
+            owner,
             provider,
             http: reqwest::Client::new(),
             config,
@@ -194,13 +197,15 @@ impl Drop for Pool {
 }
 
 fn read_config(folder: &std::path::Path, pool: PoolId, extra: &str) -> Config {
+    // Images of most tests lie in no registry, and the Internet is nobody's business here.
+    let images = if extra.contains("[images]") { "" } else { "[images]\nresolve = false\n" };
     let text = format!(
         "data_dir = \"{0}/data\"\nkey_file = \"{0}/key\"\n\
          [chain]\nrpc_url = \"http://127.0.0.1:1\"\ndeployment = \"unused\"\npool = {pool}\npoll_interval = \"50ms\"\n\
          [api]\nlisten = \"127.0.0.1:0\"\n\
          [wire]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nhttps = \"127.0.0.1:0\"\nhttps_plain = true\n\
          [terms]\ninvite_lifetime = \"8760h\"\n\
-         [requirements]\nrequire_proof = false\n{extra}",
+         [requirements]\nrequire_proof = false\n{images}{extra}",
         folder.display()
     );
     let path = folder.join("orchestrator.toml");

@@ -17,7 +17,9 @@ use lode_protocol::keys::SigningKey;
 use lode_protocol::session::{
     Channel, Consent, Desired, Granted, Heartbeat, Hello, Instruction, Membership, Order, Refusal, Usage,
 };
+use lode_protocol::settlement::rewards_domain;
 use lode_protocol::units::{Bytes, MilliCpus, Millis, Timestamp};
+use lode_protocol::usage::{OfferedReceipt, ReceiptAnswer, ReceiptVerdict};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -64,6 +66,7 @@ pub(crate) struct FakeWorker {
     pub(crate) boot: BootCounter,
     pub(crate) realm: Realm,
     pub(crate) orchestrator: Address,
+    pub(crate) rewards: Address,
     pub(crate) session: Option<Granted>,
     pub(crate) sequence: Sequence,
     pub(crate) client: PeerClient,
@@ -74,6 +77,9 @@ pub(crate) struct FakeWorker {
     nonces: u8,
     descriptors: u64,
     observed: Option<lode_protocol::ids::Generation>,
+    /// Receipts of the last answer, and what the next beat says to them.
+    pub(crate) offered: Vec<OfferedReceipt>,
+    pub(crate) signs: bool,
     shutdown: CancellationToken,
     _stop: DropGuard,
 }
@@ -99,6 +105,7 @@ impl FakeWorker {
             boot: BootCounter(boot),
             realm: pool.realm,
             orchestrator,
+            rewards: lode_contracts::ChainReader::deployment(pool.chain.as_ref()).rewards,
             session: None,
             sequence: Sequence(0),
             client,
@@ -109,6 +116,8 @@ impl FakeWorker {
             nonces: u8::try_from(boot).unwrap() * 16,
             descriptors: 0,
             observed: None,
+            offered: Vec::new(),
+            signs: true,
             _stop: shutdown.clone().drop_guard(),
             shutdown,
         };
@@ -269,6 +278,14 @@ impl FakeWorker {
             utilization: None,
             memory_used: None,
         });
+        let domain = rewards_domain(self.realm.chain, self.rewards);
+        let sign = |offer: &OfferedReceipt| ReceiptAnswer {
+            epoch: offer.receipt.epoch,
+            payee: offer.receipt.payee,
+            verdict: ReceiptVerdict::Signed(self.key.sign_recoverable(&offer.receipt.digest(&domain))),
+        };
+        let receipts: Vec<ReceiptAnswer> =
+            if self.signs { self.offered.iter().map(sign).collect() } else { Vec::new() };
         Heartbeat {
             session: session.session,
             epoch: session.epoch,
@@ -283,6 +300,7 @@ impl FakeWorker {
             specs: Self::specs().digest(),
             descriptor: None,
             consent: None,
+            receipts: (!receipts.is_empty()).then_some(receipts),
         }
     }
 
@@ -297,6 +315,7 @@ impl FakeWorker {
     pub(crate) async fn beat(&mut self) -> Instruction {
         let instruction = self.beat_with(|_| {}).await.instruction();
         self.take(&instruction.desired);
+        self.offered = instruction.receipts.clone().unwrap_or_default();
         instruction
     }
 

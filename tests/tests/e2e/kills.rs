@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use lode_e2e::pool::{PROGRAMS, Pool};
 use lode_e2e::tasks::{batch, on_node, service};
-use lode_e2e::waiting::{step, throughout};
+use lode_e2e::waiting::{step, throughout, until};
 
 /// Healthy again this long after the process is back.
 const HEALTHY_AGAIN: Duration = Duration::from_secs(30);
@@ -58,8 +58,13 @@ async fn killing_any_program_restarts_no_container_and_two_workers_share_an_engi
     step("a worker removes its own containers and not its neighbour's");
     pool.remove(&running[0].task).await?;
     pool.remove(&running[1].task).await?;
-    ensure!(pool.engine().containers(first).await?.is_empty());
-    ensure!(pool.engine().networks(first).await?.is_empty());
+    until("nothing of the first node is left on the engine", HEALTHY_AGAIN, async || {
+        let (containers, networks) =
+            (pool.engine().containers(first).await?, pool.engine().networks(first).await?);
+        ensure!(containers.is_empty() && networks.is_empty(), "{containers:?} {networks:?}");
+        Ok(())
+    })
+    .await?;
     pool.still_runs(&running[2]).await?;
     let after = pool.submit(&batch("after", 1, &[])).await?;
     pool.until_task(&after, "succeeded", HEALTHY_AGAIN).await?;

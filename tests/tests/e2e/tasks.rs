@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use lode_contracts::{Amount, ChainReader as _};
+use lode_e2e::engine::SERVICE_IMAGE;
 use lode_e2e::pool::Pool;
 use lode_e2e::registry::Registry;
 use lode_e2e::tasks::{Running, batch, on_node, service};
@@ -203,9 +204,29 @@ async fn exit_codes_and_memory_are_told(pool: &Pool) -> anyhow::Result<()> {
         ensure!(assignment["reason"] == reason, "{assignment}");
         ensure!(assignment["fault"] == "task", "{assignment}");
     }
+    output_outlives_its_container(pool, &succeeds, result).await?;
     for id in [succeeds, fails, greedy] {
         pool.remove(&id).await?;
     }
+    Ok(())
+}
+
+async fn output_outlives_its_container(pool: &Pool, task: &str, expected: &str) -> anyhow::Result<()> {
+    until("the container is gone", SOON, async || {
+        for node in pool.nodes()? {
+            let containers = pool.engine().containers(node).await?;
+            ensure!(
+                !containers.iter().any(|container| container.assignment.starts_with(task)),
+                "it is there"
+            );
+        }
+        Ok(())
+    })
+    .await?;
+    let output = pool.api().logs(task).await?;
+    ensure!(output.contains(expected), "its output is not what it wrote:\n{output}");
+    let text = pool.lode_text(&["task", "logs", "-f", task]).await?;
+    ensure!(text.contains(expected), "whoever follows it sees\n{text}");
     Ok(())
 }
 
@@ -225,6 +246,25 @@ async fn images_come_from_a_registry_and_what_cannot_be_pulled_is_told(pool: &Po
     let ran =
         |task: &Value| task["assignments"][0]["image"].as_str().is_some_and(|image| image.contains(&digest));
     ensure!(ran(&task), "the tag was {digest}, it ran {}", task["assignments"]);
+    let pinned = format!("{repository}@{digest}");
+    ensure!(task["pinned_image"] == pinned.as_str(), "it is pinned to {}", task["pinned_image"]);
+    // The tag is moved: the task stays what it was when it was submitted, a new one is another.
+    let moved = pool.engine().push(&format!("{SERVICE_IMAGE}:latest"), &repository, "v1").await?;
+    ensure!(moved != digest, "both images are {digest}");
+    pool.api().post(&format!("/v1/tasks/{by_tag}/start"), None).await?;
+    until("it has run again", SOON, async || {
+        let task = pool.task(&by_tag).await?;
+        let runs = task["assignments"].as_array().context("no assignments")?;
+        ensure!(runs.len() == 2 && task["state"] == "succeeded", "{task}");
+        ensure!(
+            runs.iter().all(|run| run["image"].as_str().is_some_and(|image| image.contains(&digest))),
+            "{task}"
+        );
+        Ok(())
+    })
+    .await?;
+    let later = pool.submit(&from("later", format!("{repository}:v1"))).await?;
+    ensure!(pool.task(&later).await?["pinned_image"] == format!("{repository}@{moved}").as_str());
     let by_digest = pool.submit(&from("by-digest", format!("{repository}@{digest}"))).await?;
     let task = pool.until_task(&by_digest, "succeeded", SOON).await?;
     ensure!(ran(&task), "it was to run {digest}, it ran {}", task["assignments"]);
@@ -244,11 +284,13 @@ async fn images_come_from_a_registry_and_what_cannot_be_pulled_is_told(pool: &Po
         Ok(())
     })
     .await?;
-    for id in [by_tag, by_digest, unknown, unreachable] {
+    for id in [by_tag, later, by_digest, unknown, unreachable] {
         pool.remove(&id).await?;
     }
     // The image has other names, so that only these go.
-    for name in [format!("{repository}:v1"), format!("{repository}@{digest}")] {
+    for name in
+        [format!("{repository}:v1"), format!("{repository}@{digest}"), format!("{repository}@{moved}")]
+    {
         if pool.engine().client().inspect_image(&name).await.is_ok() {
             pool.engine().forget(&name).await?;
         }

@@ -1,9 +1,14 @@
-//! What people may ask: `GET /v1/status`.
+//! What people may ask: `GET /v1/status`, and what other validators may: `GET /evidence/{hash}`.
+
+mod evidence;
+
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use lode_program::finding::FindingSet;
+use lode_store::Store;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -17,8 +22,14 @@ struct Asked {
 }
 
 /// The routes.
-pub fn router(validator: String, status: watch::Receiver<Status>, findings: FindingSet) -> Router {
-    Router::new().route("/v1/status", get(tell)).with_state(Asked { validator, status, findings })
+pub fn router(
+    validator: String,
+    status: watch::Receiver<Status>,
+    findings: FindingSet,
+    store: Arc<dyn Store>,
+) -> Router {
+    let asked = Asked { validator, status, findings };
+    Router::new().route("/v1/status", get(tell)).with_state(asked).merge(evidence::router(store))
 }
 
 async fn tell(State(asked): State<Asked>) -> Json<serde_json::Value> {

@@ -23,7 +23,7 @@ use lode_protocol::units::Millis;
 use minicbor::{Decode, Encode};
 
 use super::draw::Secret;
-use super::event::{Change, Effect};
+use super::effect::{Change, Effect};
 use super::leaf::NodeResult;
 
 /// Leaves shown in one transaction.

@@ -1,52 +1,19 @@
-//! What happens to a validator, and what it does about it.
+//! What happens to a validator.
 
-use lode_contracts::{Amount, BlockRef, Epoch, EpochTiming, Intent, IntentId, Outcome, ProvenRecord};
-use lode_gpu_proof::{Challenge as Choice, Commit, EpochInputs, ProofClass, SessionSeed};
-use lode_program::finding::Finding;
+use lode_contracts::{
+    AccusationRecord, Amount, BlockRef, Epoch, EpochTiming, Intent, IntentId, LoggedEvent, Outcome,
+    ProvenRecord, SettlementTerms, SlashingTerms,
+};
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{Address, BootCounter, ChainId, GpuUuid, NodeId, Nonce, ValidatorId};
+use lode_protocol::ids::{AccusationId, BootCounter, GpuUuid, NodeId, Nonce, ProviderId};
 use lode_protocol::keys::PublicKey;
-use lode_protocol::proof::{Answer, Challenge, GpuVerdict, ProofFailure};
-use lode_protocol::units::{Millis, Timestamp};
-use serde::Serialize;
+use lode_protocol::proof::{Challenge, ProofFailure};
+use lode_protocol::units::Timestamp;
 
-use super::attestation::Attestation;
-use super::leaf::NodeResult;
-
-/// Milliseconds on the validator's own monotonic clock: what proofs are timed by.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
-pub struct Moment(pub u64);
-
-impl Moment {
-    /// Later by `span`.
-    pub fn plus(self, span: Millis) -> Self {
-        Moment(self.0.saturating_add(span.0))
-    }
-
-    /// How much later `self` is; zero if it is not.
-    pub fn since(self, earlier: Moment) -> Millis {
-        Millis(self.0.saturating_sub(earlier.0))
-    }
-}
-
-/// How this validator works.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Its address.
-    pub validator: ValidatorId,
-    /// EIP-155 id of the chain.
-    pub chain: ChainId,
-    /// The contract that proofs are bound to.
-    pub deployment: Address,
-    /// Class that is proven.
-    pub class: ProofClass,
-    /// Epochs a proof counts; 0 is as many as the contract allows.
-    pub validity_epochs: u64,
-    /// Wait after a run without success; it doubles while a node keeps failing.
-    pub retry: Millis,
-    /// Runs at once.
-    pub concurrent_runs: usize,
-}
+use super::auditor::{Audit, Matter};
+use super::effect::Price;
+use super::opinion::Examination;
+use super::run::Heard;
 
 /// A node as its own, verified descriptor says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,8 +33,8 @@ pub struct Description {
 /// What the chain says about a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Facts {
-    /// Whether a provider has registered it.
-    pub registered: bool,
+    /// The provider that has registered it.
+    pub provider: Option<ProviderId>,
     /// Its latest proof.
     pub proven: Option<ProvenRecord>,
 }
@@ -82,8 +49,8 @@ pub enum Event {
     },
     /// A verified descriptor.
     Described(Description),
-    /// Something on chain concerns these nodes.
-    Touched(Vec<NodeId>),
+    /// Something happened on chain.
+    Logged(Vec<LoggedEvent>),
     /// The chain's history has changed: nothing that was read counts any more.
     Resync,
     /// The chain was asked about a node.
@@ -93,9 +60,16 @@ pub enum Event {
         /// What it said.
         facts: Facts,
     },
-    /// The contract's times.
+    /// The validator contract's times.
     Timing(EpochTiming),
-    /// A new block.
+    /// How accusations are judged and pools settle.
+    Terms {
+        /// Accusations.
+        slashing: SlashingTerms,
+        /// Roots and redemptions.
+        settlement: SettlementTerms,
+    },
+    /// A new block; all events before it were told.
     Head(BlockRef),
     /// Own and total weight of an epoch.
     Standing {
@@ -113,18 +87,71 @@ pub enum Event {
         /// The root.
         root: Option<Digest>,
     },
+    /// An epoch's randomness, if it is drawn.
+    Beacon {
+        /// The epoch.
+        epoch: Epoch,
+        /// The randomness.
+        beacon: Option<Digest>,
+    },
+    /// Whether this validator checks a node in an epoch.
+    Drawn {
+        /// The epoch.
+        epoch: Epoch,
+        /// The node.
+        node: NodeId,
+        /// Whether.
+        drawn: bool,
+    },
+    /// The chain was asked about an accusation.
+    Accusation {
+        /// Its number.
+        id: AccusationId,
+        /// What the chain knows of it.
+        record: Option<AccusationRecord>,
+    },
+    /// The chain was asked what accusing somebody takes; `None`: it did not answer.
+    Price {
+        /// Whom.
+        node: NodeId,
+        /// What it takes.
+        price: Option<Price>,
+    },
+    /// Evidence was looked at.
+    Examined {
+        /// Of which accusation.
+        id: AccusationId,
+        /// What came of it.
+        examination: Examination,
+    },
+    /// A promise of a pool was looked at.
+    Audited {
+        /// Which.
+        matter: Matter,
+        /// What came of it.
+        audit: Audit,
+    },
     /// A node can be spoken to.
     Connected(NodeId),
     /// It cannot any more.
     Disconnected(NodeId),
-    /// It spoke; the message is verified.
+    /// A challenge was signed and sent.
+    Sent {
+        /// To whom.
+        node: NodeId,
+        /// What it says.
+        challenge: Challenge,
+        /// What names it in answers.
+        digest: Digest,
+        /// The message itself.
+        sealed: Vec<u8>,
+    },
+    /// A node spoke; the message is verified.
     Answered {
         /// The node.
         node: NodeId,
-        /// When the message was there.
-        at: Moment,
-        /// What it said.
-        answer: Answer,
+        /// What it said, and when.
+        heard: Heard,
     },
     /// An opening was checked.
     Verified {
@@ -156,112 +183,12 @@ pub enum RunVerdict {
     /// Right.
     Passed,
     /// Wrong.
-    Failed(ProofFailure),
+    Failed {
+        /// Which check.
+        failure: ProofFailure,
+        /// The file that shows it to others, where the node signed something false.
+        file: Option<Vec<u8>>,
+    },
     /// The check itself broke: nothing is known about the node.
     Crashed,
-}
-
-/// A check to be made on a thread of its own.
-#[derive(Clone, Debug)]
-pub struct VerifyJob {
-    /// The node.
-    pub node: NodeId,
-    /// The run.
-    pub run: Nonce,
-    /// The GPU.
-    pub gpu: GpuUuid,
-    /// Class.
-    pub class: ProofClass,
-    /// What keys the epoch's matrix.
-    pub inputs: EpochInputs,
-    /// The session.
-    pub seed: SessionSeed,
-    /// What was committed to.
-    pub commit: Commit,
-    /// What was asked.
-    pub choice: Choice,
-    /// What was shown.
-    pub opening: Vec<u8>,
-}
-
-/// A change that must survive a restart.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// A result that waits to be attested.
-    PutResult(NodeResult),
-    /// It is attested, or void.
-    DeleteResult(NodeId),
-    /// The attestation under way.
-    PutAttestation(Attestation),
-    /// There is none.
-    DeleteAttestation,
-}
-
-/// What to do.
-#[derive(Clone, Debug)]
-pub enum Effect {
-    /// Make it durable before all that follows.
-    Save(Change),
-    /// Say this to a node.
-    Send {
-        /// The node.
-        node: NodeId,
-        /// The challenge.
-        challenge: Challenge,
-    },
-    /// Check an opening.
-    Verify(Box<VerifyJob>),
-    /// Put this on chain.
-    Submit(Intent),
-    /// This outcome was dealt with.
-    Acknowledge(IntentId),
-    /// Ask the chain about nodes.
-    ReadFacts(Vec<NodeId>),
-    /// Ask the chain for an epoch's weights.
-    ReadStanding(Epoch),
-    /// Ask the chain for an epoch's root.
-    ReadRoot(Epoch),
-    /// Tell the operator.
-    Raise(Finding),
-    /// It is over.
-    Clear(&'static str, String),
-    /// Count a judged run of a node.
-    Judged {
-        /// The node.
-        node: NodeId,
-        /// One judgement per GPU.
-        gpus: Vec<GpuVerdict>,
-    },
-}
-
-/// How the validator does, for people.
-#[derive(Clone, PartialEq, Debug, Default, Serialize)]
-pub struct Status {
-    /// The running epoch, by the latest block.
-    pub epoch: Option<Epoch>,
-    /// Own weight in it.
-    pub weight: Option<Amount>,
-    /// Nodes with GPUs that are known.
-    pub nodes: Vec<NodeStatus>,
-    /// Results that wait to be attested.
-    pub pending: usize,
-    /// The epoch being attested and how far it is.
-    pub attesting: Option<(Epoch, String)>,
-}
-
-/// How one node does.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct NodeStatus {
-    /// The node.
-    pub node: NodeId,
-    /// Whether it can be spoken to.
-    pub connected: bool,
-    /// GPUs it claims.
-    pub gpus: usize,
-    /// Whether the chain says that it is proven now.
-    pub proven: bool,
-    /// Whether a run goes on.
-    pub running: bool,
-    /// How its latest run ended: the judgements, or why there are none.
-    pub last: Option<String>,
 }

@@ -4,7 +4,8 @@ use lode_contracts::{Epoch, ProvenRecord};
 use lode_gpu_proof::ProofClass;
 use lode_protocol::units::{Millis, Timestamp};
 
-use super::event::{Description, Facts, Moment};
+use super::event::{Description, Facts};
+use super::settings::Moment;
 
 /// A node that keeps failing waits at most so many times the usual wait.
 const LONGEST_WAIT_FACTOR: u64 = 64;
@@ -35,18 +36,18 @@ pub(super) enum Due {
 }
 
 impl Node {
-    /// Whether it is due; `validity` is how many epochs a proof counts.
+    /// Whether it is due; `validity` is how many epochs a proof counts, `drawn` whether this validator is to check it.
     pub(super) fn due(
         &self,
-        now: Moment,
-        wall: Timestamp,
+        (now, wall): (Moment, Timestamp),
         epoch: Epoch,
         class: &ProofClass,
         validity: u64,
+        drawn: Option<bool>,
     ) -> Due {
         let (Some(description), Some(facts)) = (&self.description, &self.facts) else { return Due::Unknown };
-        let there = self.connected && facts.registered && !description.gpus.is_empty();
-        if !there || description.expires_at < wall {
+        let there = self.connected && facts.provider.is_some() && !description.gpus.is_empty();
+        if !there || description.expires_at < wall || drawn != Some(true) {
             return Due::Unknown;
         }
         let renew = facts.proven.as_ref().and_then(|proven| renewal(proven, description, class, validity));

@@ -6,13 +6,15 @@ use lode_contracts::{
     Amount, BlockRef, Epoch, EpochTiming, Intent, IntentId, Outcome, ProvenRecord, Receipt, Revert,
     timestamp_of_seconds,
 };
-use lode_gpu_proof::{
-    Commit, CpuProver, Digest as ProofDigest, EpochVerifier, FreivaldsSecret, ProofClass, Prover,
-    SessionInputs,
-};
+use lode_gpu_proof::attacks::{Forgery, ForgingProver};
+use lode_gpu_proof::evidence::verify_evidence;
+use lode_gpu_proof::{Commit, CpuProver, EpochVerifier, FreivaldsSecret, ProofClass, Prover, SessionInputs};
+use lode_protocol::envelope::{self, Addressing, Audience, Realm};
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::hash::{Digest, keccak256};
-use lode_protocol::ids::{Address, BootCounter, ChainId, GpuUuid, NodeId, Nonce, ValidatorId};
+use lode_protocol::ids::{
+    AccusationId, Address, BootCounter, ChainId, GpuUuid, NodeId, Nonce, PoolId, ProviderId, ValidatorId,
+};
 use lode_protocol::keys::SigningKey;
 use lode_protocol::proof::{Answer, Challenge, GpuOpening, GpuVerdict, Phase, ProofFailure};
 use lode_protocol::units::{Millis, Timestamp};
@@ -20,20 +22,28 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod judging;
+
 const EPOCH_SECONDS: u64 = 10;
 const TIMING: EpochTiming = EpochTiming { epoch_seconds: EPOCH_SECONDS, max_validity_epochs: 100 };
-const DEPLOYMENT: Address = Address([0xa3; 20]);
-const VALIDATOR: ValidatorId = ValidatorId(Address([0xee; 20]));
+const REALM: Realm = Realm { chain: ChainId(31_337), deployment: Address([0xa3; 20]), pool: PoolId(0) };
+const SLASHING: Address = Address([0xa5; 20]);
+const PROVIDER: ProviderId = ProviderId(Address([0xbb; 20]));
+
+fn validator() -> ValidatorId {
+    ValidatorId(key(200).address())
+}
 
 fn settings() -> Settings {
     Settings {
-        validator: VALIDATOR,
-        chain: ChainId(31_337),
-        deployment: DEPLOYMENT,
+        validator: validator(),
+        realm: REALM,
+        slashing: SLASHING,
         class: ProofClass::TINY,
         validity_epochs: 0,
         retry: Millis::seconds(5),
         concurrent_runs: 4,
+        accusing: None,
     }
 }
 
@@ -71,6 +81,12 @@ enum Conduct {
     OtherOpening,
     /// Did the work for another session.
     OtherSession,
+    /// Leaves out half of the product.
+    SkipsRows,
+    /// Commits to one walk, and to the product of another.
+    TwoWalks,
+    /// Does not say what it answers.
+    Unbound,
     Busy,
 }
 
@@ -82,7 +98,14 @@ struct World {
     block: u64,
     conduct: BTreeMap<NodeId, Conduct>,
     keys: BTreeMap<NodeId, u8>,
-    provers: BTreeMap<GpuUuid, CpuProver>,
+    provers: BTreeMap<GpuUuid, Box<dyn Prover>>,
+    beacons: BTreeMap<Epoch, Digest>,
+    /// Nodes that this validator is not drawn for.
+    others: BTreeSet<NodeId>,
+    files: Vec<Vec<u8>>,
+    asked_in: BTreeMap<NodeId, Epoch>,
+    prepare: BTreeMap<NodeId, Digest>,
+    start: BTreeMap<NodeId, Digest>,
     started: BTreeSet<Nonce>,
     results: BTreeMap<NodeId, NodeResult>,
     attestation: Option<Attestation>,
@@ -107,6 +130,12 @@ impl World {
             conduct: BTreeMap::new(),
             keys: BTreeMap::new(),
             provers: BTreeMap::new(),
+            beacons: BTreeMap::new(),
+            others: BTreeSet::new(),
+            files: Vec::new(),
+            asked_in: BTreeMap::new(),
+            prepare: BTreeMap::new(),
+            start: BTreeMap::new(),
             started: BTreeSet::new(),
             results: BTreeMap::new(),
             attestation: None,
@@ -135,6 +164,7 @@ impl World {
         let loaded = Loaded {
             results: self.results.values().cloned().collect(),
             attestation: self.attestation.clone(),
+            ..Loaded::default()
         };
         self.restarts += 1;
         self.core = Core::new(settings(), Secret::new([self.restarts; 32]), loaded);
@@ -193,13 +223,22 @@ impl World {
             Change::DeleteResult(node) => drop(self.results.remove(&node)),
             Change::PutAttestation(attestation) => self.attestation = Some(attestation),
             Change::DeleteAttestation => self.attestation = None,
+            Change::PutFile { bytes, .. } => self.files.push(bytes),
+            Change::DeleteFile { .. } => {}
+            other => panic!("nobody accuses or judges here: {other:?}"),
         }
     }
 
     fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
         match effect {
             Effect::Save(_) | Effect::Acknowledge(_) | Effect::Raise(_) | Effect::Clear(..) => Vec::new(),
-            Effect::Send { node, challenge } => self.hear(node, challenge),
+            Effect::Send { node, challenge } => {
+                let sealed = self.seal(200, node.0, &challenge);
+                let (digest, sealed) = (sealed.digest, sealed.bytes);
+                let mut events = vec![Event::Sent { node, challenge: challenge.clone(), digest, sealed }];
+                events.extend(self.hear(node, challenge, digest));
+                events
+            }
             Effect::Verify(job) => {
                 if self.checks_crash {
                     return vec![Event::Verified {
@@ -213,10 +252,17 @@ impl World {
                     EpochVerifier::new(job.class.params, &job.inputs, FreivaldsSecret::new([3; 32])).unwrap();
                 let verdict = match verifier.verify_bytes(&job.seed, &job.commit, &job.choice, &job.opening) {
                     Ok(()) => RunVerdict::Passed,
-                    Err(error) => RunVerdict::Failed(ProofFailure {
-                        code: ErrorCode::new(error.code()),
-                        message: error.to_string(),
-                    }),
+                    Err(error) => {
+                        let (rows, walkers) = (job.choice.rows(), job.choice.walkers());
+                        let record = job.record.clone().expect("every message was kept");
+                        let file = record.evidence(job.class.params, &error, rows, &walkers);
+                        let file = verify_evidence(&file).is_guilty().then_some(file);
+                        let code = ErrorCode::new(error.code());
+                        RunVerdict::Failed {
+                            failure: ProofFailure { code, message: error.to_string() },
+                            file,
+                        }
+                    }
                 };
                 vec![Event::Verified { node: job.node, run: job.run, gpu: job.gpu, verdict }]
             }
@@ -224,7 +270,7 @@ impl World {
             Effect::ReadFacts(nodes) if self.chain_works => nodes
                 .into_iter()
                 .map(|node| {
-                    let facts = Facts { registered: true, proven: self.proven.get(&node).cloned() };
+                    let facts = Facts { provider: Some(PROVIDER), proven: self.proven.get(&node).cloned() };
                     Event::Facts { node, facts }
                 })
                 .collect(),
@@ -234,7 +280,23 @@ impl World {
             Effect::ReadRoot(epoch) if self.chain_works => {
                 vec![Event::Root { epoch, root: self.roots.get(&epoch).copied() }]
             }
-            Effect::ReadFacts(_) | Effect::ReadStanding(_) | Effect::ReadRoot(_) => Vec::new(),
+            Effect::ReadBeacon(epoch) if self.chain_works => {
+                vec![Event::Beacon { epoch, beacon: self.beacons.get(&epoch).copied() }]
+            }
+            Effect::ReadDrawn(epoch, nodes) if self.chain_works => {
+                let drawn = |node: NodeId| Event::Drawn { epoch, node, drawn: !self.others.contains(&node) };
+                nodes.into_iter().map(drawn).collect()
+            }
+            Effect::ReadFacts(_)
+            | Effect::ReadStanding(_)
+            | Effect::ReadRoot(_)
+            | Effect::ReadBeacon(_)
+            | Effect::ReadDrawn(..) => Vec::new(),
+            other @ (Effect::ReadAccusation(_)
+            | Effect::ReadPrice { .. }
+            | Effect::Examine(_)
+            | Effect::ShowAnswer { .. }
+            | Effect::Audit(_)) => panic!("nobody is accused here: {other:?}"),
             Effect::Judged { node, gpus } => {
                 self.judged.push((node, gpus));
                 Vec::new()
@@ -280,6 +342,14 @@ impl World {
                     refused("WrongEpoch")
                 }
             }
+            Intent::DrawBeacon { epoch } => {
+                if *epoch == self.epoch() && into < EPOCH_SECONDS / 2 {
+                    self.beacons.insert(*epoch, keccak256(&epoch.0.to_be_bytes()));
+                    confirmed
+                } else {
+                    refused("CommitPhaseOver")
+                }
+            }
             Intent::ProveBatch { epoch, items } => {
                 for item in items {
                     assert!(lode_contracts::verify_path(self.roots[epoch], &item.leaf, &item.path));
@@ -306,50 +376,91 @@ impl World {
         vec![Event::Settled { id: IntentId(self.intents), intent, outcome }]
     }
 
+    fn seal<T: envelope::Signable>(&self, from: u8, to: Address, body: &T) -> envelope::Sealed {
+        let addressing = Addressing {
+            audience: Audience::Peer(to),
+            realm: REALM,
+            now: Timestamp(self.second * 1_000),
+            lifetime: Millis::seconds(60),
+        };
+        envelope::seal(&key(from), addressing, body)
+    }
+
+    fn prover(&self, conduct: Conduct, gpu: &GpuUuid) -> Box<dyn Prover> {
+        match conduct {
+            Conduct::SkipsRows => Box::new(ForgingProver::new(Forgery::SkippedRows, gpu.as_str().to_owned())),
+            Conduct::Honest
+            | Conduct::SilentAfterStart
+            | Conduct::NeverOpens
+            | Conduct::OtherOpening
+            | Conduct::OtherSession
+            | Conduct::TwoWalks
+            | Conduct::Unbound
+            | Conduct::Busy => Box::new(CpuProver::new(gpu.as_str().to_owned())),
+        }
+    }
+
     /// A node answers.
-    fn hear(&mut self, node: NodeId, challenge: Challenge) -> Vec<Event> {
+    fn hear(&mut self, node: NodeId, challenge: Challenge, digest: Digest) -> Vec<Event> {
+        let answers = self.answer(node, challenge, digest);
+        let number = self.keys[&node];
+        let heard = |answer: Answer| {
+            let sealed = self.seal(number, key(200).address(), &answer).bytes;
+            Event::Answered { node, heard: Heard { at: self.now, answer, sealed } }
+        };
+        answers.into_iter().map(heard).collect()
+    }
+
+    fn answer(&mut self, node: NodeId, challenge: Challenge, digest: Digest) -> Vec<Answer> {
         let conduct = self.conduct[&node];
         let number = self.keys[&node];
-        let at = self.now;
-        let answered = |answer| Event::Answered { node, at, answer };
         match challenge {
-            Challenge::Prepare { run, gpus, .. } => {
+            Challenge::Prepare { run, epoch, gpus, .. } => {
+                self.asked_in.insert(node, Epoch(epoch));
                 self.prepared.push(node);
+                self.prepare.insert(node, digest);
                 if conduct == Conduct::Busy {
-                    return vec![answered(Answer::Busy { run, assignments: Vec::new() })];
+                    return vec![Answer::Busy { run, assignments: Vec::new() }];
                 }
                 for gpu in gpus {
-                    let mut prover = CpuProver::new(gpu.as_str().to_owned());
+                    let mut prover = self.prover(conduct, &gpu);
                     prover.prepare(&ProofClass::TINY.params).unwrap();
                     self.provers.insert(gpu, prover);
                 }
-                vec![answered(Answer::Ready { run })]
+                vec![Answer::Ready { run }]
             }
-            Challenge::Start { run, beacon, nonce } => {
+            Challenge::Start { run, beacon, nonce, prepare } => {
                 assert!(self.started.insert(run), "a run starts once");
+                assert_eq!(prepare.as_ref(), self.prepare.get(&node), "a start names its preparation");
+                let epoch = self.asked_in[&node];
+                assert_eq!(Some(&beacon), self.beacons.get(&epoch), "the beacon of the run's epoch");
+                self.start.insert(node, digest);
                 if conduct == Conduct::SilentAfterStart {
                     return Vec::new();
                 }
-                let mut events = Vec::new();
+                let start = (conduct != Conduct::Unbound).then_some(digest);
+                let mut answers = Vec::new();
                 for (gpu, prover) in self.provers.iter_mut().filter(|(gpu, _)| owner(gpu) == number) {
-                    let mut session = session(number, gpu, beacon, nonce);
-                    if conduct == Conduct::OtherSession {
-                        session.validator_nonce = ProofDigest([9; 32]);
-                    }
+                    let other = conduct == Conduct::OtherSession;
+                    let nonce = if other { Digest([9; 32]) } else { nonce };
+                    let (node, key) = (NodeId(key(number).address()), key(number).public());
+                    let session = SessionInputs::of(REALM, (node, key), gpu, beacon, nonce);
                     let commit: Commit = prover.start(&session, &mut |_| ()).unwrap();
-                    for (phase, root) in [(Phase::Walk, commit.walk_root), (Phase::Product, commit.gemm_root)]
+                    let (walk, product) = (Digest::from(commit.walk_root), Digest::from(commit.gemm_root));
+                    let said = if conduct == Conduct::TwoWalks { Digest([8; 32]) } else { walk };
+                    for (phase, root, walk) in
+                        [(Phase::Walk, walk, None), (Phase::Product, product, Some(said))]
                     {
-                        let root = Digest(root.0);
-                        events.push(answered(Answer::Committed { run, gpu: gpu.clone(), phase, root }));
+                        answers.push(Answer::Committed { run, gpu: gpu.clone(), phase, root, start, walk });
                     }
                 }
-                events
+                answers
             }
             Challenge::Open { run, selections } => {
                 if conduct == Conduct::NeverOpens {
                     return Vec::new();
                 }
-                let mut events = Vec::new();
+                let mut answers = Vec::new();
                 for mut selection in selections {
                     if conduct == Conduct::OtherOpening {
                         selection.rows.reverse();
@@ -357,9 +468,10 @@ impl World {
                     let prover = self.provers.get_mut(&selection.gpu).unwrap();
                     let opening = prover.open(&selection.rows, &selection.walkers).unwrap().to_bytes();
                     let opening = GpuOpening { gpu: selection.gpu, opening };
-                    events.push(answered(Answer::Opened { run, opening }));
+                    let (start, demand) = (self.start.get(&node).copied(), Some(digest));
+                    answers.push(Answer::Opened { run, opening, start, demand });
                 }
-                events
+                answers
             }
             Challenge::Verdict { run, .. } => {
                 assert!(self.started.contains(&run), "nobody is judged who was not started");
@@ -371,20 +483,6 @@ impl World {
 
 fn owner(gpu: &GpuUuid) -> u8 {
     gpu.as_str().split('-').nth(1).unwrap().parse().unwrap()
-}
-
-fn session(number: u8, gpu: &GpuUuid, beacon: Digest, nonce: Digest) -> SessionInputs {
-    let mut pool = [0; 32];
-    pool[12..].copy_from_slice(&DEPLOYMENT.0);
-    SessionInputs {
-        epoch_beacon: ProofDigest(beacon.0),
-        validator_nonce: ProofDigest(nonce.0),
-        chain_id: 31_337,
-        pool: ProofDigest(pool),
-        node_address: key(number).address().0,
-        node_public_key: key(number).public().0,
-        gpu_uuid: gpu.as_str().to_owned(),
-    }
 }
 
 fn failures(verdicts: &[GpuVerdict]) -> Vec<String> {
@@ -417,11 +515,14 @@ fn a_proof_is_renewed_before_it_ends() {
 
 #[test]
 fn every_cheater_is_told_the_check_that_failed_and_is_not_proven() {
-    for (conduct, code) in [
-        (Conduct::SilentAfterStart, "proof/walk-late"),
-        (Conduct::NeverOpens, "proof/no-opening"),
-        (Conduct::OtherOpening, "proof/opening-index"),
-        (Conduct::OtherSession, "proof/row-merkle"),
+    for (conduct, code, is_evidence) in [
+        (Conduct::SilentAfterStart, "proof/walk-late", false),
+        (Conduct::NeverOpens, "proof/no-opening", false),
+        (Conduct::Unbound, "proof/unbound-answer", false),
+        (Conduct::OtherOpening, "proof/opening-index", true),
+        (Conduct::OtherSession, "proof/row-merkle", true),
+        (Conduct::SkipsRows, "proof/freivalds", true),
+        (Conduct::TwoWalks, "proof/two-commits", true),
     ] {
         let mut world = World::new();
         world.join(1, 1, conduct);
@@ -429,8 +530,45 @@ fn every_cheater_is_told_the_check_that_failed_and_is_not_proven() {
         let (judged, verdicts) = world.judged.first().unwrap_or_else(|| panic!("{conduct:?} was not judged"));
         assert_eq!(*judged, node(1));
         assert_eq!(failures(verdicts), [code], "{conduct:?}");
-        assert!(world.proven.is_empty() && world.submitted.is_empty());
+        let only_beacons = world.submitted.iter().all(|intent| matches!(intent, Intent::DrawBeacon { .. }));
+        assert!(world.proven.is_empty() && only_beacons);
+        // Being late or silent leaves nothing behind; what was signed and is false convinces everybody.
+        assert_eq!(!world.files.is_empty(), is_evidence, "{conduct:?}");
+        assert!(world.files.iter().all(|file| verify_evidence(file).is_guilty()));
     }
+}
+
+#[test]
+fn a_node_that_others_are_drawn_for_is_left_to_them() {
+    let mut world = World::new();
+    world.others.insert(node(1));
+    world.join(1, 1, Conduct::Honest);
+    world.join(2, 1, Conduct::Honest);
+    world.pass(3 * EPOCH_SECONDS);
+    assert!(
+        world.prepared.iter().all(|prepared| *prepared == node(2)) && world.proven.contains_key(&node(2))
+    );
+    world.others.clear();
+    world.pass(2 * EPOCH_SECONDS);
+    assert!(world.proven.contains_key(&node(1)), "another epoch, another draw");
+}
+
+#[test]
+fn the_beacon_of_each_epoch_is_drawn_once() {
+    let mut world = World::new();
+    world.join(1, 1, Conduct::Honest);
+    world.pass(5 * EPOCH_SECONDS);
+    let drawn: Vec<Epoch> = world
+        .submitted
+        .iter()
+        .filter_map(|intent| match intent {
+            Intent::DrawBeacon { epoch } => Some(*epoch),
+            _ => None,
+        })
+        .collect();
+    let distinct: BTreeSet<Epoch> = drawn.iter().copied().collect();
+    assert_eq!(drawn.len(), distinct.len());
+    assert!(drawn.len() >= 5, "{drawn:?}");
 }
 
 #[test]
@@ -453,7 +591,7 @@ fn a_lost_connection_and_a_crashed_check_are_no_verdict() {
     world.pass(3);
     world.give(Event::Disconnected(node(2)));
     world.pass(60);
-    assert!(world.judged.is_empty() && world.submitted.is_empty());
+    assert!(world.judged.is_empty() && world.files.is_empty());
     world.checks_crash = false;
     world.pass(60);
     assert!(world.proven.contains_key(&node(1)), "it is tried again");

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod node;
+mod trials;
 mod world;
 
 use lode_program::finding::FindingSet;
@@ -15,11 +16,12 @@ fn has(findings: &FindingSet, code: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn honest_nodes_are_proven_on_chain_and_cheaters_are_told_which_check_failed() {
-    let world = World::start(&[(1, 2), (2, 1), (3, 1)], &[200]).await;
+    let world = World::start(&[(1, 2), (2, 1), (3, 1), (4, 1)], &[200]).await;
     let validator = world.validator(200).await;
     let honest = TestNode::start(1, 2, Conduct::Honest, &validator).await;
     let other_session = TestNode::start(2, 1, Conduct::OtherSession, &validator).await;
     let other_rows = TestNode::start(3, 1, Conduct::OtherRows, &validator).await;
+    let unbound = TestNode::start(4, 1, Conduct::Unbound, &validator).await;
 
     eventually("the honest node is proven", || async {
         world.proven(1).await.is_some_and(|proof| proof.current)
@@ -27,13 +29,20 @@ async fn honest_nodes_are_proven_on_chain_and_cheaters_are_told_which_check_fail
     .await;
     assert_eq!(world.proven(1).await.unwrap().gpu_count, 2);
     eventually("everybody hears a verdict", || async {
-        honest.verdict().is_some() && other_session.verdict().is_some() && other_rows.verdict().is_some()
+        [&honest, &other_session, &other_rows, &unbound].iter().all(|node| node.verdict().is_some())
     })
     .await;
     assert_eq!(honest.verdict().unwrap(), Vec::<String>::new());
     assert_eq!(other_session.verdict().unwrap(), ["proof/row-merkle"]);
     assert_eq!(other_rows.verdict().unwrap(), ["proof/opening-index"]);
-    assert!(world.proven(2).await.is_none() && world.proven(3).await.is_none());
+    assert_eq!(unbound.verdict().unwrap(), ["proof/unbound-answer"]);
+    for cheater in [2, 3, 4] {
+        assert!(world.proven(cheater).await.is_none());
+    }
+    // What was signed is kept as evidence; what names no challenge proves nothing, and nobody is accused unasked.
+    eventually("evidence of both forgers is kept", || async { validator.status().files == 2 }).await;
+    assert!(has(&validator.started.findings, "validator/forged-proof"));
+    assert!(world.accusations().await.is_empty());
     validator.stop().await;
 }
 

@@ -2,14 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use lode_gpu_proof::{CpuProver, Digest as ProofDigest, ProofClass, Prover, SessionInputs};
+use lode_gpu_proof::attacks::{Forgery, ForgingProver};
+use lode_gpu_proof::{CpuProver, ProofClass, Prover, SessionInputs};
 use lode_network::{
     ClientConfig, ClientEvent, Endpoint, EndpointConfig, EndpointUrl, NetworkMetrics, PeerClient,
 };
 use lode_program::Clock;
 use lode_protocol::envelope::{self, Addressing, Audience, Expectation, Realm};
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::Address;
+use lode_protocol::ids::{Address, NodeId};
 use lode_protocol::keys::SigningKey;
 use lode_protocol::proof::{Answer, Challenge, GpuOpening, Phase};
 use lode_protocol::units::{Millis, Timestamp};
@@ -25,6 +26,10 @@ pub(crate) enum Conduct {
     OtherSession,
     /// Shows other rows than were asked for.
     OtherRows,
+    /// Has a prover that forges, and signs what it says.
+    Forger(Forgery),
+    /// Does not say what it answers.
+    Unbound,
 }
 
 /// A node; stops when it is dropped.
@@ -45,11 +50,12 @@ impl TestNode {
             PeerClient::proof(endpoint, ClientConfig::new(validator.key.address(), place));
         tokio::spawn(task.run(stop.clone()));
         let verdict = Arc::new(Mutex::new(None));
-        let provers =
-            gpus(number, count).into_iter().map(|gpu| CpuProver::new(gpu.as_str().to_owned())).collect();
-        let (realm, validator) = (validator.realm, validator.key.address());
+        let provers = gpus(number, count).into_iter().map(|gpu| prover(conduct, gpu.as_str().to_owned()));
+        let (realm, validator, provers) = (validator.realm, validator.key.address(), provers.collect());
+        let said = Said::default();
+        let verdict_of = verdict.clone();
         let answering =
-            Answering { realm, validator, key, conduct, client, provers, verdict: verdict.clone() };
+            Answering { realm, validator, key, conduct, client, provers, said, verdict: verdict_of };
         tokio::spawn(answering.run(events));
         Self { verdict, _stop: stop.drop_guard() }
     }
@@ -60,13 +66,30 @@ impl TestNode {
     }
 }
 
+fn prover(conduct: Conduct, gpu: String) -> Box<dyn Prover + Send> {
+    match conduct {
+        Conduct::Forger(forgery) => Box::new(ForgingProver::new(forgery, gpu)),
+        Conduct::Honest | Conduct::OtherSession | Conduct::OtherRows | Conduct::Unbound => {
+            Box::new(CpuProver::new(gpu))
+        }
+    }
+}
+
+/// What the run's messages are named by.
+#[derive(Default)]
+struct Said {
+    prepare: Digest,
+    start: Digest,
+}
+
 struct Answering {
     realm: Realm,
     validator: Address,
     key: SigningKey,
     conduct: Conduct,
     client: PeerClient,
-    provers: Vec<CpuProver>,
+    provers: Vec<Box<dyn Prover + Send>>,
+    said: Said,
     verdict: Arc<Mutex<Option<Vec<String>>>>,
 }
 
@@ -80,33 +103,38 @@ impl Answering {
                 now: now(),
                 signer: Some(self.validator),
             };
-            let challenge = envelope::open::<Challenge>(&bytes, &expected).unwrap().body;
-            tokio::task::block_in_place(|| self.hear(challenge));
+            let challenge = envelope::open::<Challenge>(&bytes, &expected).unwrap();
+            tokio::task::block_in_place(|| self.hear(challenge.body, challenge.digest));
         }
     }
 
-    fn hear(&mut self, challenge: Challenge) {
+    fn hear(&mut self, challenge: Challenge, digest: Digest) {
+        let bound = self.conduct != Conduct::Unbound;
         match challenge {
             Challenge::Prepare { run, .. } => {
+                self.said.prepare = digest;
                 for prover in &mut self.provers {
                     prover.prepare(&ProofClass::TINY.params).unwrap();
                 }
                 self.say(&Answer::Ready { run });
             }
-            Challenge::Start { run, beacon, nonce } => {
+            Challenge::Start { run, beacon, nonce, prepare } => {
+                assert_eq!(prepare, Some(self.said.prepare), "a start names its preparation");
+                self.said.start = digest;
                 let mut roots = Vec::new();
+                let node = (NodeId(self.key.address()), self.key.public());
                 for prover in &mut self.provers {
-                    let uuid = prover.gpu_uuid().to_owned();
+                    let uuid = prover.gpu_uuid().parse().unwrap();
                     let nonce = if self.conduct == Conduct::OtherSession { Digest([1; 32]) } else { nonce };
-                    let commit = prover
-                        .start(&session(self.realm, &self.key, &uuid, beacon, nonce), &mut |_| ())
-                        .unwrap();
-                    roots.push((uuid.clone(), Phase::Walk, commit.walk_root));
-                    roots.push((uuid, Phase::Product, commit.gemm_root));
+                    let session = SessionInputs::of(self.realm, node, &uuid, beacon, nonce);
+                    let commit = prover.start(&session, &mut |_| ()).unwrap();
+                    let walk = Digest::from(commit.walk_root);
+                    roots.push((uuid.clone(), Phase::Walk, walk, None));
+                    roots.push((uuid, Phase::Product, Digest::from(commit.gemm_root), Some(walk)));
                 }
-                for (uuid, phase, root) in roots {
-                    let (gpu, root) = (uuid.parse().unwrap(), Digest(root.0));
-                    self.say(&Answer::Committed { run, gpu, phase, root });
+                let start = bound.then_some(digest);
+                for (gpu, phase, root, walk) in roots {
+                    self.say(&Answer::Committed { run, gpu, phase, root, start, walk });
                 }
             }
             Challenge::Open { run, selections } => {
@@ -114,10 +142,13 @@ impl Answering {
                     if self.conduct == Conduct::OtherRows {
                         selection.rows.reverse();
                     }
-                    let named = |prover: &&mut CpuProver| prover.gpu_uuid() == selection.gpu.as_str();
+                    let named =
+                        |prover: &&mut Box<dyn Prover + Send>| prover.gpu_uuid() == selection.gpu.as_str();
                     let prover = self.provers.iter_mut().find(named).unwrap();
                     let opening = prover.open(&selection.rows, &selection.walkers).unwrap().to_bytes();
-                    self.say(&Answer::Opened { run, opening: GpuOpening { gpu: selection.gpu, opening } });
+                    let opening = GpuOpening { gpu: selection.gpu, opening };
+                    let (start, demand) = (Some(self.said.start), Some(digest));
+                    self.say(&Answer::Opened { run, opening, start, demand });
                 }
             }
             Challenge::Verdict { gpus, .. } => {
@@ -141,18 +172,4 @@ impl Answering {
 
 fn now() -> Timestamp {
     Timestamp(Clock::system().wall_millis())
-}
-
-fn session(realm: Realm, key: &SigningKey, uuid: &str, beacon: Digest, nonce: Digest) -> SessionInputs {
-    let mut pool = [0; 32];
-    pool[12..].copy_from_slice(&realm.deployment.0);
-    SessionInputs {
-        epoch_beacon: ProofDigest(beacon.0),
-        validator_nonce: ProofDigest(nonce.0),
-        chain_id: realm.chain.0,
-        pool: ProofDigest(pool),
-        node_address: key.address().0,
-        node_public_key: key.public().0,
-        gpu_uuid: uuid.to_owned(),
-    }
 }

@@ -8,7 +8,8 @@ use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use lode_contracts::{
-    Amount, Chain, DeployParameters, Intent, Operator, ProvenRecord, RpcChain, RpcConfig, deploy,
+    AccusationRecord, Amount, Chain, DeployParameters, Intent, Offence, Operator, ProvenRecord,
+    ProviderRecord, RpcChain, RpcConfig, SlashingTerms, deploy,
 };
 use lode_network::PeerAddress;
 use lode_program::{Clock, Program, Shutdown, TaskGroup};
@@ -17,14 +18,16 @@ use lode_protocol::descriptor::NodeDescriptor;
 use lode_protocol::directory::{ChangesPage, DirectoryEntry, DirectoryPage};
 use lode_protocol::envelope::{Addressing, Audience, Realm, seal};
 use lode_protocol::hardware::{GpuSpec, NodeSpecs};
-use lode_protocol::ids::{BootCounter, GpuUuid, NodeId, PoolId, ProviderId};
+use lode_protocol::hash::Digest;
+use lode_protocol::ids::{AccusationId, BootCounter, GpuUuid, NodeId, PoolId, ProviderId};
 use lode_protocol::keys::SigningKey;
 use lode_protocol::units::{Bytes, Millis, Timestamp};
 use lode_testkit::anvil::{Anvil, AnvilOptions};
 use lode_testkit::chain::FakeChain;
 use lode_validator::app::{self, Started};
 use lode_validator::config::{
-    ChainConfig, Config, DiscoveryConfig, HealthConfig, NetworkConfig, OutboxSettings, ProofConfig,
+    AccusationsConfig, ChainConfig, Config, DiscoveryConfig, FetchConfig, HealthConfig, NetworkConfig,
+    OutboxSettings, ProofConfig,
 };
 use lode_validator::core::Status;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -33,6 +36,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const DEADLINE: Duration = Duration::from_secs(120);
 /// Number of the key that owns the nodes.
 const PROVIDER: u8 = 100;
+/// Number of the key that accuses without being a validator.
+const ACCUSER: u8 = 101;
 
 pub(crate) fn key(number: u8) -> SigningKey {
     SigningKey::from_bytes(&[number; 32]).unwrap()
@@ -66,10 +71,30 @@ pub(crate) struct World {
 impl World {
     /// On a chain in memory, with these nodes registered and listed, (number, GPUs), and these validators bonded.
     pub(crate) async fn start(nodes: &[(u8, usize)], validators: &[u8]) -> Self {
+        let validators: Vec<(u8, u64)> = validators.iter().map(|number| (*number, 1_000)).collect();
+        Self::with_bonds(nodes, &validators).await
+    }
+
+    /// The same, with validators of different weights. Ten of the chain's seconds pass in one.
+    pub(crate) async fn with_bonds(nodes: &[(u8, usize)], validators: &[(u8, u64)]) -> Self {
         lode_program::install_crypto_provider();
-        let parameters = DeployParameters { epoch_seconds: 30, ..DeployParameters::development() };
-        let chain = FakeChain::with_parameters(parameters);
-        for account in validators.iter().chain(&[PROVIDER]) {
+        let slashing = SlashingTerms {
+            detection_seconds: 3_600,
+            evidence_seconds: 30,
+            answer_seconds: 30,
+            vote_seconds: 80,
+            execution_seconds: 60,
+            ..DeployParameters::development().slashing
+        };
+        let parameters = DeployParameters {
+            epoch_seconds: 30,
+            unbonding_seconds: 7_200,
+            slashing,
+            ..DeployParameters::development()
+        };
+        let chain = FakeChain::beginning_at(parameters, Clock::system().wall_millis() / 1_000);
+        let accounts = validators.iter().map(|(number, _)| number);
+        for account in accounts.chain(&[PROVIDER, ACCUSER]) {
             chain.fund(key(*account).address(), Amount::tokens(1_000), Amount::tokens(100_000));
         }
         let world = Self::on(chain.clone(), Some(chain.clone()), None, nodes, validators).await;
@@ -79,6 +104,12 @@ impl World {
                 chain.mine();
             }
         });
+        // Bonds count from the epoch after the one in which they were made.
+        eventually("the validators have weight", || async {
+            let epoch = world.chain.current_epoch().await.unwrap();
+            world.chain.total_weight(epoch).await.unwrap() > Amount::ZERO
+        })
+        .await;
         world
     }
 
@@ -91,12 +122,13 @@ impl World {
         let deployment = deploy(&config, &owner, &parameters, None).await.unwrap();
         let chain = Arc::new(RpcChain::new(config, deployment).unwrap());
         let mint = Operator::new(chain.clone(), owner);
-        for account in validators.iter().chain(&[PROVIDER]) {
+        let validators: Vec<(u8, u64)> = validators.iter().map(|number| (*number, 1_000)).collect();
+        for account in validators.iter().map(|(number, _)| number).chain(&[PROVIDER]) {
             let to = key(*account).address();
             anvil.fund(to, Amount::tokens(1_000)).await.unwrap();
             mint.execute(Intent::Mint { to, amount: Amount::tokens(100_000) }).await.unwrap();
         }
-        Self::on(chain, None, Some(anvil), nodes, validators).await
+        Self::on(chain, None, Some(anvil), nodes, &validators).await
     }
 
     async fn on(
@@ -104,16 +136,16 @@ impl World {
         fake: Option<Arc<FakeChain>>,
         anvil: Option<Anvil>,
         nodes: &[(u8, usize)],
-        validators: &[u8],
+        validators: &[(u8, u64)],
     ) -> Self {
         let provider = Operator::new(chain.clone(), key(PROVIDER));
         provider.register_provider(Amount::tokens(10_000)).await.unwrap();
         for (number, gpus) in nodes {
             provider.add_node(&key(*number), u32::try_from(*gpus).unwrap()).await.unwrap();
         }
-        for number in validators {
+        for (number, tokens) in validators {
             let bond = Operator::new(chain.clone(), key(*number));
-            bond.register_validator(Amount::tokens(1_000), "/ip4/127.0.0.1/tcp/1").await.unwrap();
+            bond.register_validator(Amount::tokens(*tokens), "/ip4/127.0.0.1/tcp/1").await.unwrap();
         }
         let stop = CancellationToken::new();
         let realm = chain.deployment().realm(PoolId(1));
@@ -130,7 +162,24 @@ impl World {
 
     /// Starts a validator; another time in the same directory.
     pub(crate) async fn validator(&self, number: u8) -> Validator {
-        let config = self.config(number);
+        self.configured(number, self.config(number)).await
+    }
+
+    /// Starts a validator that accuses.
+    pub(crate) async fn accusing(&self, number: u8) -> Validator {
+        let mut config = self.config(number);
+        let port = free_port().await;
+        config.health.listen = Some(format!("127.0.0.1:{port}").parse().unwrap());
+        config.accusations = AccusationsConfig {
+            accuse: true,
+            amount: Amount::tokens(500),
+            public_url: Some(format!("http://127.0.0.1:{port}")),
+            most_open: 4,
+        };
+        self.configured(number, config).await
+    }
+
+    async fn configured(&self, number: u8, config: Config) -> Validator {
         let realm = self.chain.deployment().realm(PoolId(0));
         let waited = tokio::time::timeout(DEADLINE, async {
             loop {
@@ -165,10 +214,57 @@ impl World {
             discovery: DiscoveryConfig { urls: vec![self.directory.clone()] },
             network: NetworkConfig { listen: vec![PeerAddress::loopback(0)], connections_per_address: 64 },
             proof: ProofConfig { retry_interval: Duration::from_secs(1), ..ProofConfig::default() },
+            accusations: AccusationsConfig::default(),
+            fetch: FetchConfig { private_addresses: true, ..FetchConfig::default() },
             outbox: OutboxSettings { development: true },
             health: HealthConfig::default(),
         }
     }
+
+    /// The provider's stake.
+    pub(crate) async fn provider(&self) -> ProviderRecord {
+        self.chain.provider(ProviderId(key(PROVIDER).address())).await.unwrap().unwrap()
+    }
+
+    /// The provider's tokens outside of its stake.
+    pub(crate) async fn provider_tokens(&self) -> Amount {
+        self.chain.token_balance(key(PROVIDER).address()).await.unwrap()
+    }
+
+    /// Accusations so far.
+    pub(crate) async fn accusations(&self) -> Vec<AccusationRecord> {
+        let count = self.chain.accusation_count().await.unwrap();
+        let ids: Vec<AccusationId> = (1..=count).map(AccusationId).collect();
+        self.chain.accusations(&ids).await.unwrap().into_iter().flatten().collect()
+    }
+
+    /// Somebody who is no validator accuses the provider for a node.
+    pub(crate) async fn accuse(&self, node: u8, offence: Offence, evidence: Digest, uri: &str) {
+        let accuser = Operator::new(self.chain.clone(), key(ACCUSER));
+        let (amount, spender) = (Amount::tokens(100), self.chain.deployment().slashing);
+        let bond = self.chain.bond_for(amount).await.unwrap();
+        accuser.execute(Intent::Approve { spender, amount: bond }).await.unwrap();
+        let (provider, node) = (ProviderId(key(PROVIDER).address()), NodeId(key(node).address()));
+        let uri = uri.to_owned();
+        let accusation = Intent::Accuse { provider, node, offence, amount, evidence, uri };
+        accuser.execute(accusation).await.unwrap();
+    }
+}
+
+/// A port that is free now. Others may take it before it is used: whoever starts says so.
+pub(crate) async fn free_port() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Serves one file under every path.
+pub(crate) async fn serve_file(bytes: Vec<u8>) -> (String, DropGuard) {
+    let stop = CancellationToken::new();
+    let routes = Router::new().fallback(move || {
+        let bytes = bytes.clone();
+        async move { bytes }
+    });
+    (listen(routes, stop.clone()).await, stop.drop_guard())
 }
 
 pub(crate) struct Validator {
@@ -240,7 +336,11 @@ async fn serve(entries: Vec<DirectoryEntry>, stop: CancellationToken) -> String 
         tokio::time::sleep(Duration::from_millis(200)).await;
         Json(ChangesPage { changes: Vec::new(), cursor, resync: false })
     });
-    let routes = Router::new().route("/v1/nodes", nodes).route("/v1/changes", changes).with_state(page);
+    listen(Router::new().route("/v1/nodes", nodes).route("/v1/changes", changes).with_state(page), stop).await
+}
+
+/// Serves until it is told to stop; where.
+async fn listen(routes: Router, stop: CancellationToken) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

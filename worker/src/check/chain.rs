@@ -27,7 +27,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     };
     if let Err(error) = reader.verify().await {
         return vec![
-            Finding::error(error.code().as_str().to_owned(), error.to_string())
+            Finding::error(error.code(), error.to_string())
                 .about(url)
                 .remedy("Check chain.rpc_url and chain.deployment: both must be of the pool's chain."),
         ];
@@ -35,7 +35,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     match standing(config, reader.as_ref()).await {
         Ok(findings) => findings,
         Err(error) => vec![
-            Finding::error(error.code().as_str().to_owned(), error.to_string())
+            Finding::error(error.code(), error.to_string())
                 .about(url)
                 .remedy("Try again; the chain's RPC endpoint broke off."),
         ],

@@ -6,7 +6,6 @@ use lode_program::finding::Finding;
 use lode_protocol::ids::GpuUuid;
 
 use crate::config::{Config, Passthrough};
-use crate::gpus::from_protocol;
 
 #[derive(Default)]
 pub(super) struct Gpus {
@@ -29,17 +28,14 @@ pub(super) async fn check(config: &Config) -> Gpus {
         }
     };
     match handle.inventory().await {
-        Ok(inventory) => Gpus {
-            findings: inventory.findings().into_iter().map(|finding| from_protocol(&finding)).collect(),
-            inventory: Some(inventory),
-        },
+        Ok(inventory) => Gpus { findings: inventory.findings(), inventory: Some(inventory) },
         Err(error) => Gpus { findings: vec![without_gpus(config, &error)], inventory: None },
     }
 }
 
 /// A host without GPUs, or without the driver library, is fine where its owner says that it lends CPUs only.
 fn without_gpus(config: &Config, error: &NvmlError) -> Finding {
-    let finding = from_protocol(&error.finding(""));
+    let finding = error.finding("");
     let none = matches!(finding.code.as_str(), "gpu/none-found" | "gpu/library-missing");
     if none && config.gpu.allow_none {
         let message = format!("{}; this host lends CPUs only", finding.message);
@@ -56,12 +52,12 @@ pub(super) fn check_cdi(config: &Config, inventory: Option<&Inventory>) -> Vec<F
     }
     let spec = match CdiSpec::load(path) {
         Ok(spec) => spec,
-        Err(error) => return vec![from_protocol(&error.finding(path))],
+        Err(error) => return vec![error.finding(path)],
     };
     let uuids: Vec<GpuUuid> =
         inventory.map(lode_gpu::gpu_specs).unwrap_or_default().into_iter().map(|gpu| gpu.uuid).collect();
     match spec.edits_for(&uuids, HookPolicy::Refuse) {
         Ok(_) => Vec::new(),
-        Err(error) => vec![from_protocol(&error.finding(path))],
+        Err(error) => vec![error.finding(path)],
     }
 }

@@ -15,7 +15,7 @@ pub(super) async fn directories(config: &Config) -> Vec<Finding> {
             Err(error) => Err(error),
         };
         outcome.err().map(|error| {
-            Finding::warning(error.code().as_str().to_owned(), error.to_string())
+            Finding::warning(error.code(), error.to_string())
                 .about(url)
                 .remedy("Check discovery.urls; the pool finds this node through a directory.")
         })

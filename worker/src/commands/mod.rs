@@ -3,6 +3,7 @@
 pub mod check;
 pub mod init;
 pub mod leave;
+pub mod receipts;
 pub mod run;
 pub mod status;
 
@@ -42,6 +43,8 @@ pub enum Command {
     Run(run::RunArguments),
     /// Asks the worker that runs on this machine how it is doing.
     Status(status::StatusArguments),
+    /// Prints the receipts for this node's work that both sides signed, as JSON.
+    Receipts,
     /// Ends this node's membership of the pool.
     Leave(leave::LeaveArguments),
 }

@@ -14,6 +14,7 @@
 
 use lode_protocol::assignment::{AssignmentReport, AssignmentState, Reason};
 use lode_protocol::ids::AssignmentId;
+use lode_protocol::image::pins;
 use lode_protocol::session::Order;
 use lode_protocol::units::{Millis, Timestamp};
 
@@ -24,12 +25,22 @@ use super::journal::{Ended, Entry};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
     Waiting,
-    Pulling { tries: u32 },
-    Creating,
+    Pulling {
+        tries: u32,
+    },
+    /// With the image as the engine knows it. It is journalled with the container: until then nothing depends on it.
+    Creating {
+        image: String,
+    },
     Starting,
     Interrupted,
-    Running { since: Millis, probe: Probe },
-    BackingOff { until: Millis },
+    Running {
+        since: Millis,
+        probe: Probe,
+    },
+    BackingOff {
+        until: Millis,
+    },
     Stopping,
     Ended,
     Removing,
@@ -117,6 +128,14 @@ impl Assignment {
         self.entry.container.clone().map(ContainerId)
     }
 
+    /// The image to pull: as the task is pinned; else the content that this assignment has run before, so that a tag
+    /// that was moved meanwhile does not change it; else as ordered.
+    pub(super) fn wanted_image(&self) -> &str {
+        let order = &self.entry.order;
+        let before = self.entry.image.as_deref().filter(|image| pins(image, &order.spec.image));
+        order.pinned_image.as_deref().or(before).unwrap_or(&order.spec.image)
+    }
+
     /// Whether it keeps its GPUs from others.
     pub(super) fn holds_gpus(&self) -> bool {
         match self.stage {
@@ -124,7 +143,7 @@ impl Assignment {
             // A container that has ended is merely being tidied away; one that was never started holds nothing either.
             Stage::Removing => false,
             Stage::Pulling { .. }
-            | Stage::Creating
+            | Stage::Creating { .. }
             | Stage::Starting
             | Stage::Interrupted
             | Stage::Running { .. }
@@ -141,7 +160,7 @@ impl Assignment {
         match &self.stage {
             Stage::Waiting => (AssignmentState::Assigned, None),
             Stage::Pulling { .. } => (AssignmentState::Pulling, None),
-            Stage::Creating | Stage::Starting => (AssignmentState::Starting, None),
+            Stage::Creating { .. } | Stage::Starting => (AssignmentState::Starting, None),
             Stage::BackingOff { .. } => (AssignmentState::Starting, Some(Reason::CrashLoop)),
             Stage::Stopping => (AssignmentState::Stopping, self.entry.stopping),
             Stage::Running { .. } if self.entry.ready => (AssignmentState::Running, None),

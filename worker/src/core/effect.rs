@@ -83,6 +83,14 @@ pub enum Effect {
         /// Time between the two signals.
         grace: Millis,
     },
+    /// Keep what a container has written: it is about to be removed. Idempotent; trouble with it does not stop the
+    /// removal.
+    KeepOutput {
+        /// Which assignment.
+        id: AssignmentId,
+        /// Which container.
+        container: ContainerId,
+    },
     /// Remove every container and network of this assignment. Idempotent.
     Remove {
         /// Which assignment.

@@ -10,6 +10,7 @@ pub mod effect;
 pub mod event;
 pub mod journal;
 pub mod ports;
+pub mod receipts;
 pub mod restart;
 pub mod session;
 

@@ -15,6 +15,7 @@ use lode_protocol::ids::{AssignmentId, BootCounter, Generation, LeaderEpoch, Non
 use lode_protocol::join::SignedInvite;
 use lode_protocol::session::{BeatTerms, Channel, Desired, Granted, Instruction, Membership, Order, Refusal};
 use lode_protocol::units::Millis;
+use lode_protocol::usage::{MeterReading, OfferedReceipt};
 
 /// How long an answer may take before the question is repeated.
 pub const ANSWER_TIMEOUT: Millis = Millis::seconds(5);
@@ -75,6 +76,22 @@ pub enum Effect {
     Reconnect,
     /// The orchestrator has stored these reports.
     Acknowledged(Vec<(AssignmentId, u64)>),
+    /// The beat was counted, and so stands the meter; `None`: the pool pays nothing.
+    Metered {
+        /// Number of the beat.
+        sequence: Sequence,
+        /// The reading.
+        meter: Option<MeterReading>,
+        /// How long silence is borne.
+        terms: BeatTerms,
+    },
+    /// Receipts that the orchestrator has no answer to.
+    Offered {
+        /// The receipts.
+        receipts: Vec<OfferedReceipt>,
+        /// How long silence is borne.
+        terms: BeatTerms,
+    },
     /// What is to run.
     Desired {
         /// Leader epoch that said so.
@@ -257,6 +274,10 @@ impl Session {
                 if let Some((_, reports)) = open.outstanding.take().and_then(|beat| beat.sent) {
                     effects.push(Effect::Acknowledged(reports));
                 }
+                let terms = instruction.terms;
+                effects.push(Effect::Metered { sequence, meter: instruction.meter, terms });
+                let receipts = instruction.receipts.unwrap_or_default();
+                effects.push(Effect::Offered { receipts, terms });
                 open.answered = Some(now);
                 open.next_beat = later(now, instruction.terms.interval);
             }

@@ -55,6 +55,11 @@ struct World {
     start_failure: Option<EngineFailure>,
     pull_failure: Option<EngineFailure>,
     usable: Vec<GpuUuid>,
+    /// Assignments whose output was kept before their container went.
+    kept: BTreeSet<AssignmentId>,
+    /// What the engine says an image is, and what it was asked for.
+    image: String,
+    pulls: Vec<String>,
 }
 
 impl World {
@@ -75,6 +80,9 @@ impl World {
             start_failure: None,
             pull_failure: None,
             usable: usable.clone(),
+            kept: BTreeSet::new(),
+            image: "sha256:1".to_owned(),
+            pulls: Vec::new(),
         };
         world.take(Event::GpusUsable(usable));
         world.list();
@@ -114,11 +122,12 @@ impl World {
             Effect::Journal(JournalChange::Generation(epoch, generation)) => {
                 self.journal_generation = Some((epoch, generation));
             }
-            Effect::Pull { id, attempt, .. } => {
+            Effect::Pull { id, attempt, image, .. } => {
+                self.pulls.push(image);
                 let result = match (&self.pull_failure, self.down) {
                     (_, true) => Err(unavailable()),
                     (Some(failure), _) => Err(failure.clone()),
-                    (None, false) => Ok("sha256:1".to_owned()),
+                    (None, false) => Ok(self.image.clone()),
                 };
                 self.queue.push(Event::Pulled(id, attempt, result));
             }
@@ -151,6 +160,13 @@ impl World {
                 self.stops += 1;
                 if !self.down {
                     self.exit(&container, 143);
+                }
+            }
+            Effect::KeepOutput { id, container } => {
+                let owner = self.containers.get(&container).map(|(owner, _)| *owner);
+                assert!(owner.is_none_or(|owner| owner == id), "output of {owner:?} is kept as {id}'s");
+                if owner.is_some() && !self.down {
+                    self.kept.insert(id);
                 }
             }
             Effect::Remove { id } => {
@@ -259,6 +275,7 @@ fn a_batch_task_runs_once_and_keeps_its_container_until_nobody_wants_it() {
     world.acknowledge();
     world.desire(vec![]);
     assert!(world.containers.is_empty() && world.journal.is_empty(), "nothing is left behind");
+    assert_eq!(world.kept, BTreeSet::from([id]), "its output outlives it");
 }
 
 #[test]
@@ -418,6 +435,57 @@ fn a_removed_container_is_made_anew_and_a_stray_is_removed() {
     let before = world.starts;
     world.list();
     assert_eq!(world.starts, before, "a second pass changes nothing");
+}
+
+#[test]
+fn a_container_made_anew_runs_the_content_that_ran_before_whatever_the_tag_means_now() {
+    let mut world = World::new();
+    let id = assignment(1, 1);
+    world.image = format!("i@sha256:{}", "a".repeat(64));
+    world.desire(vec![order(id, &[], SERVICE)]);
+    let again = |world: &mut World| {
+        world.containers.clear();
+        world.list();
+        world.pulls.last().cloned()
+    };
+    assert_eq!(again(&mut world), Some(world.image.clone()));
+    world.restart_worker();
+    assert_eq!(again(&mut world), Some(world.image.clone()), "it is remembered");
+    // What the orchestrator has pinned the task to counts more.
+    let pinned = format!("i@sha256:{}", "b".repeat(64));
+    world.desire(vec![Order { pinned_image: Some(pinned.clone()), ..order(id, &[], SERVICE) }]);
+    assert_eq!(again(&mut world), Some(pinned));
+    assert_eq!(world.pulls.first().map(String::as_str), Some("i:1"));
+}
+
+#[test]
+fn an_image_s_id_in_one_engine_says_nothing_about_what_to_pull() {
+    let mut world = World::new();
+    world.desire(vec![order(assignment(1, 1), &[], SERVICE)]);
+    world.containers.clear();
+    world.list();
+    assert_eq!(world.pulls, ["i:1", "i:1"]);
+}
+
+#[test]
+fn between_order_and_container_there_is_one_change_of_the_journal() {
+    let mut core = Assignments::recover(Vec::new(), None, 30_000..=30_003);
+    let now = Now { wall: Timestamp(1_000_000), monotonic: Millis(0) };
+    let id = assignment(1, 1);
+    core.step(now, Event::Observed(Vec::new()));
+    let orders = vec![order(id, &[], "")];
+    let effects = core.step(now, Event::Desired { epoch: LeaderEpoch(1), generation: Generation(1), orders });
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Journal(JournalChange::Put(_)))));
+    let effects = core.step(now, Event::Pulled(id, Attempt(0), Ok("sha256:1".to_owned())));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Create(_))), "{effects:?}");
+    let writes = effects.iter().any(|effect| matches!(effect, Effect::Journal(_)));
+    assert!(!writes, "the image alone is worth no write: {effects:?}");
+    let effects = core.step(now, Event::Created(id, Attempt(0), Ok(ContainerId("c1".to_owned()))));
+    let saved = effects.iter().find_map(|effect| match effect {
+        Effect::Journal(JournalChange::Put(entry)) => Some(entry.image.clone()),
+        _ => None,
+    });
+    assert_eq!(saved, Some(Some("sha256:1".to_owned())), "it is written with the container");
 }
 
 #[test]

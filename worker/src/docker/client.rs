@@ -7,13 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecOptions};
-use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, NetworkCreateRequest,
-};
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
-    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder, WaitContainerOptions,
+    CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
+    ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures::stream::BoxStream;
@@ -28,14 +26,14 @@ use tokio::sync::OnceCell;
 use super::failure::{During, classify, is_missing, is_unchanged};
 use super::image;
 use super::labels::Ownership;
-use super::logs::LineCutter;
-use super::plan::{Blueprint, GpuAccess, Hardening, container_name};
+use super::logs::lines_of;
+use super::plan::{GpuAccess, Hardening};
 use crate::core::effect::ContainerPlan;
 use crate::core::event::{ContainerId, EngineFailure, Exit, Observed, ObservedState};
 use crate::engine::{Engine, LogQuery};
 
 /// Time an ordinary call may take.
-const CALL: Duration = Duration::from_secs(60);
+pub(super) const CALL: Duration = Duration::from_secs(60);
 /// Time a ping may take.
 const PING: Duration = Duration::from_secs(10);
 /// Time between two looks at the exit code of a command.
@@ -61,7 +59,7 @@ pub struct EngineConfig {
 /// A Docker engine behind a unix socket. Connects at the first call; after a restart of the engine the next call works.
 #[derive(Debug)]
 pub struct DockerEngine {
-    config: EngineConfig,
+    pub(super) config: EngineConfig,
     client: OnceCell<Docker>,
 }
 
@@ -72,7 +70,7 @@ impl DockerEngine {
     }
 
     /// The client, once the engine's API version is known (bollard would otherwise send none).
-    async fn docker(&self) -> Result<&Docker, EngineFailure> {
+    pub(super) async fn docker(&self) -> Result<&Docker, EngineFailure> {
         let connect = async {
             let path = self.config.socket.to_string_lossy();
             let docker = Docker::connect_with_unix(&path, CALL.as_secs(), API_DEFAULT_VERSION)?;
@@ -86,7 +84,7 @@ impl DockerEngine {
         within(CALL, docker.inspect_container(&container.0, None::<InspectContainerOptions>)).await
     }
 
-    async fn docker_or_timeout(&self) -> Result<&Docker, Error> {
+    pub(super) async fn docker_or_timeout(&self) -> Result<&Docker, Error> {
         self.docker().await.map_err(|_| Error::RequestTimeoutError)
     }
 
@@ -144,33 +142,13 @@ impl DockerEngine {
             Err(error) => Err(classify(&error, During::Other)),
         }
     }
-
-    async fn create_network(&self, plan: &ContainerPlan) -> Result<(), EngineFailure> {
-        let docker = self.docker().await?;
-        let request = NetworkCreateRequest {
-            name: self.config.ownership.name(&plan.id),
-            driver: Some("bridge".to_owned()),
-            labels: Some(self.config.ownership.labels(&plan.id, plan.attempt)),
-            ..Default::default()
-        };
-        within(CALL, docker.create_network(request))
-            .await
-            .map_err(|error| classify(&error, During::Create))?;
-        Ok(())
-    }
-
-    async fn image_environment(&self, reference: &str) -> Result<Vec<String>, EngineFailure> {
-        let docker = self.docker().await?;
-        match within(CALL, docker.inspect_image(reference)).await {
-            Ok(found) => Ok(found.config.and_then(|config| config.env).unwrap_or_default()),
-            Err(error) if is_missing(&error) => Err(EngineFailure::ImageNotFound(error.to_string())),
-            Err(error) => Err(classify(&error, During::Create)),
-        }
-    }
 }
 
 /// Runs a call with a deadline; a passed deadline is a silent engine.
-async fn within<T>(deadline: Duration, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(super) async fn within<T>(
+    deadline: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     tokio::time::timeout(deadline, call).await.unwrap_or(Err(Error::RequestTimeoutError))
 }
 
@@ -236,32 +214,7 @@ impl Engine for DockerEngine {
     }
 
     async fn create(&self, plan: &ContainerPlan) -> Result<ContainerId, EngineFailure> {
-        self.remove(&plan.id).await?;
-        let image_env = self.image_environment(&plan.image).await?;
-        let blueprint = Blueprint {
-            plan,
-            ownership: &self.config.ownership,
-            pool: self.config.realm.pool,
-            hardening: &self.config.hardening,
-            access: &self.config.access,
-            image_env: &image_env,
-        };
-        let body = blueprint.body()?;
-        self.create_network(plan).await?;
-        let docker = self.docker().await?;
-        let name = container_name(&self.config.ownership, &plan.id, plan.attempt.0);
-        let options = CreateContainerOptionsBuilder::default().name(&name).build();
-        match within(CALL, docker.create_container(Some(options), body)).await {
-            Ok(created) => Ok(ContainerId(created.id)),
-            Err(error) => {
-                let failure = classify(&error, During::Create);
-                // Nothing half-made stays behind; what cannot be removed now is removed with the assignment.
-                if let Err(left) = self.remove(&plan.id).await {
-                    tracing::warn!(assignment = %plan.id, failure = ?left, "leftovers of a failed create stay for now");
-                }
-                Err(failure)
-            }
-        }
+        self.create_with_network(plan).await
     }
 
     async fn start(&self, container: &ContainerId) -> Result<(), EngineFailure> {
@@ -379,26 +332,4 @@ impl Engine for DockerEngine {
         let cut = lines_of(chunks.boxed());
         cut.try_filter(move |line| std::future::ready(line.at >= since)).boxed()
     }
-}
-
-/// Chunks to lines, with what is left at the end.
-fn lines_of(
-    chunks: BoxStream<'static, Result<bollard::container::LogOutput, Error>>,
-) -> BoxStream<'static, Result<LogLine, EngineFailure>> {
-    let state = (chunks, Some(LineCutter::default()));
-    futures::stream::unfold(state, |(mut chunks, cutter)| async move {
-        let mut cutter = cutter?;
-        let (lines, rest) = match chunks.next().await {
-            Some(Ok(chunk)) => {
-                let lines: Vec<Result<LogLine, EngineFailure>> =
-                    cutter.take(chunk).into_iter().map(Ok).collect();
-                (lines, Some(cutter))
-            }
-            Some(Err(error)) => (vec![Err(classify(&error, During::Other))], None),
-            None => (cutter.finish().into_iter().map(Ok).collect(), None),
-        };
-        Some((futures::stream::iter(lines), (chunks, rest)))
-    })
-    .flatten()
-    .boxed()
 }

@@ -34,6 +34,17 @@ pub(super) fn is_unchanged(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code: 304 | 409, .. })
 }
 
+/// Whether the engine could not find the network that a container is to be created in.
+pub(super) fn misses_network(error: &Error) -> bool {
+    match error {
+        Error::DockerResponseServerError { message, .. } => {
+            let text = message.to_ascii_lowercase();
+            text.contains("network") && (text.contains("not found") || text.contains("unable to find"))
+        }
+        _ => false,
+    }
+}
+
 const PORT: [&str; 3] = ["port is already allocated", "address already in use", "ports are not available"];
 const DISK: [&str; 2] = ["no space left on device", "disk quota exceeded"];
 const GPU: [&str; 6] = [
@@ -112,6 +123,20 @@ mod tests {
         let command =
             "OCI runtime create failed: exec: \"/nope\": stat /nope: no such file or directory: unknown";
         assert!(matches!(answer(400, command, During::Start), EngineFailure::CannotStart(_)));
+    }
+
+    #[test]
+    fn an_engine_that_looks_for_the_network_before_it_is_there_is_understood() {
+        let missing = |message: &str| {
+            misses_network(&Error::DockerResponseServerError {
+                status_code: 404,
+                message: message.to_owned(),
+            })
+        };
+        assert!(missing("network lode-ab-1 not found"));
+        assert!(missing("unable to find network with name or ID lode-ab-1: network not found"));
+        assert!(!missing("No such image: x:1"));
+        assert!(!misses_network(&Error::RequestTimeoutError));
     }
 
     #[test]

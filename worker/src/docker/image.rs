@@ -1,48 +1,34 @@
-//! Image references as Docker's pull call wants them.
+//! Image references as Docker's pull call wants them, and an image's digests as Docker lists them.
+
+use lode_protocol::image::ImageReference;
 
 /// Splits a reference into name and tag (or digest). Without a tag Docker would pull every tag there is.
 pub(super) fn split(reference: &str) -> (String, String) {
-    if let Some((name, digest)) = reference.split_once('@') {
-        return (without_tag(name).to_owned(), digest.to_owned());
-    }
-    match tag_position(reference) {
-        Some(colon) => (reference[..colon].to_owned(), reference[colon + 1..].to_owned()),
-        None => (reference.to_owned(), "latest".to_owned()),
+    match reference.parse::<ImageReference>() {
+        Ok(image) => (image.name().to_owned(), image.version().to_owned()),
+        // The engine says what is wrong with it.
+        Err(_) => (reference.to_owned(), "latest".to_owned()),
     }
 }
 
-/// Position of the colon before a tag; a colon before the last slash belongs to a registry's port.
-fn tag_position(reference: &str) -> Option<usize> {
-    let colon = reference.rfind(':')?;
-    (!reference[colon..].contains('/')).then_some(colon)
-}
-
-fn without_tag(name: &str) -> &str {
-    tag_position(name).map_or(name, |colon| &name[..colon])
-}
-
-/// The registry digest among an image's repository digests that belongs to this reference.
+/// The registry digest among an image's repository digests that belongs to this reference: the very one that it names,
+/// else one of the same repository.
 pub(super) fn repository_digest(reference: &str, digests: &[String]) -> Option<String> {
-    let (name, _) = split(reference);
-    digests
-        .iter()
-        .find(|digest| {
-            digest.split_once('@').is_some_and(|(repository, _)| same_repository(repository, &name))
-        })
-        .cloned()
-}
-
-fn same_repository(left: &str, right: &str) -> bool {
-    fn familiar(name: &str) -> &str {
-        let name = name.strip_prefix("docker.io/").unwrap_or(name);
-        name.strip_prefix("library/").unwrap_or(name)
-    }
-    familiar(left) == familiar(right)
+    let wanted: ImageReference = reference.parse().ok()?;
+    let parsed = digests.iter().filter_map(|text| Some((text, text.parse::<ImageReference>().ok()?)));
+    let ours: Vec<_> =
+        parsed.filter(|(_, found)| found.digest().is_some() && found.same_repository(&wanted)).collect();
+    let named = ours.iter().find(|(_, found)| found.digest() == wanted.digest());
+    named.or(ours.first()).map(|(text, _)| (*text).clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn digest(digit: char) -> String {
+        format!("sha256:{}", digit.to_string().repeat(64))
+    }
 
     #[test]
     fn a_reference_splits_into_name_and_tag_or_digest() {
@@ -50,14 +36,17 @@ mod tests {
         assert_eq!(split("busybox"), pair("busybox", "latest"));
         assert_eq!(split("busybox:1.36"), pair("busybox", "1.36"));
         assert_eq!(split("127.0.0.1:5000/a/b"), pair("127.0.0.1:5000/a/b", "latest"));
-        assert_eq!(split("127.0.0.1:5000/a/b:2"), pair("127.0.0.1:5000/a/b", "2"));
-        assert_eq!(split("r.example/a:1@sha256:ab"), pair("r.example/a", "sha256:ab"));
+        let pinned = format!("r.example/a:1@{}", digest('a'));
+        assert_eq!(split(&pinned), pair("r.example/a", &digest('a')));
     }
 
     #[test]
-    fn the_digest_of_another_repository_is_not_taken() {
-        let digests = ["other/x@sha256:1".to_owned(), "a/b@sha256:2".to_owned()];
-        assert_eq!(repository_digest("a/b:1", &digests).as_deref(), Some("a/b@sha256:2"));
+    fn the_digest_of_another_repository_is_not_taken_and_the_named_one_comes_first() {
+        let of = |name: &str, digit| format!("{name}@{}", digest(digit));
+        let digests = [of("other/x", '1'), of("a/b", '2'), of("a/b", '3')];
+        assert_eq!(repository_digest("a/b:1", &digests), Some(of("a/b", '2')));
+        assert_eq!(repository_digest("docker.io/a/b:1", &digests), Some(of("a/b", '2')));
+        assert_eq!(repository_digest(&of("a/b", '3'), &digests), Some(of("a/b", '3')));
         assert_eq!(repository_digest("c:1", &digests), None);
     }
 }

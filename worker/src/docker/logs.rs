@@ -1,13 +1,19 @@
 //! A container's output as lines with their times.
 
 use bollard::container::LogOutput;
+use bollard::errors::Error;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use lode_protocol::logs::{LogLine, LogSource};
 use lode_protocol::units::Timestamp;
+
+use super::failure::{During, classify};
+use crate::core::event::EngineFailure;
 
 /// Cuts the engine's chunks into lines. Docker gives every line a time of its own when asked for timestamps; a chunk
 /// may hold part of a line.
 #[derive(Debug, Default)]
-pub(super) struct LineCutter {
+struct LineCutter {
     stdout: Partial,
     stderr: Partial,
 }
@@ -19,7 +25,7 @@ struct Partial {
 
 impl LineCutter {
     /// Takes a chunk and gives the lines that it completes.
-    pub(super) fn take(&mut self, output: LogOutput) -> Vec<LogLine> {
+    fn take(&mut self, output: LogOutput) -> Vec<LogLine> {
         let (partial, source, message) = match output {
             LogOutput::StdErr { message } => (&mut self.stderr, LogSource::Stderr, message),
             LogOutput::StdOut { message } | LogOutput::StdIn { message } | LogOutput::Console { message } => {
@@ -39,10 +45,32 @@ impl LineCutter {
     }
 
     /// What is left when the stream ends.
-    pub(super) fn finish(mut self) -> Vec<LogLine> {
+    fn finish(mut self) -> Vec<LogLine> {
         let stdout = parse(&std::mem::take(&mut self.stdout.bytes), LogSource::Stdout);
         stdout.into_iter().chain(parse(&std::mem::take(&mut self.stderr.bytes), LogSource::Stderr)).collect()
     }
+}
+
+/// Chunks to lines, with what is left at the end.
+pub(super) fn lines_of(
+    chunks: BoxStream<'static, Result<LogOutput, Error>>,
+) -> BoxStream<'static, Result<LogLine, EngineFailure>> {
+    let state = (chunks, Some(LineCutter::default()));
+    futures::stream::unfold(state, |(mut chunks, cutter)| async move {
+        let mut cutter = cutter?;
+        let (lines, rest) = match chunks.next().await {
+            Some(Ok(chunk)) => {
+                let lines: Vec<Result<LogLine, EngineFailure>> =
+                    cutter.take(chunk).into_iter().map(Ok).collect();
+                (lines, Some(cutter))
+            }
+            Some(Err(error)) => (vec![Err(classify(&error, During::Other))], None),
+            None => (cutter.finish().into_iter().map(Ok).collect(), None),
+        };
+        Some((futures::stream::iter(lines), (chunks, rest)))
+    })
+    .flatten()
+    .boxed()
 }
 
 /// `2026-01-31T12:00:00.123456789Z text` as lines of at most [`LogLine::MAX_BYTES`].

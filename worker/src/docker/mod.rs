@@ -4,6 +4,7 @@
 //! are listed or touched.
 
 mod client;
+mod create;
 mod failure;
 mod image;
 mod labels;

@@ -91,6 +91,7 @@ mod tests {
             membership: Standing::Never,
             join_counter: 4,
             provider: Some(ProviderId(Address([6; 20]))),
+            paid: None,
         };
         ChainView { known: Some(known), answered_at: Some(NOW), fresh: true }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lode_program::finding::{CurrentFinding, Severity};
+use lode_program::finding::CurrentFinding;
 use lode_protocol::assignment::AssignmentReport;
 use lode_protocol::envelope::{
     Addressing, Audience, EnvelopeError, Expectation, Purpose, Sealed, Signable, claimed_purpose, encode,
@@ -14,6 +14,7 @@ use lode_protocol::hash::{Digest, keccak256};
 use lode_protocol::ids::{Address, BootCounter, Generation, LeaderEpoch, Nonce, Sequence, SessionId};
 use lode_protocol::session::{Consent, Granted, Heartbeat, Hello, Instruction, Leave, Refusal, Usage};
 use lode_protocol::units::{Millis, Timestamp};
+use lode_protocol::usage::ReceiptAnswer;
 
 use crate::core::session::Event;
 use crate::descriptor::{AGENT_VERSION, SignedDescriptor};
@@ -22,6 +23,8 @@ use crate::identity::Identity;
 
 /// How long a message counts.
 const LIFETIME: Millis = Millis::seconds(60);
+/// Longest text of a finding, in characters.
+const LONGEST_TEXT: usize = 1_000;
 
 /// Something heard.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +50,7 @@ pub(super) struct BeatParts<'a> {
     pub(super) usage: Usage,
     pub(super) findings: Vec<CurrentFinding>,
     pub(super) consent: Option<Consent>,
+    pub(super) receipts: Option<Vec<ReceiptAnswer>>,
 }
 
 /// Seals and opens, and remembers what was said last.
@@ -129,6 +133,7 @@ impl Conversation {
             specs: descriptor.specs,
             descriptor: news.then(|| descriptor.sealed.clone()),
             consent: parts.consent,
+            receipts: parts.receipts,
         };
         if encode(&beat).len() > Heartbeat::MAX_BYTES {
             // Words for people give way to facts.
@@ -193,24 +198,16 @@ impl Conversation {
     }
 }
 
-/// The worst findings, at most as many as a beat takes, as they travel.
+/// The worst findings, at most as many as a beat takes, with texts of bounded length.
 fn worst_findings(findings: Vec<CurrentFinding>) -> Vec<Finding> {
-    findings.into_iter().filter_map(|row| travelling(row.finding)).take(Heartbeat::MAX_FINDINGS).collect()
+    findings.into_iter().map(|row| shortened(row.finding)).take(Heartbeat::MAX_FINDINGS).collect()
 }
 
-fn travelling(finding: lode_program::Finding) -> Option<Finding> {
-    let severity = match finding.severity {
-        Severity::Info => lode_protocol::finding::Severity::Info,
-        Severity::Warning => lode_protocol::finding::Severity::Warning,
-        Severity::Error => lode_protocol::finding::Severity::Error,
-    };
-    let code = serde_json::from_value(serde_json::Value::String(finding.code.as_str().to_owned())).ok()?;
-    let cut = |text: String| text.chars().take(1_000).collect::<String>();
-    Some(Finding {
-        code,
-        severity,
-        subject: cut(finding.subject),
-        message: cut(finding.message),
-        remedy: cut(finding.remedy),
-    })
+fn shortened(mut finding: Finding) -> Finding {
+    for text in [&mut finding.subject, &mut finding.message, &mut finding.remedy] {
+        if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
+            text.truncate(end);
+        }
+    }
+    finding
 }

@@ -8,12 +8,13 @@ use lode_store::Batch;
 use super::executor::Done;
 use super::{Driver, Held, Sight};
 use crate::core::effect::Effect;
-use crate::core::event::{EngineFailure, Event};
+use crate::core::event::{Attempt, EngineFailure, Event};
 use crate::core::session;
 use crate::journal;
 
 impl Driver {
-    /// Feeds the reconciler; effects go out once the journal is durable.
+    /// Feeds the reconciler; effects go out once the journal is durable. Only the pull of a first try does not wait: it
+    /// leaves nothing that must be remembered, and nothing of that assignment can be on its way before it.
     pub(super) fn step_assignments(&mut self, event: Event) {
         let effects = self.assignments.step(self.now(), event);
         let mut batch = Batch::new();
@@ -21,6 +22,7 @@ impl Driver {
         for effect in effects {
             match effect {
                 Effect::Journal(change) => journal::apply(&mut batch, &change),
+                Effect::Pull { attempt: Attempt(0), .. } => self.executor.take(effect),
                 other => then.push(Held::Engine(other)),
             }
         }

@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use crate::core::effect::Effect;
 use crate::core::event::{ContainerId, EngineFailure, Event, Exit};
 use crate::engine::Engine;
+use crate::output::KeptOutput;
 use crate::probe;
 
 /// Waits between tries with an engine that does not answer.
@@ -48,6 +49,7 @@ enum Finished {
 #[derive(Debug)]
 pub(super) struct Executor {
     engine: Arc<dyn Engine>,
+    kept: KeptOutput,
     host: IpAddr,
     lanes: BTreeMap<AssignmentId, Lane>,
     watches: BTreeMap<(AssignmentId, ContainerId), AbortHandle>,
@@ -56,9 +58,10 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(engine: Arc<dyn Engine>, host: IpAddr) -> Self {
+    pub(super) fn new(engine: Arc<dyn Engine>, kept: KeptOutput, host: IpAddr) -> Self {
         Self {
             engine,
+            kept,
             host,
             lanes: BTreeMap::new(),
             watches: BTreeMap::new(),
@@ -90,9 +93,10 @@ impl Executor {
                     Finished::Beside(Done { event: Some(Event::Probed(id, container, ready)), silent: None })
                 });
             }
-            Effect::Pull { id, .. } | Effect::Start { id, .. } | Effect::Stop { id, .. } => {
-                self.queue(id, effect)
-            }
+            Effect::Pull { id, .. }
+            | Effect::Start { id, .. }
+            | Effect::Stop { id, .. }
+            | Effect::KeepOutput { id, .. } => self.queue(id, effect),
             Effect::Create(ref plan) => self.queue(plan.id, effect),
             Effect::Remove { id } => {
                 let lane = self.lanes.entry(id).or_default();
@@ -118,9 +122,10 @@ impl Executor {
             return;
         };
         let is_pull = matches!(effect, Effect::Pull { .. });
-        let engine = Arc::clone(&self.engine);
-        let task =
-            self.running.spawn(async move { Finished::Lane(id, perform(engine.as_ref(), effect).await) });
+        let (engine, kept) = (Arc::clone(&self.engine), self.kept.clone());
+        let task = self
+            .running
+            .spawn(async move { Finished::Lane(id, perform(engine.as_ref(), &kept, effect).await) });
         self.by_task.insert(task.id(), id);
         lane.running = Some((task, is_pull));
     }
@@ -184,7 +189,7 @@ fn silent<T>(result: &Result<T, EngineFailure>) -> Option<EngineFailure> {
     }
 }
 
-async fn perform(engine: &dyn Engine, effect: Effect) -> Done {
+async fn perform(engine: &dyn Engine, kept: &KeptOutput, effect: Effect) -> Done {
     match effect {
         Effect::Pull { id, attempt, image, policy, delay } => {
             tokio::time::sleep(delay.to_duration()).await;
@@ -201,6 +206,10 @@ async fn perform(engine: &dyn Engine, effect: Effect) -> Done {
         }
         Effect::Stop { id, container, grace } => {
             stop(engine, id, &container, grace).await;
+            Done { silent: None, event: None }
+        }
+        Effect::KeepOutput { id, container } => {
+            kept.keep(id, engine, &container).await;
             Done { silent: None, event: None }
         }
         Effect::Remove { id } => {

@@ -158,6 +158,8 @@ impl Driver {
     pub(super) fn on_local(&mut self, request: LocalRequest) {
         match request {
             LocalRequest::Leave(reply) => self.on_leave_wish(reply),
+            // Whoever asked may have gone away meanwhile.
+            LocalRequest::Receipts(reply) => drop(reply.send(self.receipts.kept().cloned().collect())),
         }
     }
 

@@ -9,6 +9,7 @@ mod executor;
 mod link;
 mod membership;
 mod monitor;
+mod receipts;
 mod session_side;
 mod snapshot;
 
@@ -20,11 +21,13 @@ use std::time::Duration;
 
 use lode_program::{Clock, FindingSet, Pulse, TaskGroup};
 use lode_protocol::assignment::AssignmentReport;
+use lode_protocol::eip712::Domain;
 use lode_protocol::hardware::GpuState;
-use lode_protocol::ids::{Address, AssignmentId, BootCounter, GpuUuid};
+use lode_protocol::ids::{Address, AssignmentId, BootCounter, Epoch, GpuUuid};
 use lode_protocol::join::SignedInvite;
 use lode_protocol::session::{Consent, Leave, Membership};
 use lode_protocol::units::{Millis, Timestamp};
+use lode_protocol::usage::ReceiptVerdict;
 use lode_store::Writer;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +45,7 @@ use crate::chain_view::{ChainView, Standing};
 use crate::core::assignments::Assignments;
 use crate::core::effect::Effect;
 use crate::core::event::{self, Now};
+use crate::core::receipts::Keeper;
 use crate::core::session::{self, Session};
 use crate::descriptor::SignedDescriptor;
 use crate::engine::Engine;
@@ -52,6 +56,7 @@ use crate::local::LeaveAnswer;
 use crate::local::server::LocalRequest;
 use crate::logs::{Containers, LogServer};
 use crate::metrics::WorkerMetrics;
+use crate::output::KeptOutput;
 use crate::usage::UsageProbe;
 
 /// The clock is looked at this often even if nothing is due: a suspended host must notice its deadlines.
@@ -68,6 +73,8 @@ pub struct DriverConfig {
     pub resync_interval: Duration,
     /// Fresh entropy of this boot.
     pub seed: [u8; 32],
+    /// EIP-712 domain of the rewards contract, for receipts.
+    pub rewards_domain: Domain,
 }
 
 /// What comes in from the worker's other parts.
@@ -109,6 +116,8 @@ pub struct Tools {
     pub link: Link,
     /// Answers requests for output.
     pub logs: LogServer,
+    /// Output of what has ended.
+    pub kept: KeptOutput,
     /// What the host uses.
     pub usage: UsageProbe,
     /// What is wrong.
@@ -127,6 +136,7 @@ enum Held {
     Engine(Effect),
     Session(Vec<session::Effect>),
     SendLeave(oneshot::Sender<LeaveAnswer>),
+    Receipt(Epoch, Address, ReceiptVerdict),
 }
 
 /// The owner.
@@ -135,6 +145,8 @@ pub struct Driver {
     identity: Identity,
     assignments: Assignments,
     session: Session,
+    receipts: Keeper,
+    rewards_domain: Domain,
     commits: Commits<Held>,
     /// Steps of the session that wait for a commit.
     session_held: usize,
@@ -185,9 +197,11 @@ impl Driver {
         Self {
             assignments: Assignments::recover(memory.entries, memory.generation, config.ports),
             session: Session::new(boot, config.seed, memory.epoch),
+            receipts: Keeper::recover(memory.records, memory.receipts),
+            rewards_domain: config.rewards_domain,
             commits: Commits::new(tools.writer, tools.findings.clone()),
             session_held: 0,
-            executor: Executor::new(Arc::clone(&tools.engine), config.host),
+            executor: Executor::new(Arc::clone(&tools.engine), tools.kept, config.host),
             engine: tools.engine,
             resync_interval: config.resync_interval,
             shared: Arc::default(),
@@ -294,6 +308,7 @@ impl Driver {
                     self.release_session(effects);
                 }
                 Held::SendLeave(reply) => self.leave_is_durable(reply),
+                Held::Receipt(epoch, payee, verdict) => self.receipt_is_durable(epoch, payee, verdict),
             }
         }
         if self.commits.is_clean() && std::mem::take(&mut self.owed_reports) {

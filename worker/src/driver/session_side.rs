@@ -58,6 +58,8 @@ impl Driver {
                     self.link.reconnect();
                 }
                 Effect::Acknowledged(reports) => self.beat_answered(reports),
+                Effect::Metered { sequence, meter, terms } => self.on_metered(sequence, meter, terms),
+                Effect::Offered { receipts, terms } => self.on_offered(&receipts, terms),
                 Effect::Desired { epoch, generation, orders } => {
                     self.step_assignments(event::Event::Desired { epoch, generation, orders });
                 }
@@ -109,8 +111,10 @@ impl Driver {
             usage: self.usage.read(),
             findings: self.findings.list(),
             consent: self.consent.clone(),
+            receipts: self.receipts.answers(),
         };
         let (bytes, digest) = self.conversation.beat(peer, self.now().wall, parts, &descriptor);
+        self.note_beat(session, sequence);
         self.metrics.beats.inc();
         self.send(bytes);
         self.step_session(Event::BeatSent { sequence, digest, reports: sent });

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::{LeaveAnswer, StatusReport};
+use crate::core::receipts::KeptReceipt;
 
 /// How long the worker may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -38,6 +39,11 @@ pub enum LocalError {
 /// How the worker is doing.
 pub async fn status(socket: &Path) -> Result<StatusReport, LocalError> {
     ask(socket, "GET", "/status").await
+}
+
+/// The receipts that both sides signed.
+pub async fn receipts(socket: &Path) -> Result<Vec<KeptReceipt>, LocalError> {
+    ask(socket, "GET", "/receipts").await
 }
 
 /// Asks the worker to leave its pool.

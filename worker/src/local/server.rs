@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{LeaveAnswer, StatusReport};
+use crate::core::receipts::KeptReceipt;
 
 /// How long the worker may take to answer.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -22,6 +23,8 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 pub enum LocalRequest {
     /// Leave the pool.
     Leave(oneshot::Sender<LeaveAnswer>),
+    /// Show the receipts that both sides signed.
+    Receipts(oneshot::Sender<Vec<KeptReceipt>>),
 }
 
 /// Makes a report of now.
@@ -59,6 +62,7 @@ pub async fn serve(
     let router = Router::new()
         .route("/status", get(status))
         .route("/leave", post(leave))
+        .route("/receipts", get(receipts))
         .with_state(Access { reporter, requests });
     axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
@@ -68,12 +72,24 @@ async fn status(State(access): State<Access>) -> Json<StatusReport> {
 }
 
 async fn leave(State(access): State<Access>) -> Result<Json<LeaveAnswer>, Problem> {
+    ask(&access, LocalRequest::Leave).await
+}
+
+async fn receipts(State(access): State<Access>) -> Result<Json<Vec<KeptReceipt>>, Problem> {
+    ask(&access, LocalRequest::Receipts).await
+}
+
+/// Has the driver answer.
+async fn ask<T>(
+    access: &Access,
+    request: impl FnOnce(oneshot::Sender<T>) -> LocalRequest,
+) -> Result<Json<T>, Problem> {
     let busy = || {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "worker/busy", "the worker does not answer now")
             .remedy("try again; look at the worker's log if it stays so")
     };
     let (reply, answer) = oneshot::channel();
-    access.requests.try_send(LocalRequest::Leave(reply)).map_err(|_| busy())?;
+    access.requests.try_send(request(reply)).map_err(|_| busy())?;
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(Ok(answer)) => Ok(Json(answer)),
         Ok(Err(_)) | Err(_) => Err(busy()),

@@ -7,6 +7,7 @@ use lode_network::{ClientEvent, NetworkError, PeerClient};
 use lode_program::finding::Finding;
 use lode_protocol::envelope::{self, Addressing, Audience, Expectation};
 use lode_protocol::error_code::ErrorCode;
+use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Nonce, ValidatorId};
 use lode_protocol::proof::{Answer, Challenge, GpuVerdict, ProofFailure};
 use lode_protocol::units::{Millis, Timestamp};
@@ -29,6 +30,13 @@ pub(super) enum Ended {
     Stopped,
 }
 
+/// A challenge, and what names it: answers say which one they answer.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) challenge: Challenge,
+    pub(super) digest: Digest,
+}
+
 /// The link to one validator.
 #[derive(Debug)]
 pub(super) struct Conversation {
@@ -37,7 +45,7 @@ pub(super) struct Conversation {
     client: PeerClient,
     events: mpsc::Receiver<ClientEvent>,
     /// A challenge that ended a run and begins the next.
-    next: Option<Challenge>,
+    next: Option<Heard>,
 }
 
 impl Conversation {
@@ -53,12 +61,17 @@ impl Conversation {
     /// Until the link ends.
     pub(super) async fn run(mut self) {
         loop {
-            let challenge = match self.next.take() {
-                Some(challenge) => Ok(challenge),
+            let heard = match self.next.take() {
+                Some(heard) => Ok(heard),
                 None => self.hear(None).await,
             };
-            match challenge {
-                Ok(challenge @ Challenge::Prepare { .. }) => match run::prove(&mut self, challenge).await {
+            let heard = match heard {
+                Ok(heard) => heard,
+                Err(Ended::Stopped) => return,
+                Err(Ended::Disconnected | Ended::Silent) => continue,
+            };
+            match &heard.challenge {
+                Challenge::Prepare { .. } => match run::prove(&mut self, heard).await {
                     Ok(()) => {}
                     Err(Ended::Disconnected) => {
                         tracing::info!(validator = %self.validator, "connection lost in a proof")
@@ -68,18 +81,16 @@ impl Conversation {
                     }
                     Err(Ended::Stopped) => return,
                 },
-                Ok(Challenge::Verdict { gpus, .. }) => self.judged(&gpus),
-                Ok(Challenge::Start { run, .. } | Challenge::Open { run, .. }) => {
+                Challenge::Verdict { gpus, .. } => self.judged(gpus),
+                Challenge::Start { run, .. } | Challenge::Open { run, .. } => {
                     tracing::debug!(validator = %self.validator, ?run, "a challenge of a run that is over");
                 }
-                Err(Ended::Stopped) => return,
-                Err(Ended::Disconnected | Ended::Silent) => {}
             }
         }
     }
 
     /// The next challenge of this validator. Cancel-safe.
-    pub(super) async fn hear(&mut self, deadline: Option<Instant>) -> Result<Challenge, Ended> {
+    pub(super) async fn hear(&mut self, deadline: Option<Instant>) -> Result<Heard, Ended> {
         loop {
             let event = match deadline {
                 Some(deadline) => {
@@ -94,7 +105,7 @@ impl Conversation {
                     self.shared.findings.clear("validator/unreachable", &self.validator.to_string());
                 }
                 Some(ClientEvent::Frame(bytes)) => match self.open(&bytes) {
-                    Ok(challenge) => return Ok(challenge),
+                    Ok(heard) => return Ok(heard),
                     Err(error) => {
                         tracing::warn!(validator = %self.validator, %error, "a challenge was refused")
                     }
@@ -110,14 +121,15 @@ impl Conversation {
         }
     }
 
-    fn open(&self, bytes: &[u8]) -> Result<Challenge, envelope::EnvelopeError> {
+    fn open(&self, bytes: &[u8]) -> Result<Heard, envelope::EnvelopeError> {
         let expected = Expectation {
             recipient: Some(self.shared.key.address()),
             realm: self.shared.realm,
             now: self.now(),
             signer: Some(self.validator.0),
         };
-        envelope::open::<Challenge>(bytes, &expected).map(|opened| opened.body)
+        let opened = envelope::open::<Challenge>(bytes, &expected)?;
+        Ok(Heard { challenge: opened.body, digest: opened.digest })
     }
 
     /// Sends an answer; one that cannot be sent ends the run.
@@ -142,8 +154,8 @@ impl Conversation {
     }
 
     /// Keeps a challenge for after the run.
-    pub(super) fn put_back(&mut self, challenge: Challenge) {
-        self.next = Some(challenge);
+    pub(super) fn put_back(&mut self, heard: Heard) {
+        self.next = Some(heard);
     }
 
     /// Makes what the validator found visible to the host's owner.

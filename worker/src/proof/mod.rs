@@ -6,7 +6,7 @@
 mod conversation;
 mod prover;
 mod run;
-mod session;
+mod voucher;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -54,6 +54,8 @@ pub struct ProofContext {
     pub holders: watch::Receiver<BTreeMap<GpuUuid, AssignmentId>>,
     /// Prover and its arguments; empty means `lode-prove-cpu` next to this program.
     pub command: Vec<String>,
+    /// Whether openings are checked before they are signed.
+    pub self_check: bool,
     /// What is wrong.
     pub findings: FindingSet,
     /// Background tasks.
@@ -69,6 +71,7 @@ pub(crate) struct Shared {
     gpus: watch::Receiver<Arc<GpuView>>,
     holders: watch::Receiver<BTreeMap<GpuUuid, AssignmentId>>,
     command: Vec<String>,
+    self_check: bool,
     findings: FindingSet,
     clock: Clock,
     /// Held by the run that uses the GPUs.
@@ -84,7 +87,8 @@ struct Link {
 
 /// Answers challenges until shutdown.
 pub async fn respond(context: ProofContext, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let ProofContext { endpoint, reader, key, realm, gpus, holders, command, findings, tasks } = context;
+    let ProofContext { endpoint, reader, key, realm, gpus, holders, command, self_check, findings, tasks } =
+        context;
     let command = if command.is_empty() { vec![sibling()?] } else { command };
     let shared = Arc::new(Shared {
         key,
@@ -92,6 +96,7 @@ pub async fn respond(context: ProofContext, shutdown: CancellationToken) -> anyh
         gpus,
         holders,
         command,
+        self_check,
         findings,
         clock: Clock::system(),
         turn: Mutex::new(()),

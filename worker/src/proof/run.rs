@@ -8,21 +8,26 @@
 //!
 //! Each GPU is opened once per run: who could ask again and again could read the whole product. Everything has a
 //! deadline; a new `Prepare` ends the run that was.
+//!
+//! Every signature names what it answers: a `Start` that does not name this run's `Prepare` is not obeyed. What is signed
+//! for a prover is [`super::voucher`]'s to decide.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lode_gpu_proof::prover_protocol::{Request, Response};
-use lode_gpu_proof::{ClassId, ProofClass};
+use lode_gpu_proof::{ClassId, ProofClass, SessionInputs};
+use lode_program::finding::Finding;
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{AssignmentId, GpuUuid, Nonce};
-use lode_protocol::proof::{Answer, Challenge, GpuOpening, Phase, Selection};
+use lode_protocol::ids::{AssignmentId, GpuUuid, NodeId, Nonce};
+use lode_protocol::proof::{Answer, Challenge, Selection};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::conversation::{Conversation, Ended};
+use super::conversation::{Conversation, Ended, Heard};
 use super::prover::{Provers, Said};
-use super::session;
+use super::voucher::{Vouched, Voucher};
 
 /// Time provers get to start and to allocate.
 const PREPARING: Duration = Duration::from_secs(30);
@@ -39,14 +44,17 @@ struct Run {
     /// Provers, by GPU; those that failed are gone.
     requests: BTreeMap<GpuUuid, mpsc::Sender<Request>>,
     ready: BTreeSet<GpuUuid>,
-    committed: BTreeSet<GpuUuid>,
-    opened: BTreeSet<GpuUuid>,
+    /// The `Prepare` that is obeyed.
+    prepare: Digest,
     failure: Option<String>,
 }
 
+/// Openings that are checked before they are signed.
+type Checks = JoinSet<(GpuUuid, Result<Answer, String>)>;
+
 /// Takes part in the run that `prepare` asks for. `Ok` also when it was declined.
-pub(super) async fn prove(conversation: &mut Conversation, prepare: Challenge) -> Result<(), Ended> {
-    let Challenge::Prepare { run: id, class, parameters, gpus, .. } = prepare else { return Ok(()) };
+pub(super) async fn prove(conversation: &mut Conversation, heard: Heard) -> Result<(), Ended> {
+    let Challenge::Prepare { run: id, class, parameters, gpus, .. } = heard.challenge else { return Ok(()) };
     let Some(class) = ProofClass::by_id(ClassId(class.0)) else {
         let text = format!("this worker does not know proof class {}: update it", class.0);
         return conversation.decline(id, "proof/unknown-class", text);
@@ -77,8 +85,7 @@ pub(super) async fn prove(conversation: &mut Conversation, prepare: Challenge) -
         class,
         requests: BTreeMap::new(),
         ready: BTreeSet::new(),
-        committed: BTreeSet::new(),
-        opened: BTreeSet::new(),
+        prepare: heard.digest,
         failure: None,
     };
     for gpu in gpus {
@@ -98,8 +105,8 @@ pub(super) async fn prove(conversation: &mut Conversation, prepare: Challenge) -
         return conversation.decline(id, "prover/failed", text);
     }
     conversation.answer(&Answer::Ready { run: id })?;
-    if run.begin(conversation).await? {
-        run.answer_until_judged(conversation, &mut said).await?;
+    if let Some(voucher) = run.begin(conversation).await? {
+        run.answer_until_judged(conversation, &mut said, voucher).await?;
     }
     // The processes end with `provers`.
     drop(provers);
@@ -166,23 +173,29 @@ impl Run {
         }
     }
 
-    /// Waits for `Start`; false if the validator wants something else now.
-    async fn begin(&mut self, conversation: &mut Conversation) -> Result<bool, Ended> {
+    /// Waits for `Start`; nothing if the validator wants something else now.
+    async fn begin(&mut self, conversation: &mut Conversation) -> Result<Option<Voucher>, Ended> {
         let deadline = Conversation::within(UNTIL_START);
         loop {
-            match conversation.hear(Some(deadline)).await? {
-                Challenge::Start { run, beacon, nonce } if run == self.id => {
-                    self.start(conversation, beacon, nonce);
-                    return Ok(true);
+            let heard = conversation.hear(Some(deadline)).await?;
+            match heard.challenge {
+                Challenge::Start { run, beacon, nonce, prepare } if run == self.id => {
+                    if prepare != Some(self.prepare) {
+                        let text =
+                            "the start does not name the preparation that it follows: update the validator";
+                        conversation.decline(run, "proof/unbound-start", text.to_owned())?;
+                        return Ok(None);
+                    }
+                    return Ok(Some(self.start(conversation, heard.digest, beacon, nonce)));
                 }
-                next @ Challenge::Prepare { .. } => {
-                    conversation.put_back(next);
-                    return Ok(false);
+                Challenge::Prepare { .. } => {
+                    conversation.put_back(heard);
+                    return Ok(None);
                 }
                 Challenge::Verdict { run, gpus } => {
                     conversation.judged(&gpus);
                     if run == self.id {
-                        return Ok(false);
+                        return Ok(None);
                     }
                 }
                 Challenge::Start { .. } | Challenge::Open { .. } => {}
@@ -191,11 +204,20 @@ impl Run {
     }
 
     /// All GPUs at one instant.
-    fn start(&mut self, conversation: &Conversation, beacon: Digest, nonce: Digest) {
+    fn start(
+        &mut self,
+        conversation: &Conversation,
+        start: Digest,
+        beacon: Digest,
+        nonce: Digest,
+    ) -> Voucher {
         let shared = &conversation.shared;
+        let node = (NodeId(shared.key.address()), shared.key.public());
+        let mut voucher = Voucher::new(self.id, self.class.params, start);
         let mut lost = Vec::new();
         for (gpu, requests) in &self.requests {
-            let session = session::inputs(&shared.key, shared.realm, gpu, beacon, nonce);
+            let session = SessionInputs::of(shared.realm, node, gpu, beacon, nonce);
+            voucher.begin(gpu.clone(), session.clone());
             if requests.try_send(Request::Start { session }).is_err() {
                 lost.push(gpu.clone());
             }
@@ -203,81 +225,99 @@ impl Run {
         for gpu in lost {
             self.lost(&gpu, "the prover ended before the start".to_owned());
         }
+        voucher
     }
 
     async fn answer_until_judged(
         &mut self,
         conversation: &mut Conversation,
         said: &mut mpsc::Receiver<(GpuUuid, Said)>,
+        mut voucher: Voucher,
     ) -> Result<(), Ended> {
         let deadline: Instant = Conversation::within(UNTIL_VERDICT);
+        let mut checks = Checks::new();
         loop {
             tokio::select! {
-                Some((gpu, said)) = said.recv() => self.on_prover(conversation, gpu, said)?,
-                challenge = conversation.hear(Some(deadline)) => match challenge? {
-                    Challenge::Open { run, selections } if run == self.id => self.open(selections),
-                    Challenge::Verdict { run, gpus } => {
-                        conversation.judged(&gpus);
-                        if run == self.id {
+                Some((gpu, said)) = said.recv() => {
+                    self.on_prover(conversation, &mut voucher, &mut checks, gpu, said)?;
+                }
+                Some(checked) = checks.join_next() => match checked {
+                    Ok((_, Ok(answer))) => conversation.answer(&answer)?,
+                    Ok((gpu, Err(reason))) => self.wrong(conversation, &gpu, reason),
+                    Err(error) => tracing::error!(%error, "the check of an opening broke off"),
+                },
+                heard = conversation.hear(Some(deadline)) => {
+                    let heard = heard?;
+                    match heard.challenge {
+                        Challenge::Open { run, selections } if run == self.id => {
+                            self.open(&mut voucher, heard.digest, selections);
+                        }
+                        Challenge::Verdict { run, gpus } => {
+                            conversation.judged(&gpus);
+                            if run == self.id {
+                                return Ok(());
+                            }
+                        }
+                        Challenge::Prepare { .. } => {
+                            conversation.put_back(heard);
                             return Ok(());
                         }
+                        Challenge::Start { .. } | Challenge::Open { .. } => {}
                     }
-                    next @ Challenge::Prepare { .. } => {
-                        conversation.put_back(next);
-                        return Ok(());
-                    }
-                    Challenge::Start { .. } | Challenge::Open { .. } => {}
-                },
+                }
             }
         }
     }
 
-    fn on_prover(&mut self, conversation: &Conversation, gpu: GpuUuid, said: Said) -> Result<(), Ended> {
-        let run = self.id;
-        match said {
-            Said::Response(Response::WalkRoot { root, .. }) => {
-                conversation.answer(&Answer::Committed { run, gpu, phase: Phase::Walk, root: Digest(root.0) })
-            }
-            Said::Response(Response::GemmRoot { root }) => {
-                self.committed.insert(gpu.clone());
-                conversation.answer(&Answer::Committed {
-                    run,
-                    gpu,
-                    phase: Phase::Product,
-                    root: Digest(root.0),
-                })
-            }
-            Said::Response(Response::Opening { bytes }) => {
-                conversation.answer(&Answer::Opened { run, opening: GpuOpening { gpu, opening: bytes } })
-            }
-            Said::Response(Response::Error { code, message }) => {
-                self.lost(&gpu, format!("{code}: {message}"));
+    fn on_prover(
+        &mut self,
+        conversation: &Conversation,
+        voucher: &mut Voucher,
+        checks: &mut Checks,
+        gpu: GpuUuid,
+        said: Said,
+    ) -> Result<(), Ended> {
+        if !self.requests.contains_key(&gpu) {
+            return Ok(());
+        }
+        let vouched = match said {
+            Said::Response(response) => voucher.vouch(&gpu, response),
+            Said::Failed(reason) => Err(reason),
+        };
+        match vouched {
+            Ok(Vouched::Nothing) => Ok(()),
+            Ok(Vouched::Say(answer)) => conversation.answer(&answer),
+            Ok(Vouched::Check(doubt)) if conversation.shared.self_check => {
+                checks.spawn_blocking(move || (gpu, doubt.check()));
                 Ok(())
             }
-            Said::Response(Response::Ready { .. } | Response::Released) => Ok(()),
-            Said::Failed(reason) => {
+            Ok(Vouched::Check(doubt)) => conversation.answer(&doubt.answer),
+            Err(reason) => {
                 self.lost(&gpu, reason);
                 Ok(())
             }
         }
     }
 
-    fn open(&mut self, selections: Vec<Selection>) {
-        for Selection { gpu, rows, walkers } in selections {
-            let params = &self.class.params;
-            let within =
-                rows.len() <= params.row_openings as usize && walkers.len() <= params.walk_openings as usize;
-            let due = self.committed.contains(&gpu) && !self.opened.contains(&gpu);
-            if !within || !due {
-                tracing::warn!(%gpu, within, due, "a demand to open a proof was refused");
+    /// A GPU computed something wrong: it is told to the host's owner and not signed.
+    fn wrong(&mut self, conversation: &Conversation, gpu: &GpuUuid, reason: String) {
+        let message = format!("the GPU's result is wrong and was not signed: {reason}");
+        let finding = Finding::error("proof/self-check", message).about(gpu.as_str());
+        conversation.shared.findings.raise(finding.remedy("look up the code in docs/errors.md"));
+        self.lost(gpu, reason);
+    }
+
+    fn open(&mut self, voucher: &mut Voucher, demand: Digest, selections: Vec<Selection>) {
+        for selection in selections {
+            if !voucher.demand(demand, &selection) {
+                tracing::warn!(gpu = %selection.gpu, "a demand to open a proof was refused");
                 continue;
             }
-            let asked = self
-                .requests
-                .get(&gpu)
-                .is_some_and(|prover| prover.try_send(Request::Open { rows, walkers }).is_ok());
-            if asked {
-                self.opened.insert(gpu);
+            let Selection { gpu, rows, walkers } = selection;
+            if let Some(prover) = self.requests.get(&gpu)
+                && prover.try_send(Request::Open { rows, walkers }).is_err()
+            {
+                self.lost(&gpu, "the prover ended before it was opened".to_owned());
             }
         }
     }

@@ -4,5 +4,6 @@
 
 mod images;
 mod life;
+mod output;
 mod plan;
 mod support;

@@ -102,7 +102,7 @@ impl Engine for FakeEngine {
     async fn pull(&self, image: &str, _: PullPolicy) -> Result<String, EngineFailure> {
         match &self.answer()?.pull_failure {
             Some(failure) => Err(failure.clone()),
-            None => Ok(format!("{image}@sha256:1")),
+            None => Ok(format!("{}@sha256:{}", image.split(':').next().unwrap_or(image), "1".repeat(64))),
         }
     }
 
@@ -178,7 +178,10 @@ impl Engine for FakeEngine {
             at: Timestamp(number),
             text: format!("line {number}"),
         };
-        let known = self.state().containers.contains_key(container);
-        futures::stream::iter((1..=if known { 3 } else { 0 }).map(move |number| Ok(line(number)))).boxed()
+        if !self.state().containers.contains_key(container) {
+            let gone = EngineFailure::Other("no such container".to_owned());
+            return futures::stream::iter([Err(gone)]).boxed();
+        }
+        futures::stream::iter((1..=3).map(move |number| Ok(line(number)))).boxed()
     }
 }

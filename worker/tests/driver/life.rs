@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lode_protocol::assignment::{AssignmentState, Reason};
-use lode_protocol::logs::LogEnd;
+use lode_protocol::logs::{LogBatch, LogEnd};
 use lode_protocol::session::Membership;
 use lode_store::MemoryStore;
 use lode_worker::chain_view::Standing;
@@ -32,7 +32,8 @@ async fn an_order_runs_is_reported_and_is_tidied_away_when_nobody_wants_it() {
     engine.exit(order.id, 0);
     orchestrator.until("succeeded", |seen| state(seen) == Some(AssignmentState::Succeeded)).await;
     let report = &orchestrator.reports[&order.id];
-    assert_eq!((report.exit_code, report.image.as_deref()), (Some(0), Some("i:1@sha256:1")));
+    let image = format!("i@sha256:{}", "1".repeat(64));
+    assert_eq!((report.exit_code, report.image.as_deref()), (Some(0), Some(image.as_str())));
     assert_eq!(engine.containers().len(), 1, "kept for its output while it is wanted");
     orchestrator.want(&[]);
     orchestrator.until("removed", |_| engine.containers().is_empty()).await;
@@ -98,4 +99,31 @@ async fn output_is_read_over_the_worker_s_connection_and_an_unknown_task_is_said
     let batches = orchestrator.read_logs(crate::node::order("").id).await;
     let Some(LogEnd::Failed { code, .. }) = &batches.last().unwrap().end else { panic!("{batches:?}") };
     assert_eq!(code.as_str(), "logs/unknown-assignment");
+}
+
+#[tokio::test]
+async fn output_of_a_task_that_has_ended_is_read_after_its_container_is_gone_and_after_a_restart() {
+    let (mut orchestrator, node, engine, store) = member().await;
+    let order = order("");
+    orchestrator.want(std::slice::from_ref(&order));
+    orchestrator.until("started", |_| engine.starts() == 1).await;
+    engine.exit(order.id, 0);
+    let ended = |seen: &Orchestrator| seen.reports.get(&order.id).is_some_and(|r| r.state.is_final());
+    orchestrator.until("ended", ended).await;
+    orchestrator.want(&[]);
+    orchestrator.until("removed", |_| engine.containers().is_empty()).await;
+    let lines = |batches: &[LogBatch]| -> Vec<String> {
+        assert_eq!(batches.last().and_then(|batch| batch.end.clone()), Some(LogEnd::Complete));
+        batches.iter().flat_map(|batch| &batch.lines).map(|line| line.text.clone()).collect()
+    };
+    let expected = ["line 1", "line 2", "line 3"];
+    assert_eq!(lines(&orchestrator.read_logs(order.id).await), expected);
+    assert!(!node.has_finding("output/not-kept"));
+    let (identity, folder) = (node.identity.clone(), Arc::clone(&node.folder));
+    node.stop().await;
+    let view = chain(&orchestrator, Standing::Member);
+    let _again = Node::start_in(folder, identity, Arc::new(engine), &store, view).await;
+    orchestrator.until("it is back", |seen| seen.hellos.len() == 2).await;
+    orchestrator.answer_beats(1).await;
+    assert_eq!(lines(&orchestrator.read_logs(order.id).await), expected, "after a restart");
 }

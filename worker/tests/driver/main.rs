@@ -9,3 +9,4 @@ mod life;
 mod membership;
 mod node;
 mod orchestrator;
+mod receipts;

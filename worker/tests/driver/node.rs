@@ -13,6 +13,7 @@ use lode_protocol::ids::{
 };
 use lode_protocol::keys::SigningKey;
 use lode_protocol::session::Order;
+use lode_protocol::settlement::rewards_domain;
 use lode_protocol::task::TaskSpec;
 use lode_store::{MemoryStore, Writer, WriterLimits};
 use lode_worker::chain_view::{ChainView, KnownChain, Standing};
@@ -25,6 +26,7 @@ use lode_worker::journal;
 use lode_worker::local::server::LocalRequest;
 use lode_worker::logs::LogServer;
 use lode_worker::metrics::WorkerMetrics;
+use lode_worker::output::{KeptOutput, OutputLimits};
 use lode_worker::usage::UsageProbe;
 use tokio::sync::{mpsc, watch};
 
@@ -32,6 +34,7 @@ use crate::orchestrator::{Orchestrator, now};
 
 pub(crate) const PROVIDER: ProviderId = ProviderId(Address([6; 20]));
 pub(crate) const TERMS: Digest = Digest([5; 32]);
+pub(crate) const REWARDS: Address = Address([8; 20]);
 
 pub(crate) fn identity() -> Identity {
     let realm = Realm { chain: ChainId(31_337), deployment: Address([9; 20]), pool: PoolId(3) };
@@ -83,6 +86,8 @@ pub(crate) struct Node {
     pub(crate) local: mpsc::Sender<LocalRequest>,
     pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
     pub(crate) findings: FindingSet,
+    /// Its data directory, which outlives it.
+    pub(crate) folder: Arc<tempfile::TempDir>,
     tasks: TaskGroup,
     shutdown: Shutdown,
     _descriptors: watch::Sender<Option<Arc<lode_worker::descriptor::SignedDescriptor>>>,
@@ -103,12 +108,23 @@ pub(crate) fn chain(orchestrator: &Orchestrator, membership: Standing) -> ChainV
         membership,
         join_counter: 1,
         provider: Some(PROVIDER),
+        paid: None,
     };
     ChainView { known: Some(known), answered_at: Some(now()), fresh: true }
 }
 
 impl Node {
     pub(crate) async fn start(
+        identity: Identity,
+        engine: Arc<dyn Engine>,
+        store: &MemoryStore,
+        view: ChainView,
+    ) -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), identity, engine, store, view).await
+    }
+
+    pub(crate) async fn start_in(
+        folder: Arc<tempfile::TempDir>,
         identity: Identity,
         engine: Arc<dyn Engine>,
         store: &MemoryStore,
@@ -135,9 +151,12 @@ impl Node {
         let (containers, known_containers) = watch::channel(Default::default());
         let (orchestrator, known_orchestrator) = watch::channel(None);
         let (snapshot, snapshots) = watch::channel(Arc::default());
+        let limits =
+            OutputLimits { per_assignment: 1 << 20, total: 1 << 20, keep_for: Duration::from_secs(3_600) };
+        let kept = KeptOutput::open(folder.path().join("output"), limits, findings.clone()).unwrap();
         let logs = LogServer::new(
             identity.clone(),
-            Arc::clone(&engine),
+            (Arc::clone(&engine), kept.clone()),
             known_containers,
             known_orchestrator,
             clock,
@@ -153,6 +172,7 @@ impl Node {
                 host: "127.0.0.1".parse().unwrap(),
                 resync_interval: Duration::from_millis(200),
                 seed: [3; 32],
+                rewards_domain: rewards_domain(identity.realm.chain, REWARDS),
             },
             memory,
             (
@@ -170,6 +190,7 @@ impl Node {
                 writer,
                 link: Link::new(endpoint, tasks.clone(), Vec::new()),
                 logs,
+                kept,
                 usage: UsageProbe::new("/".into()),
                 findings: findings.clone(),
                 metrics: WorkerMetrics::default(),
@@ -186,6 +207,7 @@ impl Node {
             local,
             snapshot: snapshots,
             findings,
+            folder,
             tasks,
             shutdown,
             _descriptors: descriptors,

@@ -20,6 +20,7 @@ use lode_protocol::session::{
     BeatTerms, Channel, Desired, Granted, Heartbeat, Hello, Instruction, Leave, Membership, Order,
 };
 use lode_protocol::units::{Millis, Timestamp};
+use lode_protocol::usage::{MeterReading, OfferedReceipt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,8 @@ pub(crate) struct Orchestrator {
     pub(crate) orders: Vec<Order>,
     pub(crate) membership: Membership,
     pub(crate) invite: Option<SignedInvite>,
+    pub(crate) meter: Option<MeterReading>,
+    pub(crate) offers: Vec<OfferedReceipt>,
     pub(crate) mute: bool,
     pub(crate) beats: Vec<Heartbeat>,
     pub(crate) hellos: Vec<Hello>,
@@ -77,6 +80,8 @@ impl Orchestrator {
             orders: Vec::new(),
             membership,
             invite: None,
+            meter: None,
+            offers: Vec::new(),
             mute: false,
             beats: Vec::new(),
             hellos: Vec::new(),
@@ -211,6 +216,8 @@ impl Orchestrator {
             membership: self.membership.clone(),
             invite: self.invite.clone(),
             log_requests: Vec::new(),
+            meter: self.meter,
+            receipts: (!self.offers.is_empty()).then(|| self.offers.clone()),
         }
     }
 

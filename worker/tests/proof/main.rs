@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lode_contracts::{Amount, ChainReader as _, Operator};
+use lode_gpu_proof::evidence::{Evidence, Exhibit, Suspect, Verdict, verify_evidence};
 use lode_gpu_proof::{
     Challenge as Choice, Commit, Digest as ProofDigest, EpochInputs, EpochVerifier, FreivaldsSecret,
     OpeningSecret, ProofClass, SessionInputs,
@@ -17,11 +18,11 @@ use lode_network::{
     ServerEvent,
 };
 use lode_program::{Clock, FindingSet, Shutdown, TaskGroup};
-use lode_protocol::envelope::{self, Addressing, Audience, Expectation, Realm};
+use lode_protocol::envelope::{self, Addressing, Audience, Expectation, Opened, Realm, Sealed};
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::hardware::GpuSpec;
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{AssignmentId, GpuUuid, Incarnation, Nonce, PoolId, ReplicaId, TaskId};
+use lode_protocol::ids::{AssignmentId, GpuUuid, Incarnation, NodeId, Nonce, PoolId, ReplicaId, TaskId};
 use lode_protocol::keys::SigningKey;
 use lode_protocol::proof::{Answer, Challenge, GpuVerdict, Phase, ProofClassId, ProofFailure, Selection};
 use lode_protocol::units::{Millis, Timestamp};
@@ -50,12 +51,21 @@ fn now() -> Timestamp {
 
 /// The prover is a program of another room: the test runner builds it, see `scripts/test`.
 fn prover() -> Vec<String> {
+    vec![program("lode-prove-cpu")]
+}
+
+/// One that forges.
+fn forger(forgery: &str) -> Vec<String> {
+    vec![program("lode-prove-forged"), "--forgery".to_owned(), forgery.to_owned()]
+}
+
+fn program(name: &str) -> String {
     let mut path: PathBuf = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
-    path.push("lode-prove-cpu");
-    assert!(path.exists(), "{} is missing: cargo build --release -p lode-gpu-proof", path.display());
-    vec![path.display().to_string()]
+    path.push(name);
+    assert!(path.exists(), "{} is missing: cargo build --release --workspace", path.display());
+    path.display().to_string()
 }
 
 /// A validator, and a worker's responder that knows it from the chain.
@@ -72,6 +82,10 @@ struct World {
 
 impl World {
     async fn start(gpus: &[u8], command: Vec<String>) -> Self {
+        Self::checking(gpus, command, true).await
+    }
+
+    async fn checking(gpus: &[u8], command: Vec<String>, self_check: bool) -> Self {
         let stop = CancellationToken::new();
         let config = EndpointConfig { listen: vec![PeerAddress::loopback(0)], ..EndpointConfig::default() };
         let (endpoint, task) = Endpoint::bind(config, &key(200), NetworkMetrics::default()).await.unwrap();
@@ -111,6 +125,7 @@ impl World {
             gpus,
             holders: held,
             command,
+            self_check,
             findings: findings.clone(),
             tasks: TaskGroup::new(Shutdown::new()),
         };
@@ -128,15 +143,16 @@ impl World {
         }
     }
 
-    fn say(&self, challenge: &Challenge) {
+    fn say(&self, challenge: &Challenge) -> Sealed {
         let addressing = Addressing {
             audience: Audience::Peer(key(1).address()),
             realm: self.realm,
             now: now(),
             lifetime: Millis::seconds(60),
         };
-        let bytes = envelope::seal(&key(200), addressing, challenge).bytes;
-        self.server.push(self.connection.expect("the worker has dialled"), bytes).unwrap();
+        let sealed = envelope::seal(&key(200), addressing, challenge);
+        self.server.push(self.connection.expect("the worker has dialled"), sealed.bytes.clone()).unwrap();
+        sealed
     }
 
     async fn dialled(&mut self) {
@@ -147,6 +163,11 @@ impl World {
     }
 
     async fn hear(&mut self) -> Answer {
+        self.hear_sealed().await.0.body
+    }
+
+    /// The next answer, and the bytes in which it came.
+    async fn hear_sealed(&mut self) -> (Opened<Answer>, Vec<u8>) {
         let event = tokio::time::timeout(DEADLINE, self.peers.recv()).await.unwrap().unwrap();
         let ServerEvent::Frame(frame) = event else { panic!("{event:?}") };
         let expected = Expectation {
@@ -155,10 +176,10 @@ impl World {
             now: now(),
             signer: Some(key(1).address()),
         };
-        envelope::open::<Answer>(&frame.bytes, &expected).unwrap().body
+        (envelope::open::<Answer>(&frame.bytes, &expected).unwrap(), frame.bytes.to_vec())
     }
 
-    fn prepare(&self, run: Nonce, gpus: &[u8]) {
+    fn prepare(&self, run: Nonce, gpus: &[u8]) -> Sealed {
         let class = ProofClass::TINY;
         self.say(&Challenge::Prepare {
             run,
@@ -167,14 +188,14 @@ impl World {
             parameters: Digest(class.params.hash().0),
             gpus: gpus.iter().map(|number| gpu(*number)).collect(),
             start_at: now(),
-        });
+        })
     }
 
     /// Brings a run to the commits of all GPUs.
     async fn commits(&mut self, run: Nonce, gpus: &[u8]) -> BTreeMap<GpuUuid, Commit> {
-        self.prepare(run, gpus);
+        let prepare = self.prepare(run, gpus);
         assert_eq!(self.hear().await, Answer::Ready { run });
-        self.say(&Challenge::Start { run, beacon: BEACON, nonce: START_NONCE });
+        let start = self.begin(run, Some(prepare.digest));
         let mut commits: BTreeMap<GpuUuid, Commit> = gpus
             .iter()
             .map(|number| {
@@ -184,31 +205,30 @@ impl World {
             })
             .collect();
         for _ in 0..2 * gpus.len() {
-            let Answer::Committed { run: of, gpu, phase, root } = self.hear().await else {
+            let Answer::Committed { run: of, gpu, phase, root, start: answered, walk } = self.hear().await
+            else {
                 panic!("no commit")
             };
-            assert_eq!(of, run);
+            assert_eq!((of, answered), (run, Some(start.digest)));
             let commit = commits.get_mut(&gpu).unwrap();
             match phase {
-                Phase::Walk => commit.walk_root = ProofDigest(root.0),
-                Phase::Product => commit.gemm_root = ProofDigest(root.0),
+                Phase::Walk => commit.walk_root = root.into(),
+                Phase::Product => {
+                    assert_eq!(walk, Some(Digest::from(commit.walk_root)), "the product names its walk");
+                    commit.gemm_root = root.into();
+                }
             }
         }
         commits
     }
 
+    fn begin(&self, run: Nonce, prepare: Option<Digest>) -> Sealed {
+        self.say(&Challenge::Start { run, beacon: BEACON, nonce: START_NONCE, prepare })
+    }
+
     fn session(&self, number: u8) -> SessionInputs {
-        let mut pool = [0; 32];
-        pool[12..].copy_from_slice(&self.realm.deployment.0);
-        SessionInputs {
-            epoch_beacon: ProofDigest(BEACON.0),
-            validator_nonce: ProofDigest(START_NONCE.0),
-            chain_id: self.realm.chain.0,
-            pool: ProofDigest(pool),
-            node_address: key(1).address().0,
-            node_public_key: key(1).public().0,
-            gpu_uuid: gpu(number).as_str().to_owned(),
-        }
+        let node = (NodeId(key(1).address()), key(1).public());
+        SessionInputs::of(self.realm, node, &gpu(number), BEACON, START_NONCE)
     }
 }
 
@@ -238,12 +258,16 @@ async fn all_gpus_are_proven_at_once_by_real_provers_and_the_verdict_reaches_the
     let run = Nonce([5; 16]);
     let commits = world.commits(run, &[1, 2]).await;
     let (selections, choices) = selections(&commits);
-    world.say(&Challenge::Open { run, selections: selections.clone() });
+    let demand = world.say(&Challenge::Open { run, selections: selections.clone() });
     let params = ProofClass::TINY.params;
     let inputs = EpochInputs { chain_id: world.realm.chain.0, beacon: ProofDigest(BEACON.0) };
     let verifier = EpochVerifier::new(params, &inputs, FreivaldsSecret::new([6; 32])).unwrap();
     for _ in 0..2 {
-        let Answer::Opened { opening, .. } = world.hear().await else { panic!("nothing was opened") };
+        let Answer::Opened { opening, start, demand: answered, .. } = world.hear().await else {
+            panic!("nothing was opened")
+        };
+        assert!(start.is_some());
+        assert_eq!(answered, Some(demand.digest));
         let commit = &commits[&opening.gpu];
         let choice = &choices[&opening.gpu];
         verifier.verify_bytes(&commit.session_seed, commit, choice, &opening.opening).unwrap();
@@ -305,3 +329,96 @@ async fn a_prover_that_does_not_start_or_dies_is_told_and_the_worker_goes_on() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_does_not_name_its_preparation_is_not_answered() {
+    let mut world = World::start(&[1], prover()).await;
+    world.dialled().await;
+    for (number, prepare) in [(5, None), (6, Some(Digest([9; 32])))] {
+        let run = Nonce([number; 16]);
+        world.prepare(run, &[1]);
+        assert_eq!(world.hear().await, Answer::Ready { run });
+        world.begin(run, prepare);
+        let Answer::Declined { failure, run: of } = world.hear().await else { panic!("not declined") };
+        assert_eq!((failure.code.as_str(), of), ("proof/unbound-start", run));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prover_that_works_on_another_session_is_not_signed_for() {
+    let mut world = World::start(&[1], forger("replayed-session")).await;
+    world.dialled().await;
+    let run = Nonce([5; 16]);
+    let prepare = world.prepare(run, &[1]);
+    assert_eq!(world.hear().await, Answer::Ready { run });
+    world.begin(run, Some(prepare.digest));
+    // Nothing is signed: the next thing heard is the answer to another run.
+    let next = Nonce([6; 16]);
+    world.prepare(next, &[1]);
+    assert_eq!(world.hear().await, Answer::Ready { run: next });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gpu_that_computes_wrongly_is_told_to_its_owner_and_not_signed_for() {
+    let mut world = World::start(&[1], forger("flipped-entry")).await;
+    world.dialled().await;
+    let run = Nonce([5; 16]);
+    let commits = world.commits(run, &[1]).await;
+    let (selections, _) = selections(&commits);
+    world.say(&Challenge::Open { run, selections });
+    let told = tokio::time::timeout(DEADLINE, async {
+        while !world.findings.list().iter().any(|found| found.finding.code.as_str() == "proof/self-check") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    told.await.expect("the owner is told");
+    // Nothing was opened: the next thing heard is the answer to another run.
+    let next = Nonce([6; 16]);
+    world.prepare(next, &[1]);
+    assert_eq!(world.hear().await, Answer::Ready { run: next });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_worker_signs_for_a_forging_prover_convicts_it_and_for_an_honest_one_does_not() {
+    for (command, guilty) in [(forger("skipped-rows"), true), (prover(), false)] {
+        // A cheating host checks nothing.
+        let mut world = World::checking(&[1], command, !guilty).await;
+        world.dialled().await;
+        let run = Nonce([5; 16]);
+        let prepare = world.prepare(run, &[1]);
+        assert_eq!(world.hear().await, Answer::Ready { run });
+        let start = world.begin(run, Some(prepare.digest));
+        let mut commit =
+            Commit { session_seed: world.session(1).seed(&ProofClass::TINY.params), ..ZERO_COMMIT };
+        let mut product = Vec::new();
+        for _ in 0..2 {
+            let (opened, sealed) = world.hear_sealed().await;
+            let Answer::Committed { phase, root, .. } = opened.body else { panic!("no commit") };
+            match phase {
+                Phase::Walk => commit.walk_root = root.into(),
+                Phase::Product => (commit.gemm_root, product) = (root.into(), sealed),
+            }
+        }
+        let (selections, choices) = selections(&BTreeMap::from([(gpu(1), commit)]));
+        let demand = world.say(&Challenge::Open { run, selections });
+        let (_, opened) = world.hear_sealed().await;
+        let position = choices[&gpu(1)].rows().iter().position(|row| row % 2 == 0).unwrap();
+        let exhibit = Exhibit::Opening {
+            product,
+            demand: demand.bytes,
+            opened,
+            suspect: Some(Suspect::Row { position: u32::try_from(position).unwrap() }),
+        };
+        let evidence = Evidence::new(ProofClass::TINY.params, prepare.bytes, start.bytes, exhibit);
+        match verify_evidence(&evidence.to_bytes()) {
+            Verdict::Guilty { deed, .. } => assert!(guilty && deed.node == NodeId(key(1).address())),
+            Verdict::Innocent(acquittal) => assert!(!guilty, "{acquittal}"),
+        }
+    }
+}
+
+const ZERO_COMMIT: Commit = Commit {
+    session_seed: lode_gpu_proof::SessionSeed(ProofDigest::ZERO),
+    walk_root: ProofDigest::ZERO,
+    gemm_root: ProofDigest::ZERO,
+};

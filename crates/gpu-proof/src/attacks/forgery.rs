@@ -1,14 +1,13 @@
 //! Proofs that are wrong in content.
 
+use super::forger::ForgingProver;
 use crate::challenge::{Challenge, OpeningSecret};
 use crate::digest::Digest;
 use crate::error::ProofError;
-use crate::merkle::MerkleTree;
+use crate::prover::Prover;
 use crate::seed::SessionInputs;
-use crate::transcript::{Commit, Opening};
+use crate::transcript::Commit;
 use crate::verifier::EpochVerifier;
-use crate::walk::WalkState;
-use crate::workload::Workload;
 
 /// One way to forge a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +102,12 @@ impl Forgery {
         }
     }
 
+    /// The one of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|forgery| forgery.name() == name)
+    }
+
     /// The check that must catch it; none for the honest control.
     #[must_use]
     pub const fn caught_by(self) -> Option<&'static str> {
@@ -129,6 +134,9 @@ impl Forgery {
     ///
     /// # Errors
     /// The check that caught it. `Ok` means that the forgery passed.
+    ///
+    /// # Panics
+    /// Never with the parameters of a verifier, which were checked.
     pub fn attempt(
         self,
         verifier: &EpochVerifier,
@@ -137,127 +145,12 @@ impl Forgery {
         later_beacon: &Digest,
     ) -> Result<(), ProofError> {
         let params = *verifier.params();
-        let workload = Workload::fill(params, &self.worked_session(session));
-        let mut walks = workload.walks();
-        self.spoil_walks(&mut walks);
-        let walk_tree = workload.walk_tree(&walks);
-        let pad = match self {
-            Self::EarlyProduct => [0; 64],
-            _ => workload.seed.pad(&walk_tree.root()),
-        };
-        let honest: Vec<_> = (0..params.rows).map(|row| workload.product(&pad, row)).collect();
-        let mut committed = honest.clone();
-        self.spoil_rows(&mut committed);
-        let gemm_tree = MerkleTree::new(
-            &workload.seed,
-            committed.iter().map(|entries| workload.row_leaf(entries)).collect(),
-        );
-
-        let commit = self.commit(&workload, session, &walk_tree, &gemm_tree);
+        let mut prover = ForgingProver::new(self, session.gpu_uuid.clone());
+        prover.prepare(&params).expect("a verifier's parameters are valid");
+        let commit = prover.start(session, &mut |_| ()).expect("it was prepared");
         let challenge = Challenge::derive(&params, secret, &commit, later_beacon);
-        let shown = if self == Self::LateRows { &honest } else { &committed };
-        let mut opening = Workload::open(
-            &self.opened_rows(&challenge, params.rows),
-            &challenge.walkers(),
-            &gemm_tree,
-            &walk_tree,
-            |row| shown[row as usize].clone(),
-            |walker| walks[walker as usize].clone(),
-        );
-        self.spoil_opening(&mut opening);
+        let opening = prover.open(challenge.rows(), &challenge.walkers()).expect("it was started");
         let commit = Commit::from_bytes(&commit.to_bytes())?;
         verifier.verify_bytes(&session.seed(&params), &commit, &challenge, &opening.to_bytes())
-    }
-
-    /// The session the work is really done for.
-    fn worked_session(self, session: &SessionInputs) -> SessionInputs {
-        let mut worked = session.clone();
-        match self {
-            Self::ReplayedSession | Self::RelabelledSession => worked.validator_nonce.0[0] ^= 1,
-            Self::ForeignNode => worked.node_address[0] ^= 1,
-            Self::OneGpuSoldTwice => worked.gpu_uuid.push_str("-twin"),
-            _ => {}
-        }
-        worked
-    }
-
-    fn spoil_walks(self, walks: &mut [Vec<WalkState>]) {
-        match self {
-            Self::SkippedWalks => {
-                for state in walks.iter_mut().step_by(2).flatten() {
-                    state.a ^= 1;
-                }
-            }
-            Self::CopiedChain => {
-                if let Some((first, others)) = walks.split_first_mut() {
-                    others.iter_mut().for_each(|walk| walk.clone_from(first));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn spoil_rows(self, rows: &mut [Vec<i32>]) {
-        match self {
-            Self::SkippedRows => rows.iter_mut().step_by(2).for_each(|row| row.fill(0)),
-            Self::FlippedEntry => rows.iter_mut().filter_map(|row| row.last_mut()).for_each(|c| *c ^= 1),
-            Self::RoundedProduct => rows.iter_mut().flatten().for_each(|c| *c &= !0xff),
-            Self::ShiftedRows => {
-                if let Some((first, others)) = rows.split_first_mut() {
-                    for (shift, row) in others.iter_mut().enumerate() {
-                        row.clone_from(first);
-                        row.rotate_left((shift + 1) % first.len().max(1));
-                    }
-                }
-            }
-            Self::HugeEntries => {
-                rows.iter_mut().filter_map(|row| row.first_mut()).for_each(|c| *c = i32::MIN)
-            }
-            Self::LateRows => rows.iter_mut().for_each(|row| row.fill(0)),
-            _ => {}
-        }
-    }
-
-    fn commit(
-        self,
-        workload: &Workload,
-        session: &SessionInputs,
-        walk_tree: &MerkleTree,
-        gemm_tree: &MerkleTree,
-    ) -> Commit {
-        let session_seed = match self {
-            Self::RelabelledSession | Self::OneGpuSoldTwice => session.seed(&workload.params),
-            _ => workload.seed,
-        };
-        match self {
-            Self::SwappedRoots => {
-                Commit { session_seed, walk_root: gemm_tree.root(), gemm_root: walk_tree.root() }
-            }
-            _ => Commit { session_seed, walk_root: walk_tree.root(), gemm_root: gemm_tree.root() },
-        }
-    }
-
-    fn opened_rows(self, challenge: &Challenge, rows: u64) -> Vec<u64> {
-        let mut opened = challenge.rows().to_vec();
-        match self {
-            Self::RepeatedRow => {
-                let first = opened.first().copied().unwrap_or_default();
-                opened.fill(first);
-            }
-            Self::OtherRows => opened.iter_mut().for_each(|row| *row = (*row + 1) % rows),
-            _ => {}
-        }
-        opened
-    }
-
-    fn spoil_opening(self, opening: &mut Opening) {
-        match self {
-            Self::EmptyOpenings => {
-                opening.rows.clear();
-                opening.walks.clear();
-            }
-            Self::ShortRows => opening.rows.iter_mut().for_each(|row| row.entries.truncate(1)),
-            _ => {}
-        }
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail the test")]
 
 mod encoding;
+mod evidence;
 mod fixture;
 mod honest_and_forged;
 mod prover_process;

@@ -67,7 +67,7 @@ impl CdiError {
     /// The same as a finding about the file.
     #[must_use]
     pub fn finding(&self, path: &Path) -> Finding {
-        Finding::error(self.code(), path.display().to_string(), self.to_string(), self.remedy())
+        Finding::error(self.code(), self.to_string()).about(path.display().to_string()).remedy(self.remedy())
     }
 }
 

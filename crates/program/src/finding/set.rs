@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lode_protocol::error_code::ErrorCode;
 use serde::{Deserialize, Serialize};
 
-use super::{Code, Finding, Severity};
+use super::{Finding, Severity};
 use crate::clock::Clock;
 
 /// A finding that holds, and since when.
@@ -23,7 +24,7 @@ pub struct CurrentFinding {
 #[derive(Debug, Clone)]
 pub struct FindingSet {
     clock: Clock,
-    rows: Arc<Mutex<BTreeMap<(Code, String), CurrentFinding>>>,
+    rows: Arc<Mutex<BTreeMap<(ErrorCode, String), CurrentFinding>>>,
 }
 
 impl FindingSet {
@@ -50,7 +51,7 @@ impl FindingSet {
     }
 
     /// Says that it no longer holds. True if it did.
-    pub fn clear(&self, code: impl Into<Code>, subject: &str) -> bool {
+    pub fn clear(&self, code: impl Into<ErrorCode>, subject: &str) -> bool {
         let code = code.into();
         let removed = self.lock().remove(&(code, subject.to_owned()));
         if let Some(row) = &removed {
@@ -60,7 +61,7 @@ impl FindingSet {
     }
 
     /// Clears every finding with this code, whatever it is about. Returns how many there were.
-    pub fn clear_code(&self, code: impl Into<Code>) -> usize {
+    pub fn clear_code(&self, code: impl Into<ErrorCode>) -> usize {
         let code = code.into();
         let mut rows = self.lock();
         let before = rows.len();
@@ -73,7 +74,7 @@ impl FindingSet {
     }
 
     /// Makes the findings of one code exactly these: raises what is new, clears what is gone.
-    pub fn replace_code(&self, code: impl Into<Code>, findings: impl IntoIterator<Item = Finding>) {
+    pub fn replace_code(&self, code: impl Into<ErrorCode>, findings: impl IntoIterator<Item = Finding>) {
         let code = code.into();
         let mut kept = std::collections::BTreeSet::new();
         for mut finding in findings {
@@ -106,7 +107,7 @@ impl FindingSet {
         self.lock().values().map(|row| row.finding.severity).max()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Code, String), CurrentFinding>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(ErrorCode, String), CurrentFinding>> {
         // A panic elsewhere cannot leave a map half-written: each change is one insert or remove.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }

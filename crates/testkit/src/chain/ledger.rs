@@ -4,18 +4,22 @@
 
 mod pools;
 mod registry;
+mod rewards;
+mod slashing;
 mod validators;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lode_contracts::{
-    Amount, ChainEvent, DeployParameters, Deployment, Epoch, Intent, Permit, Refusal, Revert,
+    Amount, ChainEvent, DeployParameters, Deployment, EarningsRecord, Epoch, Intent, Permit, Refusal, Revert,
 };
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId, ValidatorId};
+use lode_protocol::ids::{AccusationId, Address, NodeId, PoolId, ProviderId, ValidatorId};
 
 pub(super) use pools::{Membership, Pool};
 pub(super) use registry::{Node, Provider};
+pub(super) use rewards::{Ballot, BallotId, Budget, PostedRoot, Redemption};
+pub(super) use slashing::Accusation;
 pub(super) use validators::{Proof, Validator};
 
 /// A refusal by the name of the contract's error.
@@ -53,6 +57,20 @@ pub(super) struct Ledger {
     pub(super) reveals: BTreeMap<(Epoch, ValidatorId), Digest>,
     pub(super) roots: BTreeMap<Epoch, Digest>,
     pub(super) proofs: BTreeMap<NodeId, Proof>,
+    pub(super) beacons: BTreeMap<Epoch, Digest>,
+    /// Hash of the block before the one that is being made.
+    pub(super) parent: Digest,
+    pub(super) slasher: Option<Address>,
+    pub(super) approvals: BTreeSet<(PoolId, ProviderId)>,
+    pub(super) approval_nonces: BTreeMap<ProviderId, u64>,
+    pub(super) accusations: BTreeMap<AccusationId, Accusation>,
+    pub(super) open_accusations: BTreeMap<(ProviderId, NodeId), AccusationId>,
+    pub(super) accusation_votes: BTreeSet<(AccusationId, ValidatorId)>,
+    pub(super) budgets: BTreeMap<PoolId, Budget>,
+    pub(super) posted_roots: BTreeMap<(PoolId, Epoch), PostedRoot>,
+    pub(super) earnings: BTreeMap<(PoolId, Address), EarningsRecord>,
+    pub(super) redemptions: BTreeMap<(PoolId, Address), Redemption>,
+    pub(super) ballots: BTreeMap<BallotId, Ballot>,
 }
 
 impl Ledger {
@@ -62,6 +80,7 @@ impl Ledger {
         minter: Address,
         now: u64,
     ) -> Self {
+        let slasher = deployment.slashing;
         Ledger {
             deployment,
             parameters,
@@ -83,7 +102,25 @@ impl Ledger {
             reveals: BTreeMap::new(),
             roots: BTreeMap::new(),
             proofs: BTreeMap::new(),
+            beacons: BTreeMap::new(),
+            parent: Digest::default(),
+            slasher: Some(slasher),
+            approvals: BTreeSet::new(),
+            approval_nonces: BTreeMap::new(),
+            accusations: BTreeMap::new(),
+            open_accusations: BTreeMap::new(),
+            accusation_votes: BTreeSet::new(),
+            budgets: BTreeMap::new(),
+            posted_roots: BTreeMap::new(),
+            earnings: BTreeMap::new(),
+            redemptions: BTreeMap::new(),
+            ballots: BTreeMap::new(),
         }
+    }
+
+    /// Where cuts of bonds and slashed stake go.
+    pub(super) fn treasury(&self) -> Address {
+        self.parameters.treasury.unwrap_or(self.minter)
     }
 
     /// Carries a call out, wholly or not at all.
@@ -98,6 +135,13 @@ impl Ledger {
         match intent {
             Intent::Approve { spender, amount } => {
                 self.allowances.insert((sender, *spender), *amount);
+                Ok(vec![])
+            }
+            Intent::ApproveToken { token, spender, amount } => {
+                // A call of an address without a contract succeeds and does nothing.
+                if *token == self.deployment.token {
+                    self.allowances.insert((sender, *spender), *amount);
+                }
                 Ok(vec![])
             }
             Intent::Mint { to, amount } => {
@@ -128,7 +172,8 @@ impl Ledger {
             | Intent::AddNodes(_)
             | Intent::ReplaceNode { .. }
             | Intent::RemoveNode(_)
-            | Intent::RevokeAuthorizations => self.registry_call(sender, intent),
+            | Intent::RevokeAuthorizations
+            | Intent::SetSlasher => self.registry_call(sender, intent),
             Intent::RegisterValidator { .. }
             | Intent::StakeValidator { .. }
             | Intent::SetValidatorEndpoint { .. }
@@ -136,8 +181,45 @@ impl Ledger {
             | Intent::WithdrawValidator
             | Intent::Commit { .. }
             | Intent::Reveal { .. }
-            | Intent::ProveBatch { .. } => self.validators_call(sender, intent),
-            _ => self.pools_call(sender, intent),
+            | Intent::ProveBatch { .. }
+            | Intent::DrawBeacon { .. }
+            | Intent::PenalizeMissedReveal { .. } => self.validators_call(sender, intent),
+            Intent::Accuse { .. }
+            | Intent::AnswerAccusation { .. }
+            | Intent::AnswerAccusationBySignature { .. }
+            | Intent::VoteAccusation { .. }
+            | Intent::ResolveAccusation { .. }
+            | Intent::CollectOwed { .. } => self.slashing_call(sender, intent),
+            Intent::FundPool { .. }
+            | Intent::SetSpendCap { .. }
+            | Intent::RequestBudgetWithdrawal { .. }
+            | Intent::WithdrawBudget { .. }
+            | Intent::PostRoot { .. }
+            | Intent::VetoRoot { .. }
+            | Intent::RefuteRoot { .. }
+            | Intent::Claim(_)
+            | Intent::ClaimBatch(_)
+            | Intent::Redeem { .. }
+            | Intent::VetoRedemption { .. }
+            | Intent::SettleRedemption { .. } => self.rewards_call(sender, intent),
+            Intent::CreatePool(_)
+            | Intent::StartPool(_)
+            | Intent::EndPool(_)
+            | Intent::SetOrchestrator { .. }
+            | Intent::SetEndpoints { .. }
+            | Intent::SetRequirements { .. }
+            | Intent::TransferPool { .. }
+            | Intent::AcceptPool(_)
+            | Intent::JoinBatch(_)
+            | Intent::Leave { .. }
+            | Intent::LeaveBySignature { .. }
+            | Intent::Eject { .. }
+            | Intent::BanNode { .. }
+            | Intent::UnbanNode { .. }
+            | Intent::BanProvider { .. }
+            | Intent::UnbanProvider { .. }
+            | Intent::SetPoolApproval { .. }
+            | Intent::SetPoolApprovalBySignature { .. } => self.pools_call(sender, intent),
         }
     }
 
@@ -150,13 +232,14 @@ impl Ledger {
         Ok(())
     }
 
-    fn pull_with_permit(
+    /// Turns a valid permit into an allowance. Whether it was one.
+    fn use_permit(
         &mut self,
         owner: Address,
         contract: Address,
         amount: Amount,
         permit: Option<&Permit>,
-    ) -> Result<(), Revert> {
+    ) -> bool {
         let nonce = self.permit_nonces.get(&owner).copied().unwrap_or_default();
         let valid = permit.is_some_and(|permit| {
             let digest = lode_contracts::permit_digest(
@@ -172,7 +255,20 @@ impl Ledger {
         if valid {
             self.permit_nonces.insert(owner, nonce + 1);
             self.allowances.insert((owner, contract), amount);
-        } else if self.allowances.get(&(owner, contract)).copied().unwrap_or_default() < amount {
+        }
+        valid
+    }
+
+    fn pull_with_permit(
+        &mut self,
+        owner: Address,
+        contract: Address,
+        amount: Amount,
+        permit: Option<&Permit>,
+    ) -> Result<(), Revert> {
+        if !self.use_permit(owner, contract, amount, permit)
+            && self.allowances.get(&(owner, contract)).copied().unwrap_or_default() < amount
+        {
             return refuse("InsufficientAllowance");
         }
         self.pull(owner, contract, amount)

@@ -2,20 +2,47 @@
 
 use async_trait::async_trait;
 use lode_contracts::{
-    Amount, BlockRef, ChainError, ChainReader, Deployment, Epoch, EpochTiming, LoggedEvent, MembershipRecord,
-    MembershipState, NodeRecord, PoolRecord, ProvenRecord, ProviderRecord, StakingTerms, ValidatorRecord,
-    timestamp_of_seconds,
+    AccusationRecord, Amount, BlockRef, BudgetRecord, ChainError, ChainReader, Deployment, EarningsRecord,
+    Epoch, EpochTiming, LoggedEvent, MembershipRecord, MembershipState, NodeRecord, PoolRecord, ProvenRecord,
+    ProviderRecord, RedemptionRecord, RootRecord, SettlementTerms, SlashingTerms, StakingTerms,
+    ValidatorRecord, timestamp_of_seconds,
 };
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId, ValidatorId};
+use lode_protocol::ids::{AccusationId, Address, NodeId, PoolId, ProviderId, ValidatorId};
 use lode_protocol::proof::ProofClassId;
 
 use super::FakeChain;
-use super::ledger::{Ledger, Membership, Proof, Validator};
+use super::ledger::{Accusation, Ledger, Membership, Proof, Validator};
 
 impl FakeChain {
     fn read<T>(&self, operation: &'static str, look: impl FnOnce(&Ledger) -> T) -> Result<T, ChainError> {
         Ok(look(&self.reach(operation)?.head().ledger))
+    }
+
+    fn known_token(&self, operation: &'static str, token: Address) -> Result<(), ChainError> {
+        if token == self.deployment.token {
+            return Ok(());
+        }
+        Err(ChainError::NoContract { contract: operation, address: token })
+    }
+}
+
+fn accusation(ledger: &Ledger, id: AccusationId, record: &Accusation) -> AccusationRecord {
+    AccusationRecord {
+        id,
+        accuser: record.accuser,
+        provider: record.provider,
+        node: record.node,
+        offence: record.offence,
+        phase: ledger.phase(record),
+        amount: record.amount,
+        bond: record.bond,
+        opened_at: timestamp_of_seconds(record.opened_at),
+        epoch: record.epoch,
+        guilty_weight: record.guilty_weight,
+        innocent_weight: record.innocent_weight,
+        evidence: record.evidence,
+        answer: record.answer,
     }
 }
 
@@ -114,6 +141,7 @@ impl ChainReader for FakeChain {
                 authorization_epoch: record.authorization_epoch,
                 unbonding: record.unbonding,
                 release_at: some_time(record.release_at),
+                locked: record.locked,
             })
         })
     }
@@ -158,6 +186,20 @@ impl ChainReader for FakeChain {
         self.read("read a ban", |ledger| ledger.banned_providers.contains(&(pool, provider)))
     }
 
+    async fn is_pool_approved(&self, pool: PoolId, provider: ProviderId) -> Result<bool, ChainError> {
+        self.read("read an approval", |ledger| ledger.approvals.contains(&(pool, provider)))
+    }
+
+    async fn approval_nonce(&self, provider: ProviderId) -> Result<u64, ChainError> {
+        self.read("read an approval nonce", |ledger| {
+            ledger.approval_nonces.get(&provider).copied().unwrap_or_default()
+        })
+    }
+
+    async fn slasher(&self) -> Result<Option<Address>, ChainError> {
+        self.read("read the slasher", |ledger| ledger.slasher)
+    }
+
     async fn proven(&self, nodes: &[NodeId]) -> Result<Vec<Option<ProvenRecord>>, ChainError> {
         self.read("read proofs", |ledger| nodes.iter().map(|node| proven(ledger, *node)).collect())
     }
@@ -190,6 +232,22 @@ impl ChainReader for FakeChain {
         self.read("read an epoch's root", |ledger| ledger.roots.get(&epoch).copied())
     }
 
+    async fn beacon_of(&self, epoch: Epoch) -> Result<Option<Digest>, ChainError> {
+        self.read("read a beacon", |ledger| ledger.beacons.get(&epoch).copied())
+    }
+
+    async fn drawn(
+        &self,
+        epoch: Epoch,
+        validator: ValidatorId,
+        nodes: &[NodeId],
+    ) -> Result<Vec<bool>, ChainError> {
+        self.read("read who is drawn", |ledger| {
+            nodes.iter().map(|node| ledger.is_drawn(epoch, *node, validator)).collect::<Result<_, _>>()
+        })?
+        .map_err(ChainError::Reverted)
+    }
+
     async fn commitment_of(
         &self,
         epoch: Epoch,
@@ -213,6 +271,105 @@ impl ChainReader for FakeChain {
             unbonding_seconds: self.parameters.unbonding_seconds,
             validator_min_stake: self.parameters.validator_min_stake,
             validator_exit_seconds: self.parameters.validator_exit_seconds,
+            missed_reveal_basis_points: self.parameters.missed_reveal_basis_points,
+            committee_size: self.parameters.committee_size,
+            treasury: self.parameters.treasury.unwrap_or(FakeChain::owner_key().address()),
+        })
+    }
+
+    async fn slashing_terms(&self) -> Result<SlashingTerms, ChainError> {
+        self.read("read the terms of slashing", |ledger| ledger.parameters.slashing)
+    }
+
+    async fn accusation_count(&self) -> Result<u64, ChainError> {
+        self.read("count accusations", |ledger| ledger.accusations.len() as u64)
+    }
+
+    async fn accusations(&self, ids: &[AccusationId]) -> Result<Vec<Option<AccusationRecord>>, ChainError> {
+        self.read("read accusations", |ledger| {
+            ids.iter()
+                .map(|id| ledger.accusations.get(id).map(|record| accusation(ledger, *id, record)))
+                .collect()
+        })
+    }
+
+    async fn open_accusation(
+        &self,
+        provider: ProviderId,
+        node: NodeId,
+    ) -> Result<Option<AccusationId>, ChainError> {
+        self.read("look for an accusation", |ledger| ledger.open_accusations.get(&(provider, node)).copied())
+    }
+
+    async fn owed_to(&self, _account: Address) -> Result<Amount, ChainError> {
+        // The token of this chain refuses nobody.
+        self.read("read what is owed", |_| Amount::ZERO)
+    }
+
+    async fn bond_for(&self, amount: Amount) -> Result<Amount, ChainError> {
+        self.read("read an accuser's bond", |ledger| ledger.bond_for(amount))
+    }
+
+    async fn max_slash(&self, provider: ProviderId) -> Result<Amount, ChainError> {
+        self.read("read what an accusation can hold", |ledger| ledger.max_slash(provider))
+    }
+
+    async fn settlement_terms(&self) -> Result<SettlementTerms, ChainError> {
+        self.read("read the terms of settlement", |ledger| ledger.parameters.settlement)
+    }
+
+    async fn budget(&self, pool: PoolId) -> Result<BudgetRecord, ChainError> {
+        self.read("read a budget", |ledger| {
+            let budget = ledger.budgets.get(&pool).copied().unwrap_or_default();
+            let (finished, pending) = budget.epochs(ledger.now);
+            let some_epoch = |epoch: Epoch| (epoch.0 != 0).then_some(epoch);
+            BudgetRecord {
+                free: budget.free,
+                locked: budget.promised.saturating_add(budget.redeeming),
+                posted: budget.posted,
+                paid: budget.paid,
+                spend_cap: budget.spend_cap,
+                capped_through: budget.capped_through(),
+                final_epoch: some_epoch(finished),
+                pending_epoch: some_epoch(pending),
+                withdrawing: budget.withdrawing,
+                withdrawable_at: some_time(budget.withdrawable_at),
+            }
+        })
+    }
+
+    async fn spendable(&self, pool: PoolId, epoch: Epoch) -> Result<Amount, ChainError> {
+        self.read("read what may be promised", |ledger| ledger.spendable(pool, epoch))
+    }
+
+    async fn posted_root(&self, pool: PoolId, epoch: Epoch) -> Result<Option<RootRecord>, ChainError> {
+        self.read("read a posted root", |ledger| {
+            ledger.posted_roots.get(&(pool, epoch)).map(|record| RootRecord {
+                root: record.root,
+                total: record.total,
+                depth: record.depth,
+                final_at: timestamp_of_seconds(record.final_at),
+                state: record.state(ledger.now),
+            })
+        })
+    }
+
+    async fn earnings(&self, pool: PoolId, payees: &[Address]) -> Result<Vec<EarningsRecord>, ChainError> {
+        self.read("read what was paid", |ledger| {
+            payees
+                .iter()
+                .map(|payee| ledger.earnings.get(&(pool, *payee)).copied().unwrap_or_default())
+                .collect()
+        })
+    }
+
+    async fn redemption(&self, pool: PoolId, payee: Address) -> Result<Option<RedemptionRecord>, ChainError> {
+        self.read("read a redemption", |ledger| {
+            ledger.redemptions.get(&(pool, payee)).map(|record| RedemptionRecord {
+                cumulative: record.cumulative,
+                amount: record.amount,
+                payable_at: timestamp_of_seconds(record.payable_at),
+            })
         })
     }
 
@@ -228,6 +385,21 @@ impl ChainReader for FakeChain {
         self.read("read an allowance", |ledger| {
             ledger.allowances.get(&(owner, spender)).copied().unwrap_or_default()
         })
+    }
+
+    async fn balance_of_token(&self, token: Address, account: Address) -> Result<Amount, ChainError> {
+        self.known_token("read a token balance", token)?;
+        self.token_balance(account).await
+    }
+
+    async fn allowance_of_token(
+        &self,
+        token: Address,
+        owner: Address,
+        spender: Address,
+    ) -> Result<Amount, ChainError> {
+        self.known_token("read an allowance", token)?;
+        self.token_allowance(owner, spender).await
     }
 
     async fn permit_nonce(&self, owner: Address) -> Result<u64, ChainError> {

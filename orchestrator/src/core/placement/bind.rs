@@ -43,12 +43,10 @@ impl Core {
         }
         for shape in self.queue.untried() {
             while let Some(replica) = self.queue.head(shape) {
-                let Some(node) = self.best_node(shape, &replica) else {
+                let node = self.best_node(shape, &replica);
+                if !node.is_some_and(|node| self.bind(shape, &replica, &node)) {
                     self.queue.block(shape);
-                    break;
-                };
-                if !self.bind(shape, &replica, &node) {
-                    self.queue.block(shape);
+                    self.note_starved(shape);
                     break;
                 }
             }
@@ -58,6 +56,7 @@ impl Core {
     fn fill(&mut self, shape: ShapeId, node: &NodeId) {
         while let Some(replica) = self.queue.head(shape) {
             if !self.bind(shape, &replica, node) {
+                self.note_starved(shape);
                 return;
             }
         }
@@ -110,6 +109,7 @@ impl Core {
         if let Some(task) = self.tasks.get_mut(&id.task) {
             task.live = task.live.saturating_add(1);
         }
+        self.rate_assignment(assignment, node_id);
         self.reindex(node_id);
         self.set_replica_phase(id, Phase::Placed { incarnation });
         self.scratch.assignments.insert(assignment);

@@ -113,6 +113,7 @@ fn fails(filter: Filter) -> &'static str {
         Filter::NotDraining => "are being emptied",
         Filter::NotConflicted => "are conflicted",
         Filter::Proven => "are not proven",
+        Filter::Budget => "cannot be paid",
         Filter::Constraints => "do not meet the constraints",
         Filter::GpuModel => "have too few GPUs of a wanted model",
         Filter::GpuMemory => "have GPUs with too little memory",
@@ -131,6 +132,10 @@ fn help(filter: Filter, requirement: &Requirement) -> String {
         Filter::NotDraining => "undrain the node".to_owned(),
         Filter::NotConflicted => "stop one of the two processes that use the node's key".to_owned(),
         Filter::Proven => "wait until a validator has proven the node's hardware".to_owned(),
+        Filter::Budget => {
+            "fund the pool (`lode pool fund`) or raise its spend cap, or wait until other paid work has ended"
+                .to_owned()
+        }
         Filter::Constraints => "relax the constraints, or label a node accordingly".to_owned(),
         Filter::GpuModel if requirement.models.is_empty() => {
             format!("ask for fewer than {} GPUs on one node, or add a node with as many", requirement.gpus)

@@ -37,7 +37,9 @@ impl Core {
 
     /// The first filter that the node fails for this replica; `None`: it fits.
     pub(crate) fn filter(&self, node: &Node, requirement: &Requirement) -> Option<Filter> {
-        self.standing_filter(node).or_else(|| fits(node, requirement))
+        self.standing_filter(node)
+            .or_else(|| self.budget_filter(node, requirement))
+            .or_else(|| fits(node, requirement))
     }
 }
 

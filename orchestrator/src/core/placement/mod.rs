@@ -18,4 +18,4 @@ mod score;
 
 pub(crate) use index::Index;
 pub(crate) use queue::Queue;
-pub(crate) use requirement::ShapeId;
+pub(crate) use requirement::{Requirement, ShapeId};

@@ -30,9 +30,15 @@ fn a_node_hears_what_is_missing_step_by_step() {
     assert_eq!(waiting(&world, 0), "node/chain-unknown");
     world.ok(Event::ChainNode { node, registration: None });
     assert_eq!(waiting(&world, 0), "node/not-registered");
-    world.ok(Event::ChainNode { node, registration: Some(Registration { provider, eligible: false }) });
+    world.ok(Event::ChainNode {
+        node,
+        registration: Some(Registration { provider, eligible: false, approved: true }),
+    });
     assert_eq!(waiting(&world, 0), "node/not-eligible");
-    world.ok(Event::ChainNode { node, registration: Some(Registration { provider, eligible: true }) });
+    world.ok(Event::ChainNode {
+        node,
+        registration: Some(Registration { provider, eligible: true, approved: true }),
+    });
     assert_eq!(waiting(&world, 0), "node/chain-unknown");
     let never = ChainMembership { state: MembershipState::Never, join_counter: 0 };
     world.ok(Event::ChainMembership { node, membership: never });

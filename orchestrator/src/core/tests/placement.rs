@@ -161,7 +161,15 @@ fn beyond_the_declared_maximum_nothing_is_created_and_the_shortfall_is_named() {
     let mut world = World::new(config, vec![]);
     let mut refuse = |more: &str| {
         let spec = spec("service", more);
-        world.step(Event::TaskSubmitted { id: task_id(1), spec, idempotency_key: None }).unwrap_err()
+        world
+            .step(Event::TaskSubmitted {
+                id: task_id(1),
+                spec,
+                order: None,
+                idempotency_key: None,
+                image: super::world::unresolved(),
+            })
+            .unwrap_err()
     };
     let error = refuse("[resources]\ngpus = 9\nmemory = \"600GiB\"\n");
     assert_eq!(error.code, "task/beyond-pool");

@@ -3,17 +3,20 @@
 
 use std::collections::BTreeMap;
 
+use lode_protocol::amount::Amount;
 use lode_protocol::assignment::{AssignmentState, Reason};
 use lode_protocol::hardware::GpuState;
 use lode_protocol::ids::*;
+use lode_protocol::proof::ProofClassId;
 use lode_protocol::task::TaskKind;
 use proptest::prelude::*;
 
 use super::super::Core;
+use super::super::config::Config;
 use super::super::event::*;
 use super::super::view::{NodeState, TaskState};
 use super::invariants;
-use super::world::{Worker, World, assignment, config, gpu, spec, specs, task_id};
+use super::world::{Worker, World, assignment, config, gpu, owner, priced, spec, specs, task_id};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -53,6 +56,14 @@ enum Op {
     Readmit(usize),
     Chain(bool),
     Membership(usize, u8),
+    /// The node's proof on chain: none, or of a class.
+    Prove(usize, Option<u32>),
+    Provider(usize, u8),
+    /// Tokens that are free, and that the cap allows.
+    Money(u64, u64),
+    Epoch,
+    /// What becomes of the root that was submitted: taken, final, vetoed, refused.
+    Root(u8),
     /// Another process with the node's key says hello: a copy of the data directory, or an older one.
     Rival(usize, bool),
     Restart,
@@ -116,6 +127,11 @@ fn op() -> impl Strategy<Value = Op> {
         2 => any::<bool>().prop_map(Op::Chain),
         1 => (worker(), 0u8..4).prop_map(|(worker, state)| Op::Membership(worker, state)),
         1 => (worker(), any::<bool>()).prop_map(|(worker, older)| Op::Rival(worker, older)),
+        2 => (worker(), prop::option::weighted(0.8, 1u32..3)).prop_map(|(worker, class)| Op::Prove(worker, class)),
+        1 => (worker(), 7u8..9).prop_map(|(worker, provider)| Op::Provider(worker, provider)),
+        2 => (0u64..200, 0u64..200).prop_map(|(free, cap)| Op::Money(free, cap)),
+        2 => Just(Op::Epoch),
+        2 => (0u8..4).prop_map(Op::Root),
         2 => Just(Op::Restart),
     ]
 }
@@ -126,14 +142,23 @@ struct Life {
     last: Option<Event>,
     /// How every assignment that has ended, ended.
     ended: BTreeMap<AssignmentId, AssignmentState>,
+    /// Money was taken away that was accrued: until that is over no budget can bear it.
+    taken: bool,
+    /// The pool's money before the root that can be vetoed.
+    undo: Option<ChainBudget>,
 }
 
 impl Life {
-    fn new() -> Self {
+    /// In a pool that pays, or in one that does not.
+    fn new(config: Config) -> Self {
         let workers =
             (1..=3u8).map(|number| Worker::new(number, specs(number, [4, 2, 0][usize::from(number) - 1])));
-        let world = World::with_members(config(), workers.collect());
-        Life { world, tasks: 0, last: None, ended: BTreeMap::new() }
+        let mut world = World::with_members(config, workers.collect());
+        for number in 0..WORKERS {
+            world.prove(number, 1);
+        }
+        world.next_epoch();
+        Life { world, tasks: 0, last: None, ended: BTreeMap::new(), taken: false, undo: None }
     }
 
     fn send(&mut self, event: Event) {
@@ -147,6 +172,7 @@ impl Life {
     fn check(&mut self) {
         invariants::check(&self.world.core);
         invariants::check_store(&self.world.core, &self.world.store);
+        self.check_money();
         for (id, state) in &self.ended {
             if let Some(view) = self.world.core.assignment(id) {
                 assert_eq!(view.state, *state, "{id} has ended and does not change");
@@ -155,6 +181,70 @@ impl Life {
         for (id, known) in self.world.core.assignments.iter().filter(|(_, known)| !known.is_live()) {
             self.ended.insert(*id, known.state);
         }
+    }
+
+    /// Nothing is counted that did not run, nothing durable that was not counted, and no budget is overdrawn.
+    fn check_money(&mut self) {
+        for worker in &self.world.workers {
+            let ran = self.world.ran.get(&worker.id).copied().unwrap_or_default();
+            let counted = self.world.metered(worker.id);
+            let durable = self.world.durably_metered(worker.id);
+            assert!(durable <= counted && counted <= ran, "{durable} durable, {counted} counted, {ran} ran");
+        }
+        if self.taken {
+            let limit = self.world.core.promisable().unwrap_or_default();
+            self.taken = self.world.core.ledger.accrued() > limit;
+        } else {
+            super::economy::the_budget_bears_what_is_accrued(&self.world.core);
+        }
+    }
+
+    /// The chain's word on money, and what follows at once.
+    fn money(&mut self) {
+        self.taken = true;
+        let budget = self.world.budget;
+        self.send(Event::ChainBudget(budget));
+    }
+
+    fn root(&mut self, fate: u8) {
+        let Some((epoch, total)) = self.world.submitted().last().copied() else { return };
+        let budget = &mut self.world.budget;
+        let increase = Amount(total.0.saturating_sub(budget.posted.0));
+        match fate {
+            0 if budget.latest.is_none_or(|latest| latest < epoch) && increase <= budget.free => {
+                self.undo = Some(*budget);
+                budget.free = Amount(budget.free.0 - increase.0);
+                budget.posted = total;
+                budget.latest = Some(epoch);
+                budget.in_veto = true;
+                self.money();
+                self.send(Event::ChainRoot { epoch, fate: RootFate::Pending });
+            }
+            1 if budget.latest == Some(epoch) => {
+                budget.in_veto = false;
+                self.money();
+                self.send(Event::ChainRoot { epoch, fate: RootFate::Final });
+            }
+            2 if budget.latest == Some(epoch) && budget.in_veto => {
+                let before = self.undo.take().expect("it was taken");
+                let released = Amount(budget.posted.0 - before.posted.0);
+                budget.free = budget.free.saturating_add(released);
+                budget.posted = before.posted;
+                budget.latest = before.latest;
+                budget.in_veto = false;
+                self.money();
+                self.send(Event::ChainRoot { epoch, fate: RootFate::Vetoed });
+            }
+            3 => self.send(Event::RootFailed { epoch, message: "x".to_owned() }),
+            _ => {}
+        }
+    }
+
+    fn provider(&mut self, number: usize, provider: u8) {
+        let node = self.world.workers[number].id;
+        let provider = ProviderId(Address([provider; 20]));
+        let registration = Some(Registration { provider, eligible: true, approved: true });
+        self.send(Event::ChainNode { node, registration });
     }
 
     fn beat(&mut self, number: usize) {
@@ -259,7 +349,9 @@ impl Life {
                 self.send(Event::TaskSubmitted {
                     id,
                     spec,
+                    order: None,
                     idempotency_key: Some(format!("k{}", self.tasks % 7)),
+                    image: super::world::unresolved(),
                 });
             }
             Op::Stop(task) => self.send(Event::TaskStop(task_id(task))),
@@ -288,6 +380,24 @@ impl Life {
                 };
                 self.membership(number, state);
             }
+            Op::Prove(number, class) => {
+                let node = self.world.workers[number].id;
+                let gpu_count = u32::try_from(self.world.workers[number].specs.gpus.len()).unwrap();
+                self.send(Event::ChainProven { node, proof: class.map(|class| Proof { class, gpu_count }) });
+            }
+            Op::Provider(number, provider) => self.provider(number, provider),
+            Op::Money(free, cap) => {
+                self.world.budget.free = Amount::tokens(free);
+                self.world.budget.spendable = Amount::tokens(cap);
+                self.world.budget.spendable_before = Amount::tokens(cap);
+                self.money();
+            }
+            Op::Epoch => {
+                self.world.epoch += 1;
+                self.world.tell_epoch();
+                self.check();
+            }
+            Op::Root(fate) => self.root(fate),
             Op::Rival(number, older) => {
                 let mut event = self.world.hello_event(number);
                 if let Event::HelloReceived { hello, link, .. } = &mut event {
@@ -307,23 +417,32 @@ impl Life {
 
     fn restart(&mut self) {
         let rows = self.world.store.iter().map(|((table, key), value)| (*table, key.clone(), value.clone()));
-        let recovered = Core::recover(config(), rows).expect("the store is readable");
+        let config = self.world.core.config.clone();
+        let recovered = Core::recover(config, rows).expect("the store is readable");
         assert_eq!(recovered.skipped_rows(), []);
         assert_eq!(recovered.export(), self.world.core.export(), "a recovered core is the core");
         self.world.core = recovered;
         self.send(Event::Started);
         self.chain();
+        self.money();
+        self.world.tell_epoch();
+        self.check();
     }
 
     /// The chain answers whom the core follows.
     fn chain(&mut self) {
-        self.send(Event::ChainPool(ChainPool { running: true, max_nodes: 0, member_count: 0 }));
+        self.send(Event::ChainPool(ChainPool {
+            running: true,
+            max_nodes: 0,
+            member_count: 0,
+            owner: owner().address(),
+        }));
         for number in 0..WORKERS {
             let node = self.world.workers[number].id;
             let provider = ProviderId(Address([7; 20]));
             self.send(Event::ChainNode {
                 node,
-                registration: Some(Registration { provider, eligible: true }),
+                registration: Some(Registration { provider, eligible: true, approved: true }),
             });
             self.membership(number, MembershipState::Member { active: true });
         }
@@ -340,6 +459,9 @@ impl Life {
             worker.session = None;
         }
         self.chain();
+        self.world.budget = super::economy::rich();
+        self.world.budget.posted = self.world.core.ledger.total;
+        self.money();
         for number in 0..WORKERS {
             let node = self.world.workers[number].id;
             self.send(Event::NodeUndrain(node));
@@ -401,12 +523,33 @@ fn lives() -> ProptestConfig {
     ProptestConfig { cases: if asked { default.cases } else { 64 }, max_shrink_iters: 2_000, ..default }
 }
 
+/// Prices of two classes, so that a proof of another class is another price.
+fn paying() -> Config {
+    let mut config = priced(10);
+    if let Some(settlement) = &mut config.settlement {
+        settlement.prices.classes.insert(ProofClassId(2), Amount::tokens(25));
+    }
+    config
+}
+
 proptest! {
     #![proptest_config(lives())]
 
     #[test]
+    fn whatever_happens_no_time_is_billed_that_did_not_run_and_no_budget_is_overdrawn(
+        ops in prop::collection::vec(op(), 1..120),
+    ) {
+        let mut life = Life::new(paying());
+        for op in ops {
+            life.live(op);
+        }
+        life.rest();
+        life.is_at_rest();
+    }
+
+    #[test]
     fn whatever_happens_every_invariant_holds_and_the_pool_comes_to_rest(ops in prop::collection::vec(op(), 1..120)) {
-        let mut life = Life::new();
+        let mut life = Life::new(config());
         for op in ops {
             life.live(op);
         }

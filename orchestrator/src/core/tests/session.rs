@@ -234,7 +234,13 @@ fn changes_are_pushed_over_streams_and_wait_for_the_next_beat_elsewhere() {
     world.beat(1);
     let effects = {
         let spec = spec("batch", "replicas = 2\n[resources]\ngpus = 1\n");
-        world.ok(Event::TaskSubmitted { id: super::world::task_id(1), spec, idempotency_key: None })
+        world.ok(Event::TaskSubmitted {
+            id: super::world::task_id(1),
+            spec,
+            order: None,
+            idempotency_key: None,
+            image: super::world::unresolved(),
+        })
     };
     let pushed: Vec<NodeId> = effects
         .actions

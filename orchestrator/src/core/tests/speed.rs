@@ -41,6 +41,7 @@ fn fleet(count: u32) -> Core {
             last: Some(LastBeat { sequence: Default::default(), digest: Default::default(), observed: None }),
             pushes: Default::default(),
             told_member: true,
+            told: Default::default(),
         });
         core.nodes.insert(id, Box::new(node));
         core.reindex(&id);
@@ -56,7 +57,9 @@ fn placements_per_second(nodes: u32, tasks: u32, shapes: &[&str]) -> f64 {
         .map(|number| Event::TaskSubmitted {
             id: task_id(number.into()),
             spec: specs[usize::try_from(number).unwrap() % specs.len()].clone(),
+            order: None,
             idempotency_key: None,
+            image: super::world::unresolved(),
         })
         .collect();
     let now = Now { wall: Timestamp(2), monotonic: Millis(2) };

@@ -2,9 +2,9 @@ use lode_protocol::assignment::{AssignmentState, Reason};
 use lode_protocol::ids::*;
 
 use super::super::effect::{Action, OccurrenceKind};
-use super::super::event::Event;
+use super::super::event::{Event, ImageStanding};
 use super::super::view::{ReplicaState, TaskState};
-use super::world::{World, assignment, spec, task_id};
+use super::world::{World, assignment, spec, task_id, unresolved};
 
 fn state(world: &World, task: TaskId) -> TaskState {
     world.core.task(&task).unwrap().summary.state
@@ -163,7 +163,9 @@ fn an_idempotency_key_names_one_task() {
     let submit = |id, more: &str| Event::TaskSubmitted {
         id: task_id(id),
         spec: spec("batch", more),
+        order: None,
         idempotency_key: Some("k".to_owned()),
+        image: unresolved(),
     };
     world.ok(submit(1, ""));
     let again = world.ok(submit(2, ""));
@@ -205,10 +207,50 @@ fn a_node_cannot_report_on_another_nodes_assignment() {
 }
 
 #[test]
-fn the_pinned_image_travels_with_later_orders() {
+fn a_task_that_was_resolved_is_ordered_by_content_from_the_first_order_on() {
     let mut world = World::members(1, 1);
-    let task = world.submit(1, spec("service", ""));
-    world.ok(Event::ImagePinned { task, image: "i@sha256:00".to_owned() });
-    assert_eq!(world.core.task(&task).unwrap().pinned_image.as_deref(), Some("i@sha256:00"));
-    assert_eq!(world.code(Event::ImagePinned { task: task_id(9), image: String::new() }), "task/not-found");
+    let image = format!("i@sha256:{}", "a".repeat(64));
+    let (id, pinned) = (task_id(1), ImageStanding::Pinned(image.clone()));
+    let effects = world.ok(Event::TaskSubmitted {
+        id,
+        spec: spec("service", ""),
+        order: None,
+        idempotency_key: None,
+        image: pinned,
+    });
+    let told = OccurrenceKind::ImagePinned { task: id, image: image.clone(), by: None };
+    assert!(effects.occurrences.iter().any(|entry| entry.kind == told), "{:?}", effects.occurrences);
+    assert_eq!(world.workers[0].orders[0].pinned_image, Some(image.clone()));
+    world.restart_core();
+    assert_eq!(world.core.task(&id).unwrap().pinned_image, Some(image));
+}
+
+#[test]
+fn the_first_worker_that_says_what_it_runs_pins_an_unresolved_task_for_further_orders() {
+    let mut world = World::members(2, 1);
+    let content = |digit: &str| format!("i@sha256:{}", digit.repeat(64));
+    let task = world.submit(1, spec("service", "replicas = 2\n[resources]\ngpus = 1\n"));
+    let [first, second] = [0, 1].map(|replica| assignment(task, replica, 1));
+    let says = |world: &mut World, id, image: &str| {
+        let number = world.number_of(world.node_of(id));
+        world.workers[number].say_image(&id, image);
+        world.beat(number);
+    };
+    // Neither a tag, nor an id that means something in one engine only, nor another repository's content.
+    let bare = format!("sha256:{}", "a".repeat(64));
+    for nothing in ["i:1", &bare, &format!("other@{bare}")] {
+        says(&mut world, first, nothing);
+        assert_eq!(world.core.task(&task).unwrap().pinned_image, None, "{nothing}");
+    }
+    says(&mut world, first, &content("a"));
+    says(&mut world, second, &content("b"));
+    assert_eq!(world.core.task(&task).unwrap().pinned_image, Some(content("a")), "the first one stays");
+    // What fails is placed anew: by content.
+    let number = world.number_of(world.node_of(second));
+    world.workers[number].set(&second, AssignmentState::Failed, Some(Reason::ExitedWithError));
+    world.beat(number);
+    world.wait_beating(60_000, &[0, 1]);
+    let orders = world.workers.iter().flat_map(|worker| &worker.orders);
+    let again = orders.clone().find(|order| order.id.replica.replica == 1 && order.id != second);
+    assert_eq!(again.expect("it was ordered again").pinned_image, Some(content("a")));
 }

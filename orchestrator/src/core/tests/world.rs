@@ -1,8 +1,9 @@
 //! A small world around the core: a store that takes its changes, a chain that answers its questions, and workers that
 //! do (or do not do) what they are told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use lode_protocol::amount::Amount;
 use lode_protocol::assignment::{AssignmentReport, AssignmentState, Reason};
 use lode_protocol::descriptor::NodeDescriptor;
 use lode_protocol::hardware::{GpuSpec, GpuState, GpuStatus, NodeSpecs};
@@ -11,11 +12,13 @@ use lode_protocol::ids::*;
 use lode_protocol::join::{Invite, pools_domain};
 use lode_protocol::keys::SigningKey;
 use lode_protocol::session::*;
+use lode_protocol::settlement::{Receipt, rewards_domain};
 use lode_protocol::task::{TaskKind, TaskSpec, ValidTaskSpec};
 use lode_protocol::units::{Bytes, MilliCpus, Millis, Timestamp};
+use lode_protocol::usage::{MeterReading, ReceiptAnswer, ReceiptVerdict, UsageStatement};
 
 use super::super::Core;
-use super::super::config::{Config, Limits, Requirements, Terms};
+use super::super::config::{Config, Limits, Prices, Requirements, Settlement, Terms};
 use super::super::effect::{Action, Answer, Effects, Occurrence, Table};
 use super::super::error::Rejected;
 use super::super::event::*;
@@ -44,6 +47,15 @@ pub(super) struct Worker {
     pub obedient: bool,
     /// Whether nothing that is sent to it arrives.
     pub deaf: bool,
+    /// Every order that came, in order.
+    pub orders: Vec<Order>,
+    /// What it says that its containers run.
+    pub images: BTreeMap<AssignmentId, String>,
+    pub meter: Option<MeterReading>,
+    /// Receipts that it was asked to sign last.
+    pub offered: Vec<(Receipt, UsageStatement)>,
+    /// What it says to them; `None`: nothing.
+    pub verdict: fn(&Worker, &Receipt) -> Option<ReceiptVerdict>,
 }
 
 pub(super) struct World {
@@ -53,6 +65,11 @@ pub(super) struct World {
     pub workers: Vec<Worker>,
     pub occurrences: Vec<Occurrence>,
     pub actions: Vec<Action>,
+    /// GPU-milliseconds that really ran, by node.
+    pub ran: BTreeMap<NodeId, u64>,
+    /// What the chain says of the pool's money, and which epoch runs there.
+    pub budget: ChainBudget,
+    pub epoch: u64,
     counter: u64,
 }
 
@@ -65,8 +82,21 @@ pub(super) fn config() -> Config {
         terms: Terms::default(),
         requirements: Requirements { allow_cpu_only: true, ..Requirements::default() },
         declared: None,
+        settlement: None,
         limits: Limits::default(),
     }
+}
+
+/// A pool that pays `price` tokens per GPU and hour.
+pub(super) fn priced(price: u64) -> Config {
+    let settlement = Settlement {
+        rewards_contract: Address([8; 20]),
+        prices: Prices { per_gpu_hour: Amount::tokens(price), classes: BTreeMap::new() },
+        tenants: BTreeSet::new(),
+        checkpoint: Millis::seconds(30),
+        kept_epochs: 5,
+    };
+    Config { settlement: Some(settlement), ..config() }
 }
 
 pub(super) fn gpu(node: u8, number: u32) -> GpuUuid {
@@ -105,6 +135,19 @@ pub(super) fn spec(kind: &str, more: &str) -> ValidTaskSpec {
     TaskSpec::from_toml(&text).unwrap().validate().unwrap()
 }
 
+/// The image of a task whose registry was not asked.
+pub(super) fn unresolved() -> ImageStanding {
+    ImageStanding::Unpinned(Unpinned {
+        code: "image/not-resolved".into(),
+        message: "nobody was asked".to_owned(),
+    })
+}
+
+/// Who owns the pool.
+pub(super) fn owner() -> SigningKey {
+    SigningKey::from_bytes(&[0x77; 32]).unwrap()
+}
+
 pub(super) fn task_id(number: u128) -> TaskId {
     TaskId(uuid::Uuid::from_u128(number))
 }
@@ -138,6 +181,14 @@ impl Worker {
             refused: Vec::new(),
             obedient: true,
             deaf: false,
+            orders: vec![],
+            images: BTreeMap::new(),
+            meter: None,
+            offered: vec![],
+            verdict: |worker, receipt| {
+                let domain = rewards_domain(ChainId(31_337), Address([8; 20]));
+                Some(ReceiptVerdict::Signed(worker.key.sign_recoverable(&receipt.digest(&domain))))
+            },
         }
     }
 
@@ -171,7 +222,7 @@ impl Worker {
             restarts: 0,
             gpus,
             ports: vec![],
-            image: None,
+            image: self.images.get(id).cloned(),
             at: Timestamp(0),
         }
     }
@@ -181,6 +232,11 @@ impl Worker {
         self.sequence += 1;
         let (session, epoch) = self.session.unwrap_or_default();
         let consent = self.invite.take().map(|invite| self.consent_to(invite));
+        let answer = |(receipt, _): &(Receipt, UsageStatement)| {
+            let verdict = (self.verdict)(self, receipt)?;
+            Some(ReceiptAnswer { epoch: receipt.epoch, payee: receipt.payee, verdict })
+        };
+        let receipts: Vec<ReceiptAnswer> = self.offered.iter().filter_map(answer).collect();
         Heartbeat {
             session,
             epoch,
@@ -208,6 +264,7 @@ impl Worker {
             specs: self.specs.digest(),
             descriptor: None,
             consent,
+            receipts: (!receipts.is_empty()).then_some(receipts),
         }
     }
 
@@ -221,11 +278,15 @@ impl Worker {
                 self.sequence = 0;
                 self.membership = Some(granted.membership.clone());
             }
-            Answer::Instruction { instruction, invite } => {
+            Answer::Instruction { instruction, invite, receipts } => {
                 if self.session != Some((instruction.session, instruction.epoch)) {
                     return;
                 }
                 self.membership = Some(instruction.membership.clone());
+                if let Channel::Reply { .. } = instruction.channel {
+                    self.meter = instruction.meter;
+                    self.offered.clone_from(receipts);
+                }
                 if invite.is_some() {
                     self.invite = *invite;
                 }
@@ -250,6 +311,7 @@ impl Worker {
         }
         self.observed = Some(generation);
         for order in orders {
+            self.orders.push(order.clone());
             let fresh = (AssignmentState::Pulling, None, order.gpus.clone(), order.spec.kind);
             self.containers.entry(order.id).or_insert(fresh);
         }
@@ -278,6 +340,10 @@ impl Worker {
         }
     }
 
+    pub(super) fn say_image(&mut self, id: &AssignmentId, image: &str) {
+        self.images.insert(*id, image.to_owned());
+    }
+
     pub(super) fn set(&mut self, id: &AssignmentId, state: AssignmentState, reason: Option<Reason>) {
         let container = self.containers.get_mut(id).expect("the worker runs it");
         container.0 = state;
@@ -295,6 +361,9 @@ impl World {
             workers,
             occurrences: vec![],
             actions: vec![],
+            ran: BTreeMap::new(),
+            budget: super::economy::rich(),
+            epoch: 0,
             counter: 0,
         };
         world.ok(Event::Started);
@@ -318,7 +387,12 @@ impl World {
     }
 
     pub(super) fn chain_up(&mut self) {
-        self.ok(Event::ChainPool(ChainPool { running: true, max_nodes: 0, member_count: 0 }));
+        self.ok(Event::ChainPool(ChainPool {
+            running: true,
+            max_nodes: 0,
+            member_count: 0,
+            owner: owner().address(),
+        }));
         self.ok(Event::ChainViewed(ChainView::Fresh));
     }
 
@@ -395,6 +469,13 @@ impl World {
 
     /// Lets time pass without anybody noticing.
     pub(super) fn skip(&mut self, millis: u64) {
+        for worker in &self.workers {
+            let running = worker.containers.iter().filter(|(_, known)| known.0 == AssignmentState::Running);
+            // What the order gave it, whatever it says of its GPUs.
+            let gpus = |id: &AssignmentId| self.core.assignments.get(id).map_or(0, |known| known.gpus.len());
+            let held: usize = running.map(|(id, _)| gpus(id)).sum();
+            *self.ran.entry(worker.id).or_default() += millis * u64::try_from(held).unwrap();
+        }
         self.now.wall = self.now.wall.plus(Millis(millis));
         self.now.monotonic = Millis(self.now.monotonic.0 + millis);
     }
@@ -475,7 +556,10 @@ impl World {
     pub(super) fn facts(&mut self, number: usize, membership: MembershipState, join_counter: u64) {
         let node = self.workers[number].id;
         let provider = ProviderId(Address([7; 20]));
-        self.ok(Event::ChainNode { node, registration: Some(Registration { provider, eligible: true }) });
+        self.ok(Event::ChainNode {
+            node,
+            registration: Some(Registration { provider, eligible: true, approved: true }),
+        });
         self.ok(Event::ChainMembership {
             node,
             membership: ChainMembership { state: membership, join_counter },
@@ -496,7 +580,7 @@ impl World {
 
     pub(super) fn submit(&mut self, number: u128, spec: ValidTaskSpec) -> TaskId {
         let id = task_id(number);
-        self.ok(Event::TaskSubmitted { id, spec, idempotency_key: None });
+        self.ok(Event::TaskSubmitted { id, spec, order: None, idempotency_key: None, image: unresolved() });
         id
     }
 
@@ -553,6 +637,7 @@ impl Core {
         for (id, row) in &self.assignments {
             rows.insert((Table::Assignments, record::assignment_key(id)), encode(row));
         }
+        rows.extend(self.export_ledger());
         rows
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lode_contracts::{ChainEvent, Intent, MembershipState, PoolParameters, PoolState, Revert};
 use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId};
-use lode_protocol::join::{Invite, Join, LeaveStatement};
+use lode_protocol::join::{Invite, Join, LeaveStatement, PoolApproval};
 use lode_protocol::keys::EthereumSignature;
 
 use super::{Ledger, item_refusal, refuse};
@@ -175,6 +175,16 @@ impl Ledger {
                 }
                 ChainEvent::ProviderUnbanned { pool: *pool, provider: *provider }
             }
+            Intent::SetPoolApproval { pool, approved } => {
+                let provider = ProviderId(sender);
+                if !approved {
+                    *self.approval_nonces.entry(provider).or_default() += 1;
+                }
+                self.approve(*pool, provider, *approved)?
+            }
+            Intent::SetPoolApprovalBySignature { statement, signature } => {
+                self.approve_signed(statement, signature)?
+            }
             other => unreachable!("{} is no call of the pools", other.name()),
         };
         Ok(vec![event])
@@ -211,6 +221,35 @@ impl Ledger {
         })
     }
 
+    fn approve(&mut self, pool: PoolId, provider: ProviderId, approved: bool) -> Result<ChainEvent, Revert> {
+        self.existing(pool)?;
+        if approved {
+            self.approvals.insert((pool, provider));
+        } else {
+            self.approvals.remove(&(pool, provider));
+        }
+        Ok(ChainEvent::PoolApprovalChanged { pool, provider, approved })
+    }
+
+    fn approve_signed(
+        &mut self,
+        statement: &PoolApproval,
+        signature: &EthereumSignature,
+    ) -> Result<ChainEvent, Revert> {
+        let PoolApproval { pool, provider, approved, nonce, deadline } = *statement;
+        if self.now > deadline {
+            return refuse("SignatureExpired");
+        }
+        if nonce != self.approval_nonces.get(&provider).copied().unwrap_or_default() {
+            return refuse("WrongApprovalNonce");
+        }
+        if signature.recover(&statement.digest(&self.deployment.pools_domain())) != Ok(provider.0) {
+            return refuse("InvalidApprovalSignature");
+        }
+        self.approval_nonces.insert(provider, nonce + 1);
+        self.approve(pool, provider, approved)
+    }
+
     fn join_or_report(&mut self, join: &Join) -> ChainEvent {
         match self.join(join) {
             Ok(event) => event,
@@ -242,6 +281,9 @@ impl Ledger {
         }
         if self.banned_providers.contains(&(pool, provider)) {
             return refuse("ProviderIsBanned");
+        }
+        if !self.approvals.contains(&(pool, provider)) {
+            return refuse("PoolNotApproved");
         }
         if counter != membership.join_counter {
             return refuse("WrongCounter");

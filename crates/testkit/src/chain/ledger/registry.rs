@@ -15,6 +15,7 @@ pub(in crate::chain) struct Provider {
     pub(in crate::chain) authorization_epoch: u64,
     pub(in crate::chain) unbonding: Amount,
     pub(in crate::chain) release_at: u64,
+    pub(in crate::chain) locked: Amount,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -80,22 +81,17 @@ impl Ledger {
                 Ok(vec![ChainEvent::Staked { provider, amount: *amount, stake }])
             }
             Intent::RequestUnstake { amount } => self.request_unstake(provider, *amount),
-            Intent::Withdraw => {
-                let now = self.now;
-                let Some(record) = self.providers.get_mut(&provider) else {
-                    return refuse("NothingUnbonding");
-                };
-                let amount = record.unbonding;
-                if amount == Amount::ZERO {
-                    return refuse("NothingUnbonding");
+            Intent::Withdraw => self.withdraw(provider),
+            Intent::SetSlasher => {
+                if sender != self.minter {
+                    return refuse("NotDeployer");
                 }
-                if now < record.release_at {
-                    return refuse("StillUnbonding");
+                if self.slasher.is_some() {
+                    return refuse("SlasherAlreadySet");
                 }
-                record.unbonding = Amount::ZERO;
-                record.release_at = 0;
-                self.move_tokens(registry, sender, amount)?;
-                Ok(vec![ChainEvent::Withdrawn { provider, amount }])
+                let slasher = self.deployment.slashing;
+                self.slasher = Some(slasher);
+                Ok(vec![ChainEvent::SlasherSet { slasher }])
             }
             Intent::AddNode { consent, units, signature } => {
                 if consent.provider != provider {
@@ -142,6 +138,73 @@ impl Ledger {
             Some(record) => Ok(record),
             None => refuse("ProviderNotRegistered"),
         }
+    }
+
+    fn withdraw(&mut self, provider: ProviderId) -> Result<Vec<ChainEvent>, Revert> {
+        let (now, registry) = (self.now, self.deployment.registry);
+        let Some(record) = self.providers.get_mut(&provider) else { return refuse("NothingUnbonding") };
+        let total = record.unbonding;
+        if total == Amount::ZERO {
+            return refuse("NothingUnbonding");
+        }
+        if now < record.release_at {
+            return refuse("StillUnbonding");
+        }
+        let within_reach = record.stake.saturating_add(total);
+        let amount = within_reach.checked_sub(record.locked).unwrap_or_default().min(total);
+        if amount == Amount::ZERO {
+            return refuse("StakeIsLocked");
+        }
+        record.unbonding = total.checked_sub(amount).unwrap_or_default();
+        if record.unbonding == Amount::ZERO {
+            record.release_at = 0;
+        }
+        self.move_tokens(registry, provider.0, amount)?;
+        Ok(vec![ChainEvent::Withdrawn { provider, amount }])
+    }
+
+    pub(super) fn lock_stake(&mut self, provider: ProviderId, amount: Amount) -> Result<ChainEvent, Revert> {
+        let Some(record) = self.providers.get_mut(&provider) else { return refuse("StakeIsLocked") };
+        let all = record.stake.saturating_add(record.unbonding);
+        let locked = record.locked.saturating_add(amount);
+        if locked > all {
+            return refuse("StakeIsLocked");
+        }
+        record.locked = locked;
+        Ok(ChainEvent::StakeLocked { provider, amount, locked })
+    }
+
+    pub(super) fn unlock_stake(
+        &mut self,
+        provider: ProviderId,
+        amount: Amount,
+    ) -> Result<ChainEvent, Revert> {
+        let record = self.registered(provider)?;
+        let Some(locked) = record.locked.checked_sub(amount) else { return refuse("Panic") };
+        record.locked = locked;
+        Ok(ChainEvent::StakeUnlocked { provider, amount, locked })
+    }
+
+    /// Takes from the stake first, then from what unbonds.
+    pub(super) fn slash(
+        &mut self,
+        provider: ProviderId,
+        amount: Amount,
+        recipient: Address,
+    ) -> Result<[ChainEvent; 2], Revert> {
+        let unlocked = self.unlock_stake(provider, amount)?;
+        let record = self.registered(provider)?;
+        let from_stake = amount.min(record.stake);
+        let from_unbonding = amount.checked_sub(from_stake).unwrap_or_default();
+        record.stake = record.stake.checked_sub(from_stake).unwrap_or_default();
+        let Some(unbonding) = record.unbonding.checked_sub(from_unbonding) else { return refuse("Panic") };
+        if from_unbonding != Amount::ZERO && unbonding == Amount::ZERO {
+            record.release_at = 0;
+        }
+        record.unbonding = unbonding;
+        let slashed = ChainEvent::Slashed { provider, amount, stake: record.stake, unbonding };
+        self.move_tokens(self.deployment.registry, recipient, amount)?;
+        Ok([unlocked, slashed])
     }
 
     fn request_unstake(&mut self, provider: ProviderId, amount: Amount) -> Result<Vec<ChainEvent>, Revert> {

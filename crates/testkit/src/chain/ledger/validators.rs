@@ -4,8 +4,8 @@ use lode_contracts::{
     Amount, ChainEvent, Epoch, EpochTiming, Intent, Leaf, ProofItem, Revert, commitment,
     seconds_of_timestamp, timestamp_of_seconds, verify_path,
 };
-use lode_protocol::hash::Digest;
-use lode_protocol::ids::{Address, ValidatorId};
+use lode_protocol::hash::{Digest, keccak256_of};
+use lode_protocol::ids::{Address, NodeId, ValidatorId};
 
 use super::{Ledger, item_refusal, refuse};
 
@@ -130,6 +130,16 @@ impl Ledger {
                 self.move_tokens(set, sender, amount)?;
                 ChainEvent::ValidatorWithdrawn { validator, amount }
             }
+            Intent::DrawBeacon { epoch } => {
+                self.check_commit_phase(*epoch)?;
+                if self.beacons.contains_key(epoch) {
+                    return refuse("BeaconAlreadyDrawn");
+                }
+                let beacon = keccak256_of([&epoch.0.to_be_bytes()[..], &self.parent.0]);
+                self.beacons.insert(*epoch, beacon);
+                ChainEvent::BeaconDrawn { epoch: *epoch, beacon }
+            }
+            Intent::PenalizeMissedReveal { epoch, validator } => self.penalize(*epoch, *validator)?,
             Intent::Commit { epoch, commitment } => self.commit(validator, *epoch, *commitment)?,
             Intent::Reveal { epoch, root, salt } => return self.reveal(validator, *epoch, *root, *salt),
             Intent::ProveBatch { epoch, items } => {
@@ -156,12 +166,7 @@ impl Ledger {
         epoch: Epoch,
         commitment: Digest,
     ) -> Result<ChainEvent, Revert> {
-        if epoch != self.epoch() {
-            return refuse("WrongEpoch");
-        }
-        if self.now >= seconds_of_timestamp(self.timing().reveal_from(epoch)) {
-            return refuse("CommitPhaseOver");
-        }
+        self.check_commit_phase(epoch)?;
         if commitment == Digest::default() {
             return refuse("ZeroDigest");
         }
@@ -173,6 +178,66 @@ impl Ledger {
         }
         self.commitments.insert((epoch, validator), commitment);
         Ok(ChainEvent::Committed { epoch, validator, commitment })
+    }
+
+    fn check_commit_phase(&self, epoch: Epoch) -> Result<(), Revert> {
+        if epoch != self.epoch() {
+            return refuse("WrongEpoch");
+        }
+        if self.now >= seconds_of_timestamp(self.timing().reveal_from(epoch)) {
+            return refuse("CommitPhaseOver");
+        }
+        Ok(())
+    }
+
+    fn penalize(&mut self, epoch: Epoch, validator: ValidatorId) -> Result<ChainEvent, Revert> {
+        if epoch >= self.epoch() {
+            return refuse("EpochNotOver");
+        }
+        if !self.commitments.contains_key(&(epoch, validator)) {
+            return refuse("NotCommitted");
+        }
+        let share = u128::from(self.parameters.missed_reveal_basis_points);
+        let Some(record) = self.validators.get_mut(&validator) else {
+            return refuse("ValidatorNotRegistered");
+        };
+        let amount = Amount(record.stake.0 * share / 10_000);
+        record.stake = record.stake.checked_sub(amount).unwrap_or_default();
+        let (stake, staying) = (record.stake, record.exit_at == 0);
+        if staying {
+            self.set_next_weight(validator, stake);
+        }
+        self.commitments.remove(&(epoch, validator));
+        self.move_tokens(self.deployment.validators, self.treasury(), amount)?;
+        Ok(ChainEvent::RevealMissed { epoch, validator, amount, stake })
+    }
+
+    /// Whether the epoch's beacon draws the validator for the node; refused while there is no beacon.
+    pub(in crate::chain) fn is_drawn(
+        &self,
+        epoch: Epoch,
+        node: NodeId,
+        validator: ValidatorId,
+    ) -> Result<bool, Revert> {
+        let Some(beacon) = self.beacons.get(&epoch) else { return refuse("NoBeacon") };
+        let weight = self.weight(validator, epoch);
+        if weight == Amount::ZERO {
+            return Ok(false);
+        }
+        let committee = self.parameters.committee_size;
+        let weighty = self.weights.keys().filter(|id| self.weight(**id, epoch) != Amount::ZERO).count();
+        let (share, total) = (weight.saturating_mul(committee), self.total_weight(epoch));
+        if weighty as u64 <= committee || share >= total {
+            return Ok(true);
+        }
+        let word = |address: &Address| [&[0u8; 12][..], address.as_bytes()].concat();
+        let hash = keccak256_of([&beacon.0[..], &word(&node.0), &word(&validator.0)]);
+        let (_, low) = hash.0.split_at(16);
+        let ticket = u128::from_be_bytes(low.try_into().expect("half of a digest has 16 bytes"));
+        // ticket < floor(share · 2¹²⁸ / total), that is (ticket + 1) · total ≤ share · 2¹²⁸.
+        let Some(next) = ticket.checked_add(1) else { return Ok(false) };
+        let (high, low) = wide_product(next, total.0);
+        Ok(high < share.0 || (high == share.0 && low == 0))
     }
 
     fn reveal(
@@ -239,4 +304,15 @@ impl Ledger {
             expiry_epoch: leaf.expiry_epoch,
         })
     }
+}
+
+/// A product of 256 bits: its high and its low half.
+fn wide_product(left: u128, right: u128) -> (u128, u128) {
+    const LOW: u128 = u64::MAX as u128;
+    let (left_high, left_low) = (left >> 64, left & LOW);
+    let (right_high, right_low) = (right >> 64, right & LOW);
+    let low = left_low * right_low;
+    let first = left_high * right_low + (low >> 64);
+    let second = left_low * right_high + (first & LOW);
+    (left_high * right_high + (first >> 64) + (second >> 64), (second << 64) | (low & LOW))
 }

@@ -1,0 +1,126 @@
+//! `lode task …`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use lode_protocol::ids::PoolId;
+
+use super::{ChainFlags, StatementFlags};
+use crate::output::Written;
+
+/// `lode task …`
+#[derive(Debug, Subcommand)]
+pub enum TaskCommand {
+    /// Submit a task and print its id
+    Run {
+        /// Task file, TOML or JSON; `-` reads standard input
+        file: PathBuf,
+        /// What the task may cost, as `lode task order` wrote it
+        #[arg(long, value_name = "FILE")]
+        order: Option<PathBuf>,
+        /// Wait until it has ended (a service: until it runs); the exit code says how it went
+        #[arg(long)]
+        wait: bool,
+        /// Print its logs while it runs, and wait
+        #[arg(short, long)]
+        follow: bool,
+        /// Give up waiting after this time; the task goes on
+        #[arg(long, value_parser = lode_program::config::parse_duration, value_name = "DURATION")]
+        timeout: Option<std::time::Duration>,
+    },
+    /// Sign what a task may cost at most; the order goes with it: `lode task run --order`
+    Order(OrderArguments),
+    /// List tasks, the newest first
+    Ls {
+        /// Only tasks in this state: pending, running, stopping, stopped, succeeded, failed, deleting
+        #[arg(long)]
+        state: Option<String>,
+        /// Most tasks to list
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Show a task with its replicas
+    Show {
+        /// Id or name
+        task: String,
+    },
+    /// Print what a task wrote
+    Logs {
+        /// Id or name
+        task: String,
+        /// Go on with what it writes from now on, until it ends
+        #[arg(short, long)]
+        follow: bool,
+        /// Only the last lines
+        #[arg(long, value_name = "LINES")]
+        tail: Option<u64>,
+        /// Which replica
+        #[arg(long, default_value_t = 0)]
+        replica: u32,
+        /// Put the time before each line
+        #[arg(long)]
+        timestamps: bool,
+    },
+    /// Stop a task; it can be started again
+    Stop {
+        /// Id or name
+        task: String,
+        /// Wait until nothing of it runs
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Start a stopped task
+    Start {
+        /// Id or name
+        task: String,
+    },
+    /// Delete a task, stopping it first
+    Rm {
+        /// Id or name
+        task: String,
+    },
+    /// Say why a task is where it is
+    Explain {
+        /// Id or name
+        task: String,
+        /// Also what each node says
+        #[arg(long)]
+        nodes: bool,
+    },
+    /// Print what happened to a task
+    Events {
+        /// Id or name
+        task: String,
+        /// Go on with what happens from now on
+        #[arg(short, long)]
+        follow: bool,
+    },
+}
+
+/// What a task may cost at most.
+#[derive(Clone, Debug, Args)]
+pub struct OrderArguments {
+    /// Which chain.
+    #[command(flatten)]
+    pub chain: ChainFlags,
+    /// File with the tenant's key (mode 0600)
+    #[arg(long, env = "LODE_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// The order, signed elsewhere.
+    #[command(flatten)]
+    pub statement: StatementFlags,
+    /// Task file, TOML or JSON
+    pub file: PathBuf,
+    /// The pool's number (default: the context's)
+    #[arg(long)]
+    pub pool: Option<PoolId>,
+    /// Most that one GPU may cost for one hour, in whole reward tokens
+    #[arg(long, value_name = "AMOUNT")]
+    pub price_per_gpu_hour: Written,
+    /// Most that the task may cost in all, in whole reward tokens
+    #[arg(long, value_name = "AMOUNT")]
+    pub budget: Written,
+    /// Where the signed order is written; left out: it is printed
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}

@@ -1,0 +1,15 @@
+//! The commands that move money and trust, on a real anvil with the real contracts: what a person types, and what the
+//! chain says afterwards. Anvil is required; a missing one fails.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a failed step ends the test")]
+
+mod accusations;
+mod claims;
+mod deploying;
+mod members;
+mod money;
+mod offline;
+mod orders;
+mod staking;
+mod validators;
+mod world;

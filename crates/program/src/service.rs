@@ -1,0 +1,54 @@
+//! The whole `main` of a program that takes a configuration file and nothing else.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args as _, FromArgMatches as _};
+
+use crate::run::{Program, run_program};
+use crate::telemetry::{self, LogArgs, Telemetry};
+
+/// What a program says about itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Service {
+    /// Its name, as it is called and as it signs its logs.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// What it is for, in one line.
+    pub about: &'static str,
+    /// Beginning of the environment variables that override its file, like `LODE_DISCOVERY`.
+    pub variables: &'static str,
+}
+
+#[derive(Debug, clap::Args)]
+struct Arguments {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// Arguments → configuration → logs → the program itself.
+pub fn run_service<C, E, M, F>(service: Service, load: fn(Option<&Path>) -> Result<C, E>, main: M) -> ExitCode
+where
+    E: Into<anyhow::Error>,
+    M: FnOnce(Program, C, Telemetry) -> F,
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let overrides =
+        format!("Configuration file (TOML). Environment variables {}__… override it", service.variables);
+    let command = clap::Command::new(service.name).version(service.version).about(service.about);
+    let command = Arguments::augment_args(command).mut_arg("config", |config| config.help(overrides));
+    let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
+        Ok(arguments) => arguments,
+        // Only where matches and arguments come from different definitions.
+        Err(error) => error.exit(),
+    };
+    run_program(service.name, |program| async move {
+        let config = load(arguments.config.as_deref()).map_err(Into::into)?;
+        let telemetry = telemetry::init(program.name, &arguments.log)?;
+        main(program, config, telemetry).await
+    })
+}
