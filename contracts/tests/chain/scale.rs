@@ -1,6 +1,6 @@
 //! Many nodes on a real node's chain: registered and joined in batches, and rebuilt from events alone.
 //!
-//! How many is `LODE_SCALE_NODES`; `scripts/soak scale` takes 10,000.
+//! How many is `LODE_SCALE_NODES`; `scripts/soak chain` takes 10,000.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
