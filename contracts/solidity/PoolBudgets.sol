@@ -48,8 +48,10 @@ abstract contract PoolBudgets is VetoBallots {
     /// @notice Most that a pool's budget can hold at a time, in the token's smallest unit.
     uint256 public constant MAX_BUDGET = type(uint96).max;
 
-    /// @dev Use of the cap is counted in this fraction of an epoch, rounded up.
-    uint256 private constant _PARTS_PER_EPOCH = 1 << 24;
+    /// @dev Use of the cap is counted in parts of an epoch, rounded up; an epoch has 2 to the power of this many. What is
+    /// counted in parts is shifted, not multiplied: no amount of 128 bits can overflow.
+    uint256 private constant _PART_BITS = 24;
+    uint256 private constant _MAX_CAPPED_PARTS = uint256(MAX_CAPPED_EPOCHS) << _PART_BITS;
 
     IComputePools internal immutable _pools;
     uint64 private immutable _postingSeconds;
@@ -98,7 +100,7 @@ abstract contract PoolBudgets is VetoBallots {
     /// @inheritdoc IRewards
     function setSpendCap(uint64 poolId, uint128 spendCap) external onlyOwner(poolId) {
         BudgetRecord storage budget = _budgets[poolId];
-        if (budget.cappedThrough == 0) budget.cappedThrough = uint64(_lastEpoch() * _PARTS_PER_EPOCH);
+        if (budget.cappedThrough == 0) budget.cappedThrough = uint64(uint256(_lastEpoch()) << _PART_BITS);
         budget.spendCap = spendCap;
         emit SpendCapChanged(poolId, spendCap);
     }
@@ -156,7 +158,7 @@ abstract contract PoolBudgets is VetoBallots {
             posted: budget.posted,
             paid: _paidBy(budget),
             spendCap: budget.spendCap,
-            cappedThrough: uint64(Math.ceilDiv(budget.cappedThrough, _PARTS_PER_EPOCH)),
+            cappedThrough: uint64(Math.ceilDiv(budget.cappedThrough, 1 << _PART_BITS)),
             finalEpoch: isPending ? budget.precedingEpoch : budget.latestEpoch,
             pendingEpoch: isPending ? budget.latestEpoch : 0,
             withdrawing: budget.withdrawing,
@@ -193,7 +195,7 @@ abstract contract PoolBudgets is VetoBallots {
         if (amount > allowed) revert SpendCapExceeded(poolId, allowed, amount);
         if (amount == 0) return 0;
         // At most `MAX_CAPPED_EPOCHS` epochs: the amount is allowed.
-        parts = uint64(Math.ceilDiv(amount * _PARTS_PER_EPOCH, spendCap));
+        parts = uint64(Math.ceilDiv(uint256(amount) << _PART_BITS, spendCap));
         budget.cappedThrough = uint64(from) + parts;
         budget.free = free - amount;
     }
@@ -209,7 +211,7 @@ abstract contract PoolBudgets is VetoBallots {
     function _partsOf(BudgetRecord storage budget, uint128 amount) internal view returns (uint256) {
         uint128 spendCap = budget.spendCap;
         if (spendCap == 0) return 0;
-        return Math.min(amount * _PARTS_PER_EPOCH / spendCap, MAX_CAPPED_EPOCHS * _PARTS_PER_EPOCH);
+        return Math.min((uint256(amount) << _PART_BITS) / spendCap, _MAX_CAPPED_PARTS);
     }
 
     /// @dev The last second in which the epoch's root can be posted.
@@ -251,9 +253,9 @@ abstract contract PoolBudgets is VetoBallots {
         pure
         returns (uint256 allowed, uint256 from)
     {
-        uint256 end = epoch * _PARTS_PER_EPOCH;
-        from = Math.max(cappedThrough, Math.saturatingSub(end, MAX_CAPPED_EPOCHS * _PARTS_PER_EPOCH));
-        allowed = Math.saturatingSub(end, from) * spendCap / _PARTS_PER_EPOCH;
+        uint256 end = epoch << _PART_BITS;
+        from = Math.max(cappedThrough, Math.saturatingSub(end, _MAX_CAPPED_PARTS));
+        allowed = (Math.saturatingSub(end, from) * spendCap) >> _PART_BITS;
     }
 
     /// @dev What claims used of the roots' promises, and what was redeemed ahead of them.

@@ -150,6 +150,9 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use alloy::dyn_abi::DynSolType;
+    use alloy::primitives::{I256, U256};
+
     use super::*;
 
     #[test]
@@ -167,6 +170,45 @@ mod tests {
             "WrongCounter(poolId: 1, node: 0x0000000000000000000000000000000000000002, expected: 3, given: 4)"
         );
         assert_eq!(Refusal::of_selector(refusal.selector), refusal);
+    }
+
+    /// A value of a parameter's type, told apart from others by its number.
+    fn value(ty: &str, number: u8) -> DynSolValue {
+        match DynSolType::parse(ty).unwrap() {
+            DynSolType::Address => DynSolValue::Address([number; 20].into()),
+            DynSolType::Uint(bits) => DynSolValue::Uint(U256::from(number), bits),
+            DynSolType::Int(bits) => DynSolValue::Int(I256::unchecked_from(number), bits),
+            DynSolType::Bool => DynSolValue::Bool(true),
+            DynSolType::String => DynSolValue::String(format!("text {number}")),
+            DynSolType::Bytes => DynSolValue::Bytes(vec![number]),
+            DynSolType::FixedBytes(size) => DynSolValue::FixedBytes([number | 0x80; 32].into(), size),
+            other => panic!("{other} is no type of an error's parameter yet"),
+        }
+    }
+
+    #[test]
+    fn every_error_of_every_contract_is_read_with_its_name_and_all_arguments() {
+        let mut count = 0;
+        for artifact in Artifact::all() {
+            for error in artifact.abi.errors() {
+                let values: Vec<DynSolValue> =
+                    error.inputs.iter().zip(1..).map(|(input, number)| value(&input.ty, number)).collect();
+                let arguments: Vec<String> = error
+                    .inputs
+                    .iter()
+                    .zip(&values)
+                    .map(|(input, value)| format!("{}: {}", input.name, show(value)))
+                    .collect();
+                let revert = Revert::decode(&error.abi_encode_input(&values).unwrap());
+                assert_eq!(revert.name, error.name, "no other error has its selector");
+                assert_eq!(revert.detail, format!("{}({})", error.name, arguments.join(", ")));
+                assert!(error.inputs.iter().all(|input| !input.name.is_empty()), "{}", error.name);
+                let refusal = Refusal::of_selector(error.selector().0);
+                assert!(refusal.is(&error.name) && Refusal::of_name(&error.name) == Some(refusal));
+                count += 1;
+            }
+        }
+        assert!(count > 100, "six contracts declare more than {count} errors");
     }
 
     #[test]

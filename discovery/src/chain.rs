@@ -1,6 +1,7 @@
-//! Keeps the directory in line with the chain: nodes that are released or lose their stake leave the list.
+//! Keeps the directory in line with the chain: nodes that are released or lose their stake leave the list, and come back
+//! when the chain vouches for them again.
 //!
-//! An RPC error is "unknown" and removes nothing.
+//! An RPC error is "unknown" and changes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub async fn follow(service: Arc<Service>, chain: Arc<dyn ChainReader>, config: 
         }
     };
     // Whatever the store brought is looked up once; from here on events tell.
-    recheck(&service, chain.as_ref(), service.nodes()).await;
+    recheck(&service, chain.as_ref(), service.known()).await;
     let from = ChainCursor { number: head.number, hash: head.hash };
     let (follower, mut view) = Follower::new(Arc::clone(&chain), config, Some(from));
     let (sender, mut events) = mpsc::channel(QUEUE);
@@ -52,9 +53,10 @@ pub async fn follow(service: Arc<Service>, chain: Arc<dyn ChainReader>, config: 
     };
     let apply = async {
         while let Some(event) = events.recv().await {
+            service.look_again();
             match event {
                 FollowerEvent::Resync { .. } | FollowerEvent::Rollback { .. } => {
-                    recheck(&service, chain.as_ref(), service.nodes()).await
+                    recheck(&service, chain.as_ref(), service.known()).await
                 }
                 FollowerEvent::Events { events, .. } => {
                     let mut doubtful = Vec::new();
@@ -81,19 +83,21 @@ fn unreachable(error: &impl std::fmt::Display) -> Finding {
     .remedy("Check the chain's RPC endpoint; the directory goes on by itself when it answers.")
 }
 
-/// Listed nodes whose registration an event may have ended.
+/// Known nodes of whose registration or stake an event tells.
 fn concerned(service: &Service, event: &ChainEvent) -> Vec<NodeId> {
-    match event {
-        ChainEvent::NodeRemoved { node, .. } => vec![*node],
-        ChainEvent::NodeReplaced { old, .. } => vec![*old],
-        ChainEvent::UnstakeRequested { provider, .. } | ChainEvent::Withdrawn { provider, .. } => {
-            service.nodes_of(*provider)
-        }
-        _ => Vec::new(),
-    }
+    let nodes = match event {
+        ChainEvent::NodeAdded { node, .. } | ChainEvent::NodeRemoved { node, .. } => vec![*node],
+        ChainEvent::NodeReplaced { old, new, .. } => vec![*old, *new],
+        ChainEvent::Staked { provider, .. }
+        | ChainEvent::UnstakeRequested { provider, .. }
+        | ChainEvent::Withdrawn { provider, .. }
+        | ChainEvent::Slashed { provider, .. } => return service.nodes_of(*provider),
+        _ => return Vec::new(),
+    };
+    nodes.into_iter().filter(|node| service.knows(node)).collect()
 }
 
-/// Asks the chain about nodes, and delists those that it does not know or whose stake is short.
+/// Asks the chain about nodes: those that it does not know, or whose stake is short, are not listed.
 async fn recheck(service: &Service, chain: &dyn ChainReader, nodes: Vec<NodeId>) {
     for batch in nodes.chunks(BATCH) {
         let records = loop {
@@ -106,9 +110,8 @@ async fn recheck(service: &Service, chain: &dyn ChainReader, nodes: Vec<NodeId>)
             }
         };
         for (node, record) in batch.iter().zip(records) {
-            if !record.is_some_and(|record| record.eligible) {
-                service.deregister(*node);
-            }
+            let vouched = record.filter(|record| record.eligible);
+            service.chain_says(*node, vouched.map(|record| record.provider));
         }
     }
 }

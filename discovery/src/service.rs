@@ -3,6 +3,7 @@
 //! The lock around the directory is held for one pure step at a time, never across an await.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ pub struct Service {
     writer: Writer,
     clock: Clock,
     limits: Limits,
+    // Goes up with every look at what the chain did.
+    looks: AtomicU64,
     per_node: KeyedLimiter<NodeId>,
     /// What is wrong now.
     pub findings: FindingSet,
@@ -125,6 +128,7 @@ impl Service {
             realm,
             writer,
             clock,
+            looks: AtomicU64::new(0),
             per_node: RateLimiter::dashmap(quota(limits.publications_per_node)),
             limits,
             findings: FindingSet::new(clock),
@@ -153,19 +157,25 @@ impl Service {
         if self.per_node.check_key(&place).is_err() {
             return Err(Refused::TooMany);
         }
-        let record = self.chain.node(place).await.map_err(Refused::ChainUnknown)?;
-        let record = record.ok_or(Refused::NotRegistered(place))?;
-        if !record.eligible {
-            return Err(Refused::NotEligible(place));
-        }
-        let verified = Verified { descriptor, sealed, pool, provider: record.provider };
-        let provider = record.provider;
-        let stored = {
-            let mut directory = self.directory();
-            if directory.get(&place).is_none() && directory.len() >= self.limits.nodes {
-                return Err(Refused::Full);
+        let (provider, stored) = loop {
+            let look = self.looks.load(Ordering::SeqCst);
+            let record = self.chain.node(place).await.map_err(Refused::ChainUnknown)?;
+            let record = record.ok_or(Refused::NotRegistered(place))?;
+            if !record.eligible {
+                return Err(Refused::NotEligible(place));
             }
-            directory.publish(self.now(), verified)?
+            let mut directory = self.directory();
+            // What the chain did meanwhile was applied to known nodes only: this one is asked about again.
+            if self.looks.load(Ordering::SeqCst) != look {
+                continue;
+            }
+            if !directory.knows(&place) && directory.held() >= self.limits.nodes {
+                let Some(forgotten) = directory.forget_aside() else { return Err(Refused::Full) };
+                self.delete([forgotten]);
+            }
+            let provider = record.provider;
+            let verified = Verified { descriptor, sealed, pool, provider };
+            break (provider, directory.publish(self.now(), verified)?);
         };
         if let Some(Stored::Put(node, sealed)) = stored {
             let mut value = provider.0.as_bytes().to_vec();
@@ -178,10 +188,23 @@ impl Service {
         Ok(())
     }
 
-    /// The chain no longer knows this node, or its stake is short.
-    pub fn deregister(&self, node: NodeId) {
-        let stored = self.directory().deregister(node);
-        self.delete(stored);
+    /// The chain may have changed: whoever asked it before asks again.
+    pub fn look_again(&self) {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// What the chain says of a node: whose it is with enough stake, or that it does not vouch for it.
+    pub fn chain_says(&self, node: NodeId, provider: Option<ProviderId>) {
+        let changed = {
+            let mut directory = self.directory();
+            match provider {
+                Some(provider) => directory.vouched(node, provider),
+                None => directory.disowned(node),
+            }
+        };
+        if changed {
+            self.wake();
+        }
     }
 
     /// Delists what has expired, for ever.
@@ -193,7 +216,10 @@ impl Service {
                 let mut directory = self.directory();
                 (directory.expire(now), directory.next_expiry())
             };
-            self.delete(expired);
+            if !expired.is_empty() {
+                self.delete(expired);
+                self.wake();
+            }
             self.per_node.retain_recent();
             changed.mark_unchanged();
             let wait = next.map_or(Duration::from_secs(60), |next| next.since(now).to_duration());
@@ -215,7 +241,6 @@ impl Service {
         }
         if any {
             self.store(batch);
-            self.wake();
         }
     }
 
@@ -252,12 +277,22 @@ impl Service {
         self.directory().get(node).map(crate::core::directory::Listed::entry)
     }
 
-    /// Every listed node.
-    pub fn nodes(&self) -> Vec<NodeId> {
-        self.directory().after(None).map(|(node, _)| *node).collect()
+    /// Number of listed nodes.
+    pub fn listed(&self) -> usize {
+        self.directory().len()
     }
 
-    /// Listed nodes of a provider.
+    /// Every node with a descriptor, listed or not.
+    pub fn known(&self) -> Vec<NodeId> {
+        self.directory().known()
+    }
+
+    /// Whether there is a descriptor of a node.
+    pub fn knows(&self, node: &NodeId) -> bool {
+        self.directory().knows(node)
+    }
+
+    /// Nodes of a provider with a descriptor.
     pub fn nodes_of(&self, provider: ProviderId) -> Vec<NodeId> {
         self.directory().nodes_of(provider)
     }

@@ -76,9 +76,30 @@ impl Pool {
     /// # Errors
     /// When the chain does not.
     pub async fn give_coins(&self, account: Address) -> anyhow::Result<()> {
-        let url = self.deployment()?.rpc_url.context("the deployment names no RPC")?;
         let params = json!([account.to_string(), format!("{:#x}", COINS.0)]);
-        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "anvil_setBalance", "params": params });
+        self.chain_does("anvil_setBalance", &params).await
+    }
+
+    /// Mines so many empty blocks.
+    ///
+    /// # Errors
+    /// When the chain does not.
+    pub async fn mine(&self, blocks: u64) -> anyhow::Result<()> {
+        self.chain_does("anvil_mine", &json!([format!("{blocks:#x}")])).await
+    }
+
+    /// Replaces the latest blocks by as many empty ones.
+    ///
+    /// # Errors
+    /// When the chain does not.
+    pub async fn replace_blocks(&self, depth: u64) -> anyhow::Result<()> {
+        self.chain_does("anvil_reorg", &json!([depth, []])).await
+    }
+
+    /// What only a development chain does.
+    async fn chain_does(&self, method: &str, params: &Value) -> anyhow::Result<()> {
+        let url = self.deployment()?.rpc_url.context("the deployment names no RPC")?;
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build()?;
         let answer: Value = client.post(url).json(&request).send().await?.json().await?;
         ensure!(answer["error"].is_null(), "{answer}");

@@ -18,5 +18,7 @@ mod hostile;
 mod kills;
 #[path = "e2e/lost_node.rs"]
 mod lost_node;
+#[path = "e2e/reorganisation.rs"]
+mod reorganisation;
 #[path = "e2e/tasks.rs"]
 mod tasks;

@@ -1,6 +1,6 @@
 //! Outboxes while the RPC comes and goes: what is queued completes, exactly once.
 //!
-//! How long the RPC is away at a stretch is `LODE_OUTAGE_SECONDS`; `scripts/soak outage` takes two minutes.
+//! How long the RPC is away at a stretch is `LODE_OUTAGE_SECONDS`; `scripts/soak chain` takes two minutes.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -64,7 +64,7 @@ impl Queue {
     async fn confirmed(&mut self, patience: Duration) -> Vec<ChainEvent> {
         let mut events = Vec::new();
         let mut seen: BTreeMap<IntentId, u32> = BTreeMap::new();
-        for (id, name) in self.submitted.clone() {
+        for (id, name) in std::mem::take(&mut self.submitted) {
             let event = timeout(patience, self.outcomes.recv()).await.expect("an outcome in time").unwrap();
             *seen.entry(event.id).or_default() += 1;
             assert_eq!(event.id, id, "the order of intents is the order of outcomes");
@@ -92,25 +92,25 @@ impl Dice {
     }
 }
 
-/// The RPC answers for moments, breaks off, hangs, is slow; once it is away for long.
-async fn misbehave(proxy: &FaultProxy, outage: Duration) {
-    let mut dice = Dice(0x10de);
-    for round in 0.. {
-        proxy.set(Fault::Pass);
-        sleep(Duration::from_millis(20 + dice.roll(150))).await;
-        let fault = match dice.roll(4) {
-            0 | 1 => Fault::Drop,
-            2 => Fault::BlackHole,
-            _ => Fault::Delay(Duration::from_millis(dice.roll(120))),
-        };
-        proxy.set(fault);
-        sleep(Duration::from_millis(dice.roll(300))).await;
-        if round == 3 {
-            proxy.set(Fault::Drop);
-            sleep(outage / 2).await;
-            proxy.set(Fault::BlackHole);
-            sleep(outage / 2).await;
+/// The RPC answers for moments, breaks off, hangs, is slow: until what was waited for is done.
+async fn while_it_misbehaves<T>(proxy: &FaultProxy, seed: u64, work: impl Future<Output = T>) -> T {
+    let misbehaving = async {
+        let mut dice = Dice(seed);
+        loop {
+            proxy.set(Fault::Pass);
+            sleep(Duration::from_millis(20 + dice.roll(150))).await;
+            let fault = match dice.roll(4) {
+                0 | 1 => Fault::Drop,
+                2 => Fault::BlackHole,
+                _ => Fault::Delay(Duration::from_millis(dice.roll(120))),
+            };
+            proxy.set(fault);
+            sleep(Duration::from_millis(dice.roll(300))).await;
         }
+    };
+    tokio::select! {
+        () = misbehaving => unreachable!("it misbehaves for ever"),
+        done = work => done,
     }
 }
 
@@ -185,68 +185,93 @@ async fn what_is_queued_completes_exactly_once_while_the_rpc_comes_and_goes() {
     let mut money = Queue::open(chain.clone(), claimant).await;
     let mut justice = Queue::open(chain.clone(), accuser).await;
     // Money that is paid twice if an intent is sent twice.
-    for _ in 0..5 {
-        money.submit(Intent::FundPool { pool, amount: Amount::tokens(10), permit: None }).await;
-    }
+    let fund = |tokens| Intent::FundPool { pool, amount: Amount::tokens(tokens), permit: None };
+    let mut work = Vec::new();
     for (number, pair) in stage.nodes.chunks(2).enumerate() {
         let mut joins = Vec::new();
         for node in pair {
             joins.push(world.unapproved_join(pool, &orchestrator, node, &stage.provider).await);
         }
-        orders.submit(Intent::JoinBatch(joins)).await;
-        justice
-            .submit(Intent::Accuse {
-                provider,
-                node: NodeId(pair[0].address()),
-                offence: Offence::ForgedProof,
-                amount: Amount::tokens(5 + number as u64),
-                evidence: Digest([7; 32]),
-                uri: String::new(),
-            })
-            .await;
+        let accusation = Intent::Accuse {
+            provider,
+            node: NodeId(pair[0].address()),
+            offence: Offence::ForgedProof,
+            amount: Amount::tokens(5 + number as u64),
+            evidence: Digest([7; 32]),
+            uri: String::new(),
+        };
+        work.push((Intent::JoinBatch(joins), accusation));
     }
-    let misbehaving = misbehave(&proxy, outage);
-    let all = async {
-        let funded = money.confirmed(patience).await;
-        assert_eq!(funded.len(), 5);
-        // The root is posted against the money that has arrived.
-        orders
-            .submit(Intent::PostRoot {
-                pool,
-                epoch: stage.epoch,
-                root: stage.tree.root(),
-                total: stage.tree.total(),
-                depth: stage.tree.depth(),
-                proven_epoch: stage.proven,
-            })
-            .await;
-        let ordered = orders.confirmed(patience).await;
-        assert!(matches!(ordered.last(), Some(ChainEvent::RootPosted { .. })), "{ordered:?}");
-        let joined =
-            ordered.iter().filter(|event| matches!(event, ChainEvent::NodeJoined { counter: 1, .. }));
-        assert_eq!(joined.count(), stage.nodes.len());
-        let accused = justice.confirmed(patience).await;
-        assert_eq!(accused.iter().filter(|event| matches!(event, ChainEvent::Accused { .. })).count(), 3);
+    let mut work = work.into_iter();
 
-        let veto = world.chain.settlement_terms().await.unwrap().veto_seconds;
-        world.advance(Duration::from_secs(veto)).await;
-        money.submitted.clear();
-        let item = ClaimItem::from_tree(pool, stage.epoch, &stage.tree, 0).unwrap();
-        money.submit(Intent::ClaimBatch(vec![item.clone(), item])).await;
-        money.submit(Intent::FundPool { pool, amount: Amount::tokens(1), permit: None }).await;
-        let claimed = money.confirmed(patience).await;
-        assert!(
-            matches!(
-                claimed[..],
-                [ChainEvent::Claimed { .. }, ChainEvent::ClaimFailed { .. }, ChainEvent::Funded { .. }]
-            ),
-            "{claimed:?}"
-        );
-    };
-    tokio::select! {
-        () = misbehaving => unreachable!("the RPC misbehaves for ever"),
-        () = all => {}
+    // A part of everything gets through between two breaks.
+    let (joins, accusation) = work.next().unwrap();
+    orders.submit(joins).await;
+    justice.submit(accusation).await;
+    money.submit(fund(10)).await;
+    let (joined, accused) = while_it_misbehaves(&proxy, 1, async {
+        assert_eq!(money.confirmed(patience).await.len(), 1);
+        (orders.confirmed(patience).await, justice.confirmed(patience).await)
+    })
+    .await;
+
+    // The next part may have been sent when the RPC goes away; the rest is queued while it is away.
+    let (joins, accusation) = work.next().unwrap();
+    orders.submit(joins).await;
+    justice.submit(accusation).await;
+    money.submit(fund(10)).await;
+    proxy.set(Fault::Drop);
+    let (joins, accusation) = work.next().unwrap();
+    orders.submit(joins).await;
+    justice.submit(accusation).await;
+    for _ in 0..3 {
+        money.submit(fund(10)).await;
     }
+    // Against the money that arrived before.
+    orders
+        .submit(Intent::PostRoot {
+            pool,
+            epoch: stage.epoch,
+            root: stage.tree.root(),
+            total: stage.tree.total(),
+            depth: stage.tree.depth(),
+            proven_epoch: stage.proven,
+        })
+        .await;
+    sleep(outage / 2).await;
+    proxy.set(Fault::BlackHole);
+    sleep(outage / 2).await;
+    for queue in [&orders, &money, &justice] {
+        assert!(
+            queue.outbox.status().borrow().pending > 0,
+            "what was queued while it was away cannot be done"
+        );
+    }
+
+    let (joined, accused) = while_it_misbehaves(&proxy, 2, async {
+        assert_eq!(money.confirmed(patience).await.len(), 4);
+        let joined = [joined, orders.confirmed(patience).await].concat();
+        (joined, [accused, justice.confirmed(patience).await].concat())
+    })
+    .await;
+    assert!(matches!(joined.last(), Some(ChainEvent::RootPosted { .. })), "{joined:?}");
+    let is_join = |event: &&ChainEvent| matches!(event, ChainEvent::NodeJoined { counter: 1, .. });
+    assert_eq!(joined.iter().filter(is_join).count(), stage.nodes.len());
+    assert_eq!(accused.iter().filter(|event| matches!(event, ChainEvent::Accused { .. })).count(), 3);
+
+    let veto = world.chain.settlement_terms().await.unwrap().veto_seconds;
+    world.advance(Duration::from_secs(veto)).await;
+    let item = ClaimItem::from_tree(pool, stage.epoch, &stage.tree, 0).unwrap();
+    money.submit(Intent::ClaimBatch(vec![item.clone(), item])).await;
+    money.submit(fund(1)).await;
+    let claimed = while_it_misbehaves(&proxy, 3, money.confirmed(patience)).await;
+    assert!(
+        matches!(
+            claimed[..],
+            [ChainEvent::Claimed { .. }, ChainEvent::ClaimFailed { .. }, ChainEvent::Funded { .. }]
+        ),
+        "{claimed:?}"
+    );
     proxy.set(Fault::Pass);
 
     // Exactly once: no nonce more than intents, and the state that one of each makes.

@@ -166,6 +166,6 @@ async fn changes(
 }
 
 async fn status(State(api): State<Api>) -> Response {
-    Json(serde_json::json!({ "nodes": api.service.nodes().len(), "findings": api.service.findings.list() }))
+    Json(serde_json::json!({ "nodes": api.service.listed(), "findings": api.service.findings.list() }))
         .into_response()
 }

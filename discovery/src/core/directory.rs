@@ -1,5 +1,8 @@
 //! Listed descriptors: of two descriptors of a node the one with the higher (boot, sequence) counts; each leaves when
-//! it expires or when the chain no longer knows its node.
+//! it expires.
+//!
+//! While the chain does not vouch for a node, its descriptor is kept aside: nobody sees it. When the chain vouches again
+//! (stake was added, a block was replaced), it is listed again, and the node need not say anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,6 +67,8 @@ pub enum Stored {
 #[derive(Clone, Debug)]
 pub struct Directory {
     nodes: BTreeMap<NodeId, Listed>,
+    aside: BTreeMap<NodeId, Listed>,
+    // Of listed nodes and of those aside.
     by_expiry: BTreeSet<(Timestamp, NodeId)>,
     by_provider: BTreeSet<(ProviderId, NodeId)>,
     log: ChangeLog,
@@ -74,6 +79,7 @@ impl Directory {
     pub fn new(incarnation: u64, retention: usize) -> Self {
         Self {
             nodes: BTreeMap::new(),
+            aside: BTreeMap::new(),
             by_expiry: BTreeSet::new(),
             by_provider: BTreeSet::new(),
             log: ChangeLog::new(incarnation, retention),
@@ -107,7 +113,22 @@ impl Directory {
         self.nodes.range((from, Bound::Unbounded))
     }
 
-    /// Nodes of a provider.
+    /// Listed nodes and those aside.
+    pub fn known(&self) -> Vec<NodeId> {
+        self.nodes.keys().chain(self.aside.keys()).copied().collect()
+    }
+
+    /// Whether a node is listed or aside.
+    pub fn knows(&self, node: &NodeId) -> bool {
+        self.nodes.contains_key(node) || self.aside.contains_key(node)
+    }
+
+    /// Number of descriptors held.
+    pub fn held(&self) -> usize {
+        self.nodes.len() + self.aside.len()
+    }
+
+    /// Nodes of a provider, listed or aside.
     pub fn nodes_of(&self, provider: ProviderId) -> Vec<NodeId> {
         let first = (provider, NodeId::default());
         self.by_provider
@@ -125,13 +146,14 @@ impl Directory {
             return Err(NotListed::Lifetime);
         }
         let node = descriptor.node;
-        if let Some(listed) = self.nodes.get(&node) {
-            let known = listed.verified.descriptor.version();
-            if listed.verified.sealed == verified.sealed {
+        if let Some(known) = self.nodes.get(&node).or_else(|| self.aside.get(&node)) {
+            let version = known.verified.descriptor.version();
+            if known.verified.sealed == verified.sealed {
+                self.vouched(node, verified.provider);
                 return Ok(None);
             }
-            if descriptor.version() <= known {
-                return Err(NotListed::Stale { boot: known.0.0, sequence: known.1 });
+            if descriptor.version() <= version {
+                return Err(NotListed::Stale { boot: version.0.0, sequence: version.1 });
             }
         }
         self.take_out(&node);
@@ -150,9 +172,24 @@ impl Directory {
             if expires_at > now {
                 break;
             }
-            removed.extend(self.remove(node, "expired"));
+            removed.extend(self.forget(node));
         }
         removed
+    }
+
+    fn forget(&mut self, node: NodeId) -> Option<Stored> {
+        let was_listed = self.nodes.contains_key(&node);
+        self.take_out(&node)?;
+        if was_listed {
+            self.log.push(node, Some("expired"));
+        }
+        Some(Stored::Delete(node))
+    }
+
+    /// Makes room: of those aside, the one that expires first is forgotten. `None` when nothing is aside.
+    pub fn forget_aside(&mut self) -> Option<Stored> {
+        let node = self.by_expiry.iter().map(|(_, node)| *node).find(|node| self.aside.contains_key(node))?;
+        self.forget(node)
     }
 
     /// When the next descriptor expires.
@@ -160,23 +197,35 @@ impl Directory {
         self.by_expiry.first().map(|(at, _)| *at)
     }
 
-    /// The chain no longer knows this node.
-    pub fn deregister(&mut self, node: NodeId) -> Option<Stored> {
-        self.remove(node, "deregistered")
+    /// The chain knows this node, as this provider's, with enough stake. Whether that changed anything.
+    pub fn vouched(&mut self, node: NodeId, provider: ProviderId) -> bool {
+        let is_as_listed =
+            |listed: Option<&Listed>| listed.is_some_and(|listed| listed.verified.provider == provider);
+        if is_as_listed(self.nodes.get(&node)) {
+            return false;
+        }
+        let Some(mut listed) = self.take_out(&node) else { return false };
+        listed.verified.provider = provider;
+        self.by_expiry.insert((listed.expires_at, node));
+        self.by_provider.insert((provider, node));
+        self.nodes.insert(node, listed);
+        self.log.push(node, None);
+        true
     }
 
-    fn remove(&mut self, node: NodeId, reason: &'static str) -> Option<Stored> {
-        self.take_out(&node).then(|| {
-            self.log.push(node, Some(reason));
-            Stored::Delete(node)
-        })
+    /// The chain does not know this node, or its stake is short. Whether that changed anything.
+    pub fn disowned(&mut self, node: NodeId) -> bool {
+        let Some(listed) = self.nodes.remove(&node) else { return false };
+        self.aside.insert(node, listed);
+        self.log.push(node, Some("deregistered"));
+        true
     }
 
-    fn take_out(&mut self, node: &NodeId) -> bool {
-        let Some(listed) = self.nodes.remove(node) else { return false };
+    fn take_out(&mut self, node: &NodeId) -> Option<Listed> {
+        let listed = self.nodes.remove(node).or_else(|| self.aside.remove(node))?;
         self.by_expiry.remove(&(listed.expires_at, *node));
         self.by_provider.remove(&(listed.verified.provider, *node));
-        true
+        Some(listed)
     }
 
     /// Changes after a cursor, each node as it is now.

@@ -68,6 +68,43 @@ fn descriptors_expire_and_none_lives_longer_than_a_day() {
 }
 
 #[test]
+fn a_node_that_the_chain_vouches_for_again_is_listed_again_as_whose_it_is_now() {
+    let mut directory = directory();
+    let (old, new) = (ProviderId(Address([9; 20])), ProviderId(Address([8; 20])));
+    directory.publish(NOW, verified(1, 1, 5, 10, 0)).unwrap();
+    assert!(!directory.vouched(node(1), old), "nothing has changed");
+    assert!(directory.disowned(node(1)) && !directory.disowned(node(1)));
+    assert_eq!((directory.len(), directory.held(), directory.known()), (0, 1, vec![node(1)]));
+    assert_eq!(directory.nodes_of(old), vec![node(1)], "its provider's stake may grow");
+    assert!(directory.publish(NOW, verified(1, 1, 4, 10, 0)).is_err(), "an older one stays older");
+    assert!(directory.vouched(node(1), new));
+    assert_eq!(directory.get(&node(1)).unwrap().verified.provider, new);
+    assert_eq!((directory.nodes_of(old), directory.nodes_of(new)), (vec![], vec![node(1)]));
+    assert!(!directory.vouched(node(2), new), "nobody published it");
+
+    // The same publication again, while it is aside, lists it; and aside it expires like any other.
+    assert!(directory.disowned(node(1)));
+    assert_eq!(directory.publish(NOW, verified(1, 1, 5, 10, 0)), Ok(None));
+    assert_eq!(directory.len(), 1);
+    assert!(directory.disowned(node(1)));
+    assert_eq!(directory.expire(Timestamp(NOW.0 + 10)), vec![Stored::Delete(node(1))]);
+    assert_eq!(directory.held(), 0);
+}
+
+#[test]
+fn room_is_made_from_those_aside_first_to_expire_first() {
+    let mut directory = directory();
+    for (number, expires) in [(1, 30), (2, 20), (3, 10)] {
+        directory.publish(NOW, verified(number, 1, 1, expires, 0)).unwrap();
+    }
+    assert_eq!(directory.forget_aside(), None);
+    directory.disowned(node(1));
+    directory.disowned(node(2));
+    assert_eq!(directory.forget_aside(), Some(Stored::Delete(node(2))));
+    assert_eq!(directory.known(), vec![node(3), node(1)]);
+}
+
+#[test]
 fn a_follower_with_a_foreign_or_too_old_cursor_is_told_to_resync() {
     let mut directory = directory();
     let start = directory.cursor();
@@ -105,7 +142,7 @@ proptest! {
     /// Whoever follows from any point on knows exactly what the directory lists.
     #[test]
     fn a_follower_ends_up_with_the_directory(
-        steps in proptest::collection::vec((0u8..4, 1u8..6, 1u64..4, 1u64..50), 1..60),
+        steps in proptest::collection::vec((0u8..5, 1u8..6, 1u64..4, 1u64..50), 1..60),
         limit in 1usize..5,
     ) {
         let mut directory = Directory::new(1, 1_000);
@@ -115,7 +152,8 @@ proptest! {
         for (kind, number, version, expires) in steps {
             match kind {
                 0 | 1 => drop(directory.publish(now, verified(number, version, expires, expires + now.0 - NOW.0, 0))),
-                2 => drop(directory.deregister(node(number))),
+                2 => drop(directory.disowned(node(number))),
+                3 => drop(directory.vouched(node(number), ProviderId(Address([number; 20])))),
                 _ => { now = Timestamp(now.0 + expires); directory.expire(now); }
             }
             let page = directory.changes(Some(cursor), limit);

@@ -1,5 +1,6 @@
 //! Nodes as the API shows them.
 
+use lode_protocol::error_code::ErrorCode;
 use lode_protocol::session::Membership;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -186,6 +187,18 @@ impl From<Membership> for Standing {
     }
 }
 
+impl Standing {
+    /// What a member lacks is said beside that it is one.
+    fn with(self, shortfall: Option<(ErrorCode, String)>) -> Self {
+        match shortfall {
+            Some((code, message)) => {
+                Standing { code: Some(code.to_string()), message: Some(message), ..self }
+            }
+            None => self,
+        }
+    }
+}
+
 impl From<view::GpuView> for Gpu {
     fn from(gpu: view::GpuView) -> Self {
         Gpu {
@@ -208,7 +221,7 @@ impl From<view::NodeSummary> for NodeSummary {
         NodeSummary {
             id: node.id.to_string(),
             state: word(&node.state),
-            membership: node.membership.into(),
+            membership: Standing::from(node.membership).with(node.shortfall),
             provider: node.provider.map(|provider| provider.to_string()),
             gpus: node.gpus.into_iter().map(Into::into).collect(),
             capacity: node.capacity.into(),

@@ -119,13 +119,14 @@ impl Core {
             Standing::Joining(_) => self.evaluate_admission(id),
             Standing::Member(_) | Standing::Draining { .. } => {}
             // Both were wanted and have not reached the chain yet: the outbox is idempotent.
-            Standing::Ejected { .. } => self.act(Action::SubmitEject { node: *id }),
+            Standing::Ejected { ordered: true, .. } => self.act(Action::SubmitEject { node: *id }),
             Standing::Leaving { leave, submitted: true } if leave.counter == membership.join_counter => {
                 let leave = leave.clone();
                 self.act(Action::SubmitLeave { node: *id, leave });
             }
             Standing::Leaving { .. } => {}
-            Standing::Gone => {
+            // What the chain said before was in a block that was replaced.
+            Standing::Ejected { ordered: false, .. } | Standing::Gone => {
                 self.stand(id, Standing::Member(Trial::Awaited { since: wall, attempts: 0 }));
                 self.pass_trial(id);
                 self.admission_due(id);
@@ -151,7 +152,7 @@ impl Core {
         let Some(node) = self.nodes.get(id) else { return };
         match &node.standing {
             Standing::Member(_) | Standing::Draining { .. } | Standing::Leaving { .. } => {
-                self.stand(id, Standing::Ejected { message: message.to_owned(), at });
+                self.stand(id, Standing::Ejected { message: message.to_owned(), at, ordered: false });
                 self.withdraw_all(id, Reason::Ejected);
                 self.scratch.push.insert(*id);
             }
@@ -161,7 +162,8 @@ impl Core {
 
     fn banned_on_chain(&mut self, id: &NodeId) {
         let at = self.now.wall;
-        self.stand(id, Standing::Ejected { message: "the pool's owner banned the node".to_owned(), at });
+        let message = "the pool's owner banned the node".to_owned();
+        self.stand(id, Standing::Ejected { message, at, ordered: false });
         self.withdraw_all(id, Reason::Ejected);
         self.scratch.push.insert(*id);
     }

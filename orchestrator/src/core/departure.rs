@@ -107,8 +107,9 @@ impl Core {
     pub(crate) fn eject(&mut self, id: &NodeId, message: String) -> Result<(), Rejected> {
         let node = self.nodes.get(id).ok_or_else(|| no_node(id))?;
         match &node.standing {
-            Standing::Ejected { .. } => return Ok(()),
-            Standing::Joining(_)
+            Standing::Ejected { ordered: true, .. } => return Ok(()),
+            Standing::Ejected { ordered: false, .. }
+            | Standing::Joining(_)
             | Standing::Member(_)
             | Standing::Draining { .. }
             | Standing::Leaving { .. }
@@ -125,7 +126,7 @@ impl Core {
                 | MembershipState::Banned => false,
             },
         };
-        self.stand(id, Standing::Ejected { message, at: self.now.wall });
+        self.stand(id, Standing::Ejected { message, at: self.now.wall, ordered: true });
         self.withdraw_all(id, Reason::Ejected);
         self.scratch.push.insert(*id);
         if submit {

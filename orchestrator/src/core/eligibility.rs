@@ -20,32 +20,8 @@ impl Core {
                 "the orchestrator cannot read the chain now; nothing needs to be done",
             );
         };
-        match node.facts.registration {
-            Known::Unknown => {
-                return missing("node/chain-unknown", "the chain has not been asked about this node yet");
-            }
-            Known::Is(None) => {
-                return missing(
-                    "node/not-registered",
-                    "no provider has registered this node; let its provider authorise it",
-                );
-            }
-            Known::Is(Some(registration)) if !registration.eligible => {
-                return missing(
-                    "node/not-eligible",
-                    "the provider's stake does not cover this node; add stake",
-                );
-            }
-            Known::Is(Some(registration)) if !registration.approved => {
-                return Some((
-                    ErrorCode::new("node/pool-not-approved"),
-                    format!(
-                        "the node's provider has not approved this pool; let it run `lode provider approve-pool {}`",
-                        self.config.pool
-                    ),
-                ));
-            }
-            Known::Is(Some(_)) => {}
+        if let Some(shortfall) = self.registration_shortfall(node) {
+            return Some(shortfall);
         }
         if node.facts.membership == Known::Unknown {
             return missing("node/chain-unknown", "the chain has not been asked about this node yet");
@@ -94,6 +70,54 @@ impl Core {
             return missing("node/silent", "the worker is not heard");
         }
         None
+    }
+
+    /// What is missing of the registration by its provider.
+    fn registration_shortfall(&self, node: &Node) -> Option<(ErrorCode, String)> {
+        let missing = |code: &'static str, message: &str| Some((ErrorCode::new(code), message.to_owned()));
+        match node.facts.registration {
+            Known::Unknown => {
+                missing("node/chain-unknown", "the chain has not been asked about this node yet")
+            }
+            Known::Is(None) => missing(
+                "node/not-registered",
+                "no provider has registered this node; let its provider authorise it",
+            ),
+            Known::Is(Some(registration)) if !registration.eligible => {
+                missing("node/not-eligible", "the provider's stake does not cover this node; add stake")
+            }
+            Known::Is(Some(registration)) if !registration.approved => Some((
+                ErrorCode::new("node/pool-not-approved"),
+                format!(
+                    "the node's provider has not approved this pool; let it run `lode provider approve-pool {}`",
+                    self.config.pool
+                ),
+            )),
+            Known::Is(Some(_)) => None,
+        }
+    }
+
+    /// What keeps a member from being given work, as far as the chain says so.
+    pub(crate) fn member_shortfall(&self, node: &Node) -> Option<(ErrorCode, String)> {
+        match node.standing {
+            Standing::Member(_) | Standing::Draining { .. } | Standing::Leaving { .. } => {}
+            Standing::Joining(_) | Standing::Ejected { .. } | Standing::Gone => return None,
+        }
+        if node.facts.is_active_member() {
+            return self.proof_shortfall(node);
+        }
+        self.registration_shortfall(node).or_else(|| {
+            let (code, message) = match node.facts.membership {
+                Known::Unknown => {
+                    ("node/chain-unknown", "the chain has not been asked about this node yet")
+                }
+                Known::Is(_) => (
+                    "node/not-member",
+                    "its membership does not count now: its provider is banned from the pool, or registered it anew",
+                ),
+            };
+            Some((ErrorCode::new(code), message.to_owned()))
+        })
     }
 
     /// What is missing of the proof that the pool asks for.

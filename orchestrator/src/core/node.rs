@@ -9,7 +9,7 @@
 //! | `Member` | `Draining`, `Leaving`, `Ejected`, `Gone`, `Joining` (never beat: ejected on chain, put aside) |
 //! | `Draining` | `Member` (undrain), `Leaving`, `Ejected`, `Gone` |
 //! | `Leaving` | `Gone` (on chain), `Ejected` |
-//! | `Ejected` | `Joining` (readmitted) |
+//! | `Ejected` | `Joining` (readmitted), `Member` (on chain, where nobody here ordered to eject it) |
 //! | `Gone` | `Joining` (says hello again), `Member` (on chain) |
 
 use lode_protocol::finding::Finding;
@@ -127,6 +127,9 @@ pub(crate) enum Standing {
         message: String,
         #[n(1)]
         at: Timestamp,
+        /// Whether it was ordered here. Otherwise the chain said so, and may say otherwise when blocks are replaced.
+        #[cbor(n(2), default)]
+        ordered: bool,
     },
     #[n(5)]
     Gone,

@@ -116,6 +116,7 @@ impl Core {
             id: node.id,
             state: node.state(),
             membership: self.membership_of(node),
+            shortfall: self.member_shortfall(node),
             provider: node.facts.registration().map(|registration| registration.provider),
             gpus: view_gpus(node, descriptor.as_ref()),
             capacity: Capacity {

@@ -101,6 +101,8 @@ pub struct NodeSummary {
     pub state: NodeState,
     /// Where it stands in the pool, with what is missing.
     pub membership: Membership,
+    /// What keeps a member from being given work, by the chain: a stable code, and words.
+    pub shortfall: Option<(ErrorCode, String)>,
     /// Its provider, once the chain has named one.
     pub provider: Option<ProviderId>,
     /// Its GPUs.

@@ -103,6 +103,29 @@ fn ejecting_stops_everything_tells_the_chain_and_closes_the_door() {
 }
 
 #[test]
+fn an_ejection_in_a_block_that_was_replaced_never_happened_unless_it_was_ordered_here() {
+    for said in [MembershipState::Ejected, MembershipState::Banned] {
+        let mut world = World::members(2, 1);
+        let node = world.workers[0].id;
+        world.facts(0, said, 1);
+        assert_eq!(world.core.node(&node).unwrap().summary.state, NodeState::Ejected);
+        world.facts(0, MembershipState::Member { active: true }, 1);
+        assert!(!world.actions.contains(&Action::SubmitEject { node }), "nobody here ordered it");
+        world.hello(0);
+        world.beat(0);
+        assert_eq!(world.core.node(&node).unwrap().summary.state, NodeState::Alive);
+
+        // What the owner orders here stands, also after the chain had said it first.
+        world.facts(0, said, 1);
+        world.ok(Event::NodeEject { node, message: "rude".to_owned() });
+        world.actions.clear();
+        world.facts(0, MembershipState::Member { active: true }, 1);
+        assert!(world.actions.contains(&Action::SubmitEject { node }), "it has to be said again");
+        assert_eq!(world.core.node(&node).unwrap().summary.state, NodeState::Ejected);
+    }
+}
+
+#[test]
 fn a_banned_node_cannot_be_readmitted() {
     let mut world = World::members(1, 1);
     world.facts(0, MembershipState::Banned, 1);
