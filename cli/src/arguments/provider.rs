@@ -153,7 +153,7 @@ pub enum ProviderCommand {
         /// The pool's number (default: the context's)
         #[arg(long)]
         pool: Option<PoolId>,
-        /// The receipt with both signatures, as the node's worker keeps it or the pool serves it
+        /// A receipt with both signatures as the pool serves it, or all that `lode-worker receipts` prints
         #[arg(long, value_name = "FILE")]
         receipt: Option<PathBuf>,
         /// Pay a redemption whose veto window is over

@@ -243,8 +243,28 @@ async fn a_receipt_that_the_pool_left_out_is_redeemed_and_settled() {
     }
     let early = world.refused(Who::Stranger, &["provider", "redeem", "--receipt", "receipt.json"]);
     assert_eq!((early.exit, early.refusal.as_str()), (5, "PostingStillOpen"), "{early:?}");
+    // What a worker keeps: the same, an older one that promises less, one whose epoch can still be posted.
+    let kept = |cumulative: u64, epochs: u64, pool: u64| {
+        let (pool, cumulative) = (PoolId(pool), Amount::tokens(cumulative));
+        let receipt = Receipt { pool, epoch: epoch.plus(epochs), cumulative, ..receipt };
+        let digest = receipt.digest(&world.chain.deployment().rewards_domain());
+        json!({
+            "receipt": receipt, "usage": {},
+            "orchestrator_signature": world.key(Who::Orchestrator).sign_recoverable(&digest),
+            "node_signature": world.key(Who::Node).sign_recoverable(&digest),
+        })
+    };
+    let ours = [kept(3, 0, 1), kept(7, 0, 1), kept(9, 1_000, 1)];
+    world.write("kept.json", &json!(ours));
+    world.write("mixed.json", &json!([ours[0], kept(8, 0, 2)]));
+    let redeem = |file: &'static str| ["provider", "redeem", "--receipt", file];
+    let early = world.refused(Who::Stranger, &redeem("kept.json"));
+    assert_eq!((early.exit, early.refusal.as_str()), (5, "PostingStillOpen"), "{early:?}");
     world.advance(120).await;
-    let held = world.done(Who::Stranger, &["provider", "redeem", "--receipt", "receipt.json"]);
+    assert_eq!(world.refused(Who::Stranger, &redeem("mixed.json")).exit, 2);
+    world.write("none.json", &json!([]));
+    assert_eq!(world.refused(Who::Stranger, &redeem("none.json")).exit, 3);
+    let held = world.done(Who::Stranger, &redeem("kept.json"));
     assert!(held["done"].as_str().unwrap().contains("--settle --pool 1 --payee"), "{held}");
     let settle =
         ["provider", "redeem", "--settle", "--pool", "1", "--payee", &payee.to_string()].map(str::to_owned);

@@ -6,6 +6,7 @@ use lode_contracts::{ChainReader as _, Intent};
 use lode_protocol::ids::{Address, PoolId};
 use lode_protocol::keys::EthereumSignature;
 use lode_protocol::settlement::Receipt;
+use lode_protocol::units::Millis;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -15,8 +16,8 @@ use crate::failure::{Failure, Kind};
 use crate::output::moment;
 use crate::wallet::{Plan, Wallet, pool_meant};
 
-/// Largest file of one receipt.
-const MAX_BYTES: u64 = 4 << 20;
+/// Largest file of receipts.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// A receipt with its signatures, as a pool serves it and a worker keeps it. The usage it pays is beside the point here.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,18 +27,30 @@ struct SignedReceipt {
     node_signature: Option<EthereumSignature>,
 }
 
+/// One receipt, or all that a worker keeps (`lode-worker receipts`).
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Receipts {
+    One(SignedReceipt),
+    Kept(Vec<SignedReceipt>),
+}
+
 pub(super) async fn begin(
     global: &Global,
     signer: &SignerFlags,
     pool: Option<PoolId>,
     file: &Path,
 ) -> anyhow::Result<()> {
-    let signed = load(file)?;
+    let receipts = load(file)?;
+    let wallet = Wallet::open(global, signer).await?;
+    let signed = match receipts {
+        Receipts::One(signed) => signed,
+        Receipts::Kept(receipts) => best(&wallet, receipts, pool).await?,
+    };
     let receipt = signed.receipt;
     if pool.is_some_and(|pool| pool != receipt.pool) {
         return Err(Kind::Usage.because(format!("the receipt is of pool {}", receipt.pool)));
     }
-    let wallet = Wallet::open(global, signer).await?;
     let (_, unit) = reward_token(&wallet.chain, receipt.pool).await?;
     let Some(record) = wallet.chain.pool(receipt.pool).await? else {
         return Err(Kind::NotFound.because(format!("the chain has no pool {}", receipt.pool)));
@@ -56,7 +69,7 @@ pub(super) async fn begin(
     let intent =
         Intent::Redeem { receipt, orchestrator_signature: signed.orchestrator_signature, node_signature };
     let delay = wallet.chain.settlement_terms().await?.veto_seconds;
-    let payable = wallet.now.plus(lode_protocol::units::Millis(delay.saturating_mul(1_000)));
+    let payable = wallet.now.plus(Millis(delay.saturating_mul(1_000)));
     let done = format!(
         "the receipt is held; unless validators veto it, `lode provider redeem --settle --pool {} --payee {}` pays it {}",
         receipt.pool,
@@ -90,10 +103,35 @@ pub(super) async fn settle(
     wallet.carry_out(&plan).await.map(drop)
 }
 
-fn load(file: &Path) -> anyhow::Result<SignedReceipt> {
+/// Of a worker's receipts the one that promises most, among those whose epoch can no longer be posted.
+async fn best(
+    wallet: &Wallet,
+    mut receipts: Vec<SignedReceipt>,
+    pool: Option<PoolId>,
+) -> anyhow::Result<SignedReceipt> {
+    receipts.retain(|signed| pool.is_none_or(|pool| signed.receipt.pool == pool));
+    let whose = |signed: &SignedReceipt| (signed.receipt.pool, signed.receipt.payee);
+    let Some(first) = receipts.first().map(whose) else {
+        return Err(Kind::NotFound.because("there is no receipt of this pool in the file"));
+    };
+    if receipts.iter().any(|signed| whose(signed) != first) {
+        let message = "the receipts are of several pools or payees";
+        return Err(Kind::Usage.with_remedy(message, "name the pool (--pool), or give one receipt alone"));
+    }
+    let timing = wallet.chain.epoch_timing().await?;
+    let posting = Millis(wallet.chain.settlement_terms().await?.posting_seconds.saturating_mul(1_000));
+    let is_due = |signed: &&SignedReceipt| timing.ends(signed.receipt.epoch).plus(posting) < wallet.now;
+    let promises = |signed: &&SignedReceipt| signed.receipt.cumulative;
+    let earliest = receipts.iter().min_by_key(|signed| signed.receipt.epoch);
+    // Where none is due yet, the contract says when the earliest one will be.
+    let chosen = receipts.iter().filter(is_due).max_by_key(promises).or(earliest);
+    chosen.cloned().ok_or_else(|| Kind::NotFound.because("there is no receipt in the file"))
+}
+
+fn load(file: &Path) -> anyhow::Result<Receipts> {
     let unreadable = |detail: String| {
-        let message = format!("cannot read the receipt {}: {detail}", file.display());
-        let remedy = "give one receipt with its signatures, as /v1/epochs/EPOCH/receipts lists them";
+        let message = format!("cannot read receipts from {}: {detail}", file.display());
+        let remedy = "give a receipt with its signatures, as /v1/epochs/EPOCH/receipts lists them, or what `lode-worker receipts` prints";
         Kind::NotFound.with_remedy(message, remedy)
     };
     let size = std::fs::metadata(file).map_err(|error| unreadable(error.to_string()))?.len();
