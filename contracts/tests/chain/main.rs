@@ -6,6 +6,7 @@ mod deploying;
 mod earnings;
 mod fire;
 mod golden;
+mod large_trees;
 mod pools;
 mod registry;
 mod rewards;

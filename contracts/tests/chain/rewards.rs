@@ -25,10 +25,10 @@ crate::on_every_chain!(
 );
 
 /// A funded pool with an orchestrator, and validators that agreed on a root.
-struct Market {
+pub(crate) struct Market {
     pool: PoolId,
     owner: Operator,
-    orchestrator: Operator,
+    pub(crate) orchestrator: Operator,
     validators: Vec<Operator>,
     proven: Epoch,
 }
@@ -36,7 +36,7 @@ struct Market {
 const PAYEES: [Address; 3] = [Address([0xa1; 20]), Address([0xa2; 20]), Address([0xa3; 20])];
 
 impl Market {
-    async fn new(world: &World) -> Market {
+    pub(crate) async fn new(world: &World) -> Market {
         let validators = world.validators(3).await;
         let proven = world.proven_epoch(&validators).await;
         let (pool, owner, orchestrator) = world.paying_pool().await;
@@ -54,7 +54,7 @@ impl Market {
         self.owner.execute(Intent::FundPool { pool: self.pool, amount, permit: None }).await.unwrap();
     }
 
-    fn root(&self, epoch: Epoch, tree: &EarningsTree) -> Intent {
+    pub(crate) fn root(&self, epoch: Epoch, tree: &EarningsTree) -> Intent {
         Intent::PostRoot {
             pool: self.pool,
             epoch,
@@ -65,7 +65,7 @@ impl Market {
         }
     }
 
-    fn claim(&self, epoch: Epoch, tree: &EarningsTree, index: u64) -> ClaimItem {
+    pub(crate) fn claim(&self, epoch: Epoch, tree: &EarningsTree, index: u64) -> ClaimItem {
         ClaimItem::from_tree(self.pool, epoch, tree, index).unwrap()
     }
 }
@@ -79,11 +79,11 @@ fn tree(earnings: &[u64]) -> EarningsTree {
     EarningsTree::new(PAYEES.iter().zip(earnings).map(leaf).collect()).unwrap()
 }
 
-async fn last_epoch(world: &World) -> Epoch {
+pub(crate) async fn last_epoch(world: &World) -> Epoch {
     Epoch(world.chain.current_epoch().await.unwrap().0 - 1)
 }
 
-async fn past_veto(world: &World) {
+pub(crate) async fn past_veto(world: &World) {
     let terms = world.chain.settlement_terms().await.unwrap();
     world.advance(Duration::from_secs(terms.veto_seconds)).await;
 }
