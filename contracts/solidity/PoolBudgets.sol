@@ -100,7 +100,7 @@ abstract contract PoolBudgets is VetoBallots {
     /// @inheritdoc IRewards
     function setSpendCap(uint64 poolId, uint128 spendCap) external onlyOwner(poolId) {
         BudgetRecord storage budget = _budgets[poolId];
-        if (budget.cappedThrough == 0) budget.cappedThrough = uint64(uint256(_lastEpoch()) << _PART_BITS);
+        if (budget.cappedThrough == 0) budget.cappedThrough = uint64(_lastEpoch() << _PART_BITS);
         budget.spendCap = spendCap;
         emit SpendCapChanged(poolId, spendCap);
     }
