@@ -1,16 +1,10 @@
 //! What the kernel says about a process.
 
-use std::time::{Duration, Instant};
-
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use lode_e2e::pool::Pool;
-use lode_protocol::hash::keccak256;
-use lode_protocol::keys::SigningKey;
 
 /// The kernel's unit of CPU time, for programs: fixed at 100 a second on Linux (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Signatures verified for the baseline.
-const VERIFICATIONS: u32 = 20_000;
 
 /// A process id of one of the pool's programs.
 pub(crate) async fn pid_of(pool: &Pool, name: &str) -> anyhow::Result<u64> {
@@ -34,18 +28,4 @@ pub(crate) fn resident_mebibytes(pid: u64) -> anyhow::Result<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kibibytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kibibytes / 1024.0)
-}
-
-/// CPU seconds of one signature check against a known key, in this process.
-pub(crate) fn bare_verify_seconds() -> anyhow::Result<f64> {
-    let key = SigningKey::from_bytes(&[5; 32])?;
-    let (digest, public) = (keccak256(b"bench"), key.public());
-    let signature = key.sign(&digest);
-    let began = Instant::now();
-    for _ in 0..VERIFICATIONS {
-        public.verify(std::hint::black_box(&digest), std::hint::black_box(&signature))?;
-    }
-    let took = began.elapsed();
-    ensure!(took > Duration::ZERO);
-    Ok(took.as_secs_f64() / f64::from(VERIFICATIONS))
 }

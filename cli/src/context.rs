@@ -9,7 +9,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use lode_program::files::{create_private_dir, read_secret_text, replace_secret};
+use lode_files::{create_private_dir, read_secret_text, replace_secret};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
@@ -116,8 +116,7 @@ impl Contexts {
         let lock_path = path.with_extension("lock");
         let lock =
             File::create(&lock_path).with_context(|| format!("cannot make {}", lock_path.display()))?;
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
-            .with_context(|| format!("cannot lock {}", lock_path.display()))?;
+        lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
         let mut contexts = Contexts::load(path)?;
         let result = change(&mut contexts)?;
         replace_secret(path, toml::to_string_pretty(&contexts)?.as_bytes())?;
@@ -220,7 +219,7 @@ mod tests {
         assert!(contexts.choose(None).is_err());
         contexts.contexts.insert("home".to_owned(), context("http://127.0.0.1:1"));
         let error = contexts.choose(Some("work")).unwrap_err();
-        let (kind, _, remedy) = crate::failure::classify(&error);
+        let (kind, _, remedy) = crate::report::classify(&error);
         assert_eq!(kind, Kind::NotFound);
         assert!(remedy.contains("home"), "{remedy}");
     }

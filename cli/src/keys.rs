@@ -3,31 +3,29 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use lode_program::files::{create_secret, read_secret_text};
+use lode_files::{create_secret, read_secret_text};
 use lode_protocol::keys::SigningKey;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use zeroize::Zeroizing;
 
 /// Reads a key.
-pub(crate) fn load(path: &Path) -> anyhow::Result<SigningKey> {
+pub fn load(path: &Path) -> anyhow::Result<SigningKey> {
     let text = read_secret_text(path)?;
     SigningKey::from_hex(&text).with_context(|| format!("{} holds no key", path.display()))
 }
 
 /// Makes a new key from the operating system's randomness and keeps it in a new file.
-pub(crate) fn create(path: &Path) -> anyhow::Result<SigningKey> {
+pub fn create(path: &Path) -> anyhow::Result<SigningKey> {
     let key = generate()?;
     create_secret(path, format!("{}\n", key.to_hex().as_str()).as_bytes())?;
     Ok(key)
 }
 
 /// The key in the file, which is made if it is not there.
-pub(crate) fn load_or_create(path: &Path) -> anyhow::Result<SigningKey> {
+pub fn load_or_create(path: &Path) -> anyhow::Result<SigningKey> {
     match load(path) {
-        Err(error)
-            if error.downcast_ref::<lode_program::files::FileError>().is_some_and(|e| e.is_not_found()) =>
-        {
+        Err(error) if error.downcast_ref::<lode_files::FileError>().is_some_and(|e| e.is_not_found()) => {
             create(path)
         }
         other => other,
@@ -46,7 +44,7 @@ fn generate() -> anyhow::Result<SigningKey> {
 }
 
 /// Random hexadecimal digits, two per byte.
-pub(crate) fn random_hex(bytes: usize) -> anyhow::Result<String> {
+pub fn random_hex(bytes: usize) -> anyhow::Result<String> {
     let mut random = vec![0u8; bytes];
     OsRng.try_fill_bytes(&mut random).context("the operating system gives no randomness")?;
     Ok(hex::encode(random))

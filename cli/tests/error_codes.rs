@@ -52,7 +52,7 @@ fn every_stable_code_of_the_sources_is_documented() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let areas: BTreeSet<&str> = AREAS.lines().filter(|line| !line.is_empty()).collect();
     let mut files = Vec::new();
-    for room in ["cli", "contracts", "crates", "discovery", "orchestrator", "validator", "worker"] {
+    for room in ["cli", "contracts", "crates", "dev", "discovery", "orchestrator", "validator", "worker"] {
         let folder = root.join(room);
         sources(&folder, &mut files);
     }

@@ -8,11 +8,12 @@ use lode_protocol::ids::Address;
 use lode_protocol::units::Timestamp;
 
 use crate::Amount;
+use crate::Intent;
 use crate::artifact::Artifact;
-use crate::block::timestamp_of_seconds;
 use crate::deployment::Deployment;
-use crate::intent::{Call, Intent};
+use crate::encode::{Call, ToCall as _};
 use crate::revert::show;
+use crate::timestamp_of_seconds;
 
 /// Parameters that are amounts of a token, whatever contract has them.
 const AMOUNTS: [&str; 23] = [
@@ -101,12 +102,10 @@ pub struct EventDescription {
     pub arguments: Vec<Argument>,
 }
 
-impl Intent {
-    /// What the transaction of this intent does.
-    pub fn describe(&self, deployment: &Deployment) -> CallDescription {
-        let Call { to, data, value } = self.call(deployment);
-        describe_call(deployment, Address(to.into_array()), &data, Amount(value.saturating_to()))
-    }
+/// What the transaction of an intent does.
+pub fn describe_intent(intent: &Intent, deployment: &Deployment) -> CallDescription {
+    let Call { to, data, value } = intent.call(deployment);
+    describe_call(deployment, Address(to.into_array()), &data, Amount(value.saturating_to()))
 }
 
 /// What a transaction with these fields does.
@@ -201,6 +200,7 @@ mod tests {
 
     use super::*;
     use crate::deployment::tests::deployment;
+    use crate::{PoolsCall, RegistryCall, TokenCall};
 
     fn argument<'a>(description: &'a CallDescription, name: &str) -> &'a ArgumentValue {
         let found = description.arguments.iter().find(|argument| argument.name == name);
@@ -209,11 +209,11 @@ mod tests {
 
     #[test]
     fn a_call_is_told_by_contract_function_amount_and_time() {
-        let intent = Intent::RegisterProvider {
+        let intent = Intent::Registry(RegistryCall::RegisterProvider {
             amount: Amount::tokens(500),
             permit: Some(crate::Permit { deadline: 1_800_000_000, signature: EthereumSignature([1; 65]) }),
-        };
-        let description = intent.describe(&deployment());
+        });
+        let description = describe_intent(&intent, &deployment());
         assert_eq!(description.contract, Some("ComputeRegistry"));
         assert_eq!(description.to, deployment().registry);
         assert_eq!(description.function.as_deref(), Some("registerProvider"));
@@ -238,7 +238,8 @@ mod tests {
             invite_signature: EthereumSignature([4; 65]),
             consent_signature: EthereumSignature([5; 65]),
         };
-        let description = Intent::JoinBatch(vec![join(1), join(9)]).describe(&deployment());
+        let description =
+            describe_intent(&Intent::Pools(PoolsCall::JoinBatch(vec![join(1), join(9)])), &deployment());
         assert_eq!(argument(&description, "joins[0].poolId"), &ArgumentValue::Text("7".to_owned()));
         assert_eq!(
             argument(&description, "joins[1].node"),
@@ -253,14 +254,17 @@ mod tests {
     #[test]
     fn a_transfer_of_coins_and_foreign_bytes_are_told_as_they_are() {
         let to = Address([0x77; 20]);
-        let coins = Intent::TransferNative { to, amount: Amount::tokens(2) }.describe(&deployment());
+        let coins = describe_intent(
+            &Intent::Token(TokenCall::TransferNative { to, amount: Amount::tokens(2) }),
+            &deployment(),
+        );
         assert_eq!((coins.contract, coins.function.as_deref()), (None, None));
         assert_eq!((coins.to, coins.value), (to, Amount::tokens(2)));
         let foreign = describe_call(&deployment(), deployment().pools, &[1, 2, 3, 4, 5], Amount::ZERO);
         assert_eq!((foreign.contract, foreign.function), (Some("ComputePools"), None));
         assert_eq!(foreign.data, [1, 2, 3, 4, 5]);
         // Cut in the middle of an argument: it is not told as a call that it is not.
-        let whole = Intent::StartPool(PoolId(1)).describe(&deployment()).data;
+        let whole = describe_intent(&Intent::Pools(PoolsCall::StartPool(PoolId(1))), &deployment()).data;
         let cut = describe_call(&deployment(), deployment().pools, &whole[..20], Amount::ZERO);
         assert_eq!(cut.function, None);
     }

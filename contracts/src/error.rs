@@ -5,7 +5,7 @@ use std::time::Duration;
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::ids::{Address, ChainId};
 
-use crate::revert::Revert;
+use crate::Revert;
 
 /// What to do about an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,18 +12,23 @@ mod core;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lode_protocol::backoff::{Backoff, BackoffPolicy};
 use lode_protocol::error_code::ErrorCode;
+use lode_protocol::units::Millis;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::core::{Core, Next, Verdict};
-use crate::block::{BlockRef, ChainCursor};
+use crate::LoggedEvent;
 use crate::error::ChainError;
-use crate::event::LoggedEvent;
 use crate::reader::ChainReader;
+use crate::{BlockRef, ChainCursor};
 
 pub use self::core::ResyncReason;
+
+/// A follower whose looks fail looks again after so long at the latest, or after its usual interval if that is longer.
+const LONGEST_WAIT: Millis = Millis::seconds(30);
 
 /// How to follow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -35,11 +40,13 @@ pub struct FollowerConfig {
     pub confirmations: u64,
     /// Most blocks read at once.
     pub max_range: u64,
+    /// Spreads the waits after failures: whoever follows the same chain should have another one.
+    pub seed: u64,
 }
 
 impl Default for FollowerConfig {
     fn default() -> Self {
-        FollowerConfig { poll_interval_ms: 2_000, confirmations: 0, max_range: 2_000 }
+        FollowerConfig { poll_interval_ms: 2_000, confirmations: 0, max_range: 2_000, seed: 0 }
     }
 }
 
@@ -112,6 +119,7 @@ impl ChainView {
 pub struct Follower {
     reader: Arc<dyn ChainReader>,
     core: Core,
+    backoff: Backoff,
     poll_interval: Duration,
     verified: bool,
     view: watch::Sender<ChainView>,
@@ -126,17 +134,20 @@ impl Follower {
     ) -> (Self, watch::Receiver<ChainView>) {
         let core = Core::new(reader.deployment().block, config.confirmations, config.max_range, from);
         let (view, receiver) = watch::channel(ChainView::default());
-        let poll_interval = Duration::from_millis(config.poll_interval_ms.max(1));
-        (Follower { reader, core, poll_interval, verified: false, view }, receiver)
+        let first = Millis(config.poll_interval_ms.max(1));
+        let backoff = Backoff::new(BackoffPolicy::new(first, first.max(LONGEST_WAIT)), config.seed);
+        (
+            Follower { reader, core, backoff, poll_interval: first.to_duration(), verified: false, view },
+            receiver,
+        )
     }
 
     /// Follows until the receiver is dropped. A receiver that is slow holds the follower back, and the view ages.
     pub async fn run(mut self, sender: mpsc::Sender<FollowerEvent>) {
-        let mut backoff = self.poll_interval;
         loop {
-            match self.turn().await {
+            let wait = match self.turn().await {
                 Ok(Turn::Deliver(event)) => {
-                    backoff = self.poll_interval;
+                    self.backoff.reset();
                     let more = !matches!(event, FollowerEvent::Events { caught_up: true, .. });
                     if sender.send(event).await.is_err() {
                         return;
@@ -144,15 +155,19 @@ impl Follower {
                     if more {
                         continue;
                     }
+                    self.poll_interval
                 }
-                Ok(Turn::Nothing) => backoff = self.poll_interval,
+                Ok(Turn::Nothing) => {
+                    self.backoff.reset();
+                    self.poll_interval
+                }
                 Err(error) => {
                     self.failed(&error);
-                    backoff = (backoff * 2).min(Duration::from_secs(30).max(self.poll_interval));
+                    self.backoff.next_wait()
                 }
-            }
+            };
             tokio::select! {
-                () = tokio::time::sleep(backoff) => {}
+                () = tokio::time::sleep(wait) => {}
                 () = sender.closed() => return,
             }
         }

@@ -10,59 +10,41 @@
 
 mod abi;
 mod artifact;
-mod block;
 mod code;
 mod convert;
+mod decode;
 mod deploy;
 mod deployment;
 mod describe;
-pub mod earnings_tree;
-mod epoch;
-mod epoch_tree;
+mod encode;
 mod error;
-mod event;
 mod follower;
-mod intent;
-mod leaf;
 mod offline;
 mod operator;
 mod outbox;
 mod permit;
 mod port;
 mod reader;
-mod record;
 mod revert;
 mod rpc;
 
-pub use block::{BlockRef, ChainCursor, seconds_of_timestamp, timestamp_of_seconds};
 pub use code::CodeReport;
 pub use deploy::{DeployError, DeployParameters, Deployed, deploy, deploy_to, deployed_parameters};
 pub use deployment::{Deployment, DeploymentError};
-pub use describe::{Argument, ArgumentValue, CallDescription, EventDescription, describe_call};
-pub use earnings_tree::{
-    EarningsLeaf, EarningsSibling, EarningsTree, EarningsTreeError, verify_earnings_path,
+pub use describe::{
+    Argument, ArgumentValue, CallDescription, EventDescription, describe_call, describe_intent,
 };
-pub use epoch::{Epoch, EpochPhase, EpochTiming};
-pub use epoch_tree::{EpochTree, EpochTreeError, verify_path};
 pub use error::{ChainError, ErrorClass};
-pub use event::{ChainEvent, LoggedEvent};
 pub use follower::{ChainView, Follower, FollowerConfig, FollowerEvent, ResyncReason, ViewFailure};
-pub use intent::{AuthorizedNode, ClaimItem, Intent, Permit, PoolParameters, ProofItem, ProvenEarnings};
-pub use leaf::{Leaf, commitment};
-pub use lode_protocol::amount::{Amount, ParseAmountError};
+pub use lode_chain_types::*;
 pub use offline::{RawTransaction, UnsignedTransaction};
 pub use operator::{Chain, Operator};
 pub use outbox::{
-    Blocked, FileOutboxStore, IntentId, MemoryOutboxStore, Outbox, OutboxConfig, OutboxError, OutboxEvent,
-    OutboxRunner, OutboxStatus, OutboxStore, Outcome, StoreFailure,
+    Blocked, FileOutboxStore, MemoryOutboxStore, Outbox, OutboxConfig, OutboxError, OutboxEvent,
+    OutboxRunner, OutboxStatus, OutboxStore, StoreFailure,
 };
 pub use permit::{permit_digest, sign_permit};
-pub use port::{Fees, Quote, Receipt, SendError, SignedTransaction, TransactionPort};
+pub use port::{Fees, Quote, SendError, SignedTransaction, TransactionPort};
 pub use reader::ChainReader;
-pub use record::{
-    AccusationPhase, AccusationRecord, BudgetRecord, EarningsRecord, MembershipRecord, MembershipState,
-    NodeRecord, Offence, PoolRecord, PoolState, ProvenRecord, ProviderRecord, RedemptionRecord, RootRecord,
-    RootState, SettlementTerms, SlashingTerms, StakingTerms, ValidatorRecord,
-};
-pub use revert::{Refusal, Revert};
+pub use revert::{decode_revert, refusal_of_name, refusal_of_selector};
 pub use rpc::{RpcChain, RpcConfig, Simulated, TokenInfo, chain_id};

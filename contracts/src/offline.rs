@@ -9,10 +9,11 @@ use lode_protocol::keys::{EthereumSignature, SigningKey};
 use serde::{Deserialize, Serialize};
 
 use crate::Amount;
+use crate::Intent;
 use crate::convert::{from_address, from_word, to_address};
 use crate::deployment::Deployment;
+use crate::encode::{Call, ToCall as _};
 use crate::error::ChainError;
-use crate::intent::{Call, Intent};
 use crate::port::{Fees, Quote, SignedTransaction};
 use crate::rpc::{sign, unsigned};
 
@@ -197,6 +198,7 @@ mod tests {
     use lode_protocol::ids::PoolId;
 
     use super::*;
+    use crate::PoolsCall;
     use crate::deployment::tests::deployment;
 
     fn key() -> SigningKey {
@@ -205,7 +207,13 @@ mod tests {
 
     fn transaction() -> UnsignedTransaction {
         let quote = Quote { gas_limit: 100_000, fees: Fees { max_fee: 3, max_priority_fee: 1 } };
-        UnsignedTransaction::new(&deployment(), key().address(), &Intent::StartPool(PoolId(1)), 5, quote)
+        UnsignedTransaction::new(
+            &deployment(),
+            key().address(),
+            &Intent::Pools(PoolsCall::StartPool(PoolId(1))),
+            5,
+            quote,
+        )
     }
 
     #[test]

@@ -13,13 +13,14 @@ use lode_protocol::join::NodeConsent;
 use lode_protocol::keys::SigningKey;
 use tokio::time::Instant;
 
-use crate::block::seconds_of_timestamp;
+use crate::Receipt;
 use crate::error::ChainError;
-use crate::event::ChainEvent;
-use crate::intent::{Intent, PoolParameters};
 use crate::permit::sign_permit;
-use crate::port::{Receipt, SendError, TransactionPort};
+use crate::port::{SendError, TransactionPort};
 use crate::reader::ChainReader;
+use crate::seconds_of_timestamp;
+use crate::{ChainEvent, PoolsEvent};
+use crate::{Intent, PoolParameters, PoolsCall, RegistryCall, RewardsCall, ValidatorsCall};
 
 /// Between two looks for a receipt.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -99,20 +100,26 @@ impl Operator {
     /// Becomes a provider with this stake, by a permit: one transaction.
     pub async fn register_provider(&self, stake: Amount) -> Result<Receipt, ChainError> {
         let permit = self.permit(self.chain.deployment().registry, stake).await?;
-        self.execute(Intent::RegisterProvider { amount: stake, permit: Some(permit) }).await
+        self.execute(Intent::Registry(RegistryCall::RegisterProvider { amount: stake, permit: Some(permit) }))
+            .await
     }
 
     /// Becomes a validator with this bond, by a permit: one transaction.
     pub async fn register_validator(&self, bond: Amount, endpoint: &str) -> Result<Receipt, ChainError> {
         let permit = self.permit(self.chain.deployment().validators, bond).await?;
         let endpoint = endpoint.to_owned();
-        self.execute(Intent::RegisterValidator { amount: bond, permit: Some(permit), endpoint }).await
+        self.execute(Intent::Validators(ValidatorsCall::RegisterValidator {
+            amount: bond,
+            permit: Some(permit),
+            endpoint,
+        }))
+        .await
     }
 
     /// Adds to a pool's budget in the staking token, by a permit: one transaction.
     pub async fn fund_pool(&self, pool: PoolId, amount: Amount) -> Result<Receipt, ChainError> {
         let permit = self.permit(self.chain.deployment().rewards, amount).await?;
-        self.execute(Intent::FundPool { pool, amount, permit: Some(permit) }).await
+        self.execute(Intent::Rewards(RewardsCall::FundPool { pool, amount, permit: Some(permit) })).await
     }
 
     /// Adds a node whose key is at hand. `units`: its GPUs, at least 1.
@@ -125,17 +132,17 @@ impl Operator {
             deadline: self.deadline().await?,
         };
         let signature = node.sign_recoverable(&consent.digest(&self.chain.deployment().registry_domain()));
-        self.execute(Intent::AddNode { consent, units, signature }).await
+        self.execute(Intent::Registry(RegistryCall::AddNode { consent, units, signature })).await
     }
 
     /// Creates a pool and tells its number. It takes joins once it is started.
     pub async fn create_pool(&self, parameters: PoolParameters) -> Result<PoolId, ChainError> {
-        let receipt = self.execute(Intent::CreatePool(parameters)).await?;
+        let receipt = self.execute(Intent::Pools(PoolsCall::CreatePool(parameters))).await?;
         receipt
             .events
             .iter()
             .find_map(|logged| match &logged.event {
-                ChainEvent::PoolCreated { pool, .. } => Some(*pool),
+                ChainEvent::Pools(PoolsEvent::PoolCreated { pool, .. }) => Some(*pool),
                 _ => None,
             })
             .ok_or(ChainError::Malformed {
@@ -144,7 +151,7 @@ impl Operator {
             })
     }
 
-    async fn permit(&self, spender: Address, amount: Amount) -> Result<crate::intent::Permit, ChainError> {
+    async fn permit(&self, spender: Address, amount: Amount) -> Result<crate::Permit, ChainError> {
         let nonce = self.chain.permit_nonce(self.key.address()).await?;
         let deadline = self.deadline().await?;
         Ok(sign_permit(self.chain.deployment(), &self.key, spender, amount, nonce, deadline))

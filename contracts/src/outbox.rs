@@ -16,40 +16,23 @@ mod record;
 mod runner;
 mod store;
 
-use std::fmt;
 use std::sync::Arc;
 
 use lode_protocol::error_code::ErrorCode;
-use lode_protocol::hash::Digest;
 use lode_protocol::keys::SigningKey;
-use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::keeper::{Command, Keeper};
-use crate::intent::Intent;
-use crate::port::{Receipt, TransactionPort};
-use crate::revert::Revert;
+use crate::Intent;
+use crate::port::TransactionPort;
+use crate::{IntentId, Outcome};
 
 pub use self::runner::OutboxRunner;
 pub use self::store::{FileOutboxStore, MemoryOutboxStore, OutboxStore, StoreFailure};
 
 /// Commands that wait for the keeper at most: whoever submits more waits, too.
 const COMMANDS: usize = 64;
-
-/// Names an intent in its outbox.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode, Serialize, Deserialize,
-)]
-#[cbor(transparent)]
-#[serde(transparent)]
-pub struct IntentId(#[n(0)] pub u64);
-
-impl fmt::Display for IntentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
 
 /// How patient an outbox is. Times in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -111,22 +94,6 @@ pub struct OutboxEvent {
     pub intent: Intent,
     /// What became of it.
     pub outcome: Outcome,
-}
-
-/// How an intent ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// It is mined and succeeded. Items of a batch may have been refused: see the receipt's events.
-    Confirmed(Receipt),
-    /// What it wanted is so already.
-    AlreadyDone(Revert),
-    /// The contract refuses it.
-    Reverted {
-        /// By which error.
-        error: Revert,
-        /// The transaction that failed; `None` when the simulation failed and nothing was sent.
-        transaction: Option<Digest>,
-    },
 }
 
 /// How an outbox does.

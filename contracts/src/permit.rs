@@ -6,10 +6,10 @@ use lode_protocol::hash::Digest;
 use lode_protocol::ids::Address;
 use lode_protocol::keys::SigningKey;
 
+use crate::Permit;
 use crate::abi;
 use crate::convert::{from_word, to_address, to_u256};
 use crate::deployment::Deployment;
-use crate::intent::Permit;
 
 /// What the owner of tokens signs, so that `spender` may take `amount` of them until `deadline` (unix seconds).
 ///

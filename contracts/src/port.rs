@@ -6,11 +6,11 @@ use lode_protocol::ids::Address;
 use lode_protocol::keys::SigningKey;
 use minicbor::{Decode, Encode};
 
+use crate::Intent;
+use crate::Receipt;
+use crate::Revert;
 use crate::deployment::Deployment;
 use crate::error::ChainError;
-use crate::event::LoggedEvent;
-use crate::intent::Intent;
-use crate::revert::Revert;
 
 /// What a unit of gas may cost at most, in the coin's smallest unit (EIP-1559).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
@@ -52,23 +52,6 @@ pub struct SignedTransaction {
     pub hash: Digest,
     /// Its bytes.
     pub bytes: Vec<u8>,
-}
-
-/// A mined transaction.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Receipt {
-    /// Its hash.
-    pub transaction: Digest,
-    /// Number of its block.
-    pub block: u64,
-    /// Hash of its block.
-    pub block_hash: Digest,
-    /// Whether it did what it says; a failed transaction costs gas and changes nothing.
-    pub succeeded: bool,
-    /// Gas used.
-    pub gas_used: u64,
-    /// What it made happen in our contracts, in order.
-    pub events: Vec<LoggedEvent>,
 }
 
 /// Sends transactions. The real one is `RpcChain`; the test kit has a fake.

@@ -5,16 +5,16 @@ use lode_protocol::amount::Amount;
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{AccusationId, Address, NodeId, PoolId, ProviderId, ValidatorId};
 
-use crate::block::BlockRef;
+use crate::BlockRef;
+use crate::LoggedEvent;
 use crate::deployment::Deployment;
-use crate::epoch::{Epoch, EpochTiming};
 use crate::error::ChainError;
-use crate::event::LoggedEvent;
-use crate::record::{
+use crate::{
     AccusationRecord, BudgetRecord, EarningsRecord, MembershipRecord, NodeRecord, PoolRecord, ProvenRecord,
-    ProviderRecord, RedemptionRecord, RootRecord, SettlementTerms, SlashingTerms, StakingTerms,
-    ValidatorRecord,
+    ProviderRecord, RedemptionRecord, RootRecord, SettlementParameters, SlashingParameters,
+    StakingParameters, ValidatorRecord,
 };
+use crate::{Epoch, EpochTiming};
 
 /// Reads the chain's latest state. `Err` means "unknown" and never "no"; `Ok(None)` is the contracts' own answer.
 ///
@@ -128,10 +128,10 @@ pub trait ChainReader: Send + Sync + std::fmt::Debug {
     async fn votes_for(&self, epoch: Epoch, root: Digest) -> Result<Amount, ChainError>;
 
     /// What the contracts ask as stake.
-    async fn staking_terms(&self) -> Result<StakingTerms, ChainError>;
+    async fn staking_terms(&self) -> Result<StakingParameters, ChainError>;
 
     /// How accusations are judged.
-    async fn slashing_terms(&self) -> Result<SlashingTerms, ChainError>;
+    async fn slashing_terms(&self) -> Result<SlashingParameters, ChainError>;
 
     /// How many accusations were opened; their ids count from 1.
     async fn accusation_count(&self) -> Result<u64, ChainError>;
@@ -161,7 +161,7 @@ pub trait ChainReader: Send + Sync + std::fmt::Debug {
     async fn max_slash(&self, provider: ProviderId) -> Result<Amount, ChainError>;
 
     /// How fast pools settle.
-    async fn settlement_terms(&self) -> Result<SettlementTerms, ChainError>;
+    async fn settlement_terms(&self) -> Result<SettlementParameters, ChainError>;
 
     /// A pool's money; all zero for a pool that was never funded.
     async fn budget(&self, pool: PoolId) -> Result<BudgetRecord, ChainError>;

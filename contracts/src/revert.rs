@@ -1,11 +1,12 @@
 //! Contract errors by name. All custom errors of all contracts are known from the embedded ABI files.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::OnceLock;
 
 use alloy::dyn_abi::{DynSolValue, JsonAbiExt as _};
 use alloy::json_abi::Error as ErrorAbi;
+
+use lode_chain_types::{Refusal, Revert};
 
 use crate::artifact::Artifact;
 
@@ -14,104 +15,46 @@ const PLAIN_ERROR: [u8; 4] = [0x08, 0xc3, 0x79, 0xa0];
 /// `Panic(uint256)`: a failed assertion, an overflow.
 const PANIC: [u8; 4] = [0x4e, 0x48, 0x7b, 0x71];
 
-/// Why a contract refused a call.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Revert {
-    /// Name of the contract's error, like `WrongCounter`; `Error`, `Panic` or `Unknown` when it is none of ours.
-    pub name: String,
-    /// Name and arguments, for people.
-    pub detail: String,
-}
-
-impl fmt::Display for Revert {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
+/// Reads the data that a reverted call returned.
+pub fn decode_revert(data: &[u8]) -> Revert {
+    let Some((selector, arguments)) = data.split_first_chunk::<4>() else {
+        return Revert { name: "Unknown".to_owned(), detail: "it gave no reason".to_owned() };
+    };
+    if let Some(error) = known_errors().get(selector) {
+        let values = error.abi_decode_input(arguments).unwrap_or_default();
+        let shown: Vec<String> = error
+            .inputs
+            .iter()
+            .zip(&values)
+            .map(|(parameter, value)| format!("{}: {}", parameter.name, show(value)))
+            .collect();
+        return Revert { name: error.name.clone(), detail: format!("{}({})", error.name, shown.join(", ")) };
     }
-}
-
-impl Revert {
-    /// Reads the data that a reverted call returned.
-    pub fn decode(data: &[u8]) -> Self {
-        let Some((selector, arguments)) = data.split_first_chunk::<4>() else {
-            return Revert { name: "Unknown".to_owned(), detail: "it gave no reason".to_owned() };
-        };
-        if let Some(error) = known_errors().get(selector) {
-            let values = error.abi_decode_input(arguments).unwrap_or_default();
-            let shown: Vec<String> = error
-                .inputs
-                .iter()
-                .zip(&values)
-                .map(|(parameter, value)| format!("{}: {}", parameter.name, show(value)))
-                .collect();
-            return Revert {
-                name: error.name.clone(),
-                detail: format!("{}({})", error.name, shown.join(", ")),
-            };
+    match *selector {
+        PLAIN_ERROR => {
+            let text = alloy::sol_types::decode_revert_reason(data).unwrap_or_default();
+            Revert { name: "Error".to_owned(), detail: cut(&text) }
         }
-        match *selector {
-            PLAIN_ERROR => {
-                let text = alloy::sol_types::decode_revert_reason(data).unwrap_or_default();
-                Revert { name: "Error".to_owned(), detail: cut(&text) }
-            }
-            PANIC => {
-                let text = alloy::sol_types::decode_revert_reason(data).unwrap_or_default();
-                Revert { name: "Panic".to_owned(), detail: cut(&text) }
-            }
-            other => Revert {
-                name: "Unknown".to_owned(),
-                detail: format!("an error that none of our contracts declares (0x{})", hex::encode(other)),
-            },
+        PANIC => {
+            let text = alloy::sol_types::decode_revert_reason(data).unwrap_or_default();
+            Revert { name: "Panic".to_owned(), detail: cut(&text) }
         }
+        other => Revert {
+            name: "Unknown".to_owned(),
+            detail: format!("an error that none of our contracts declares (0x{})", hex::encode(other)),
+        },
     }
 }
 
-/// Why a contract refused one item of a batch: the error's selector, and its name where it is one of ours.
-///
-/// Refusals of one name are equal: two contracts may declare an error of one name with other argument types.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// First four bytes of the error's hash.
-    pub selector: [u8; 4],
-    /// The error's name.
-    pub name: Option<String>,
+/// The refusal with this selector.
+pub fn refusal_of_selector(selector: [u8; 4]) -> Refusal {
+    Refusal { selector, name: known_errors().get(&selector).map(|error| error.name.clone()) }
 }
 
-impl PartialEq for Refusal {
-    fn eq(&self, other: &Self) -> bool {
-        match (&self.name, &other.name) {
-            (Some(ours), Some(theirs)) => ours == theirs,
-            _ => self.selector == other.selector,
-        }
-    }
-}
-
-impl Eq for Refusal {}
-
-impl Refusal {
-    /// The refusal with this selector.
-    pub fn of_selector(selector: [u8; 4]) -> Self {
-        Refusal { selector, name: known_errors().get(&selector).map(|error| error.name.clone()) }
-    }
-
-    /// The refusal named like a contract's error; `None` when no contract declares it.
-    pub fn of_name(name: &str) -> Option<Self> {
-        let (selector, error) = known_errors().iter().find(|(_, error)| error.name == name)?;
-        Some(Refusal { selector: *selector, name: Some(error.name.clone()) })
-    }
-
-    /// Whether it is the error of this name.
-    pub fn is(&self, name: &str) -> bool {
-        self.name.as_deref() == Some(name)
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => f.write_str(name),
-            None => write!(f, "0x{}", hex::encode(self.selector)),
-        }
-    }
+/// The refusal named like a contract's error; `None` when no contract declares it.
+pub fn refusal_of_name(name: &str) -> Option<Refusal> {
+    let (selector, error) = known_errors().iter().find(|(_, error)| error.name == name)?;
+    Some(Refusal { selector: *selector, name: Some(error.name.clone()) })
 }
 
 fn known_errors() -> &'static HashMap<[u8; 4], ErrorAbi> {
@@ -157,19 +100,19 @@ mod tests {
 
     #[test]
     fn a_contract_error_is_read_with_its_name_and_arguments() {
-        let refusal = Refusal::of_name("WrongCounter").unwrap();
+        let refusal = refusal_of_name("WrongCounter").unwrap();
         let mut data = refusal.selector.to_vec();
         for word in [1u8, 2, 3, 4] {
             data.extend([0; 31]);
             data.push(word);
         }
-        let revert = Revert::decode(&data);
+        let revert = decode_revert(&data);
         assert_eq!(revert.name, "WrongCounter");
         assert_eq!(
             revert.detail,
             "WrongCounter(poolId: 1, node: 0x0000000000000000000000000000000000000002, expected: 3, given: 4)"
         );
-        assert_eq!(Refusal::of_selector(refusal.selector), refusal);
+        assert_eq!(refusal_of_selector(refusal.selector), refusal);
     }
 
     /// A value of a parameter's type, told apart from others by its number.
@@ -199,12 +142,12 @@ mod tests {
                     .zip(&values)
                     .map(|(input, value)| format!("{}: {}", input.name, show(value)))
                     .collect();
-                let revert = Revert::decode(&error.abi_encode_input(&values).unwrap());
+                let revert = decode_revert(&error.abi_encode_input(&values).unwrap());
                 assert_eq!(revert.name, error.name, "no other error has its selector");
                 assert_eq!(revert.detail, format!("{}({})", error.name, arguments.join(", ")));
                 assert!(error.inputs.iter().all(|input| !input.name.is_empty()), "{}", error.name);
-                let refusal = Refusal::of_selector(error.selector().0);
-                assert!(refusal.is(&error.name) && Refusal::of_name(&error.name) == Some(refusal));
+                let refusal = refusal_of_selector(error.selector().0);
+                assert!(refusal.is(&error.name) && refusal_of_name(&error.name) == Some(refusal));
                 count += 1;
             }
         }
@@ -212,13 +155,21 @@ mod tests {
     }
 
     #[test]
+    fn every_reason_that_somebody_decides_by_is_an_error_of_a_contract() {
+        for (reason, name) in lode_chain_types::RevertReason::NAMES {
+            assert!(refusal_of_name(name).is_some(), "{name}");
+            assert_eq!(Revert { name: name.to_owned(), detail: String::new() }.reason(), reason);
+        }
+    }
+
+    #[test]
     fn strange_revert_data_is_unknown_and_never_panics() {
-        assert_eq!(Revert::decode(&[]).name, "Unknown");
-        assert_eq!(Revert::decode(&[1, 2, 3]).name, "Unknown");
-        assert_eq!(Revert::decode(&[0xff; 40]).name, "Unknown");
-        assert_eq!(Revert::decode(&PLAIN_ERROR).name, "Error");
+        assert_eq!(decode_revert(&[]).name, "Unknown");
+        assert_eq!(decode_revert(&[1, 2, 3]).name, "Unknown");
+        assert_eq!(decode_revert(&[0xff; 40]).name, "Unknown");
+        assert_eq!(decode_revert(&PLAIN_ERROR).name, "Error");
         // A known selector with cut arguments still has its name.
-        let selector = Refusal::of_name("WrongCounter").unwrap().selector;
-        assert_eq!(Revert::decode(&selector).name, "WrongCounter");
+        let selector = refusal_of_name("WrongCounter").unwrap().selector;
+        assert_eq!(decode_revert(&selector).name, "WrongCounter");
     }
 }

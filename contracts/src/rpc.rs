@@ -12,14 +12,14 @@ use std::time::Duration;
 use lode_protocol::ids::{ChainId, ValidatorId};
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::ChainCursor;
+use crate::EpochTiming;
 use crate::artifact::Artifact;
-use crate::block::ChainCursor;
 use crate::code::CodeReport;
 use crate::convert::to_address;
 use crate::deployment::Deployment;
-use crate::epoch::EpochTiming;
 use crate::error::ChainError;
-use crate::record::{SettlementTerms, SlashingTerms, StakingTerms};
+use crate::{SettlementParameters, SlashingParameters, StakingParameters};
 pub use simulate::Simulated;
 pub use token::TokenInfo;
 pub(crate) use transport::{CallRequest, Transport};
@@ -59,9 +59,9 @@ pub struct RpcChain {
     max_range: u64,
     verified: OnceCell<()>,
     timing: OnceCell<EpochTiming>,
-    terms: OnceCell<StakingTerms>,
-    slashing_terms: OnceCell<SlashingTerms>,
-    settlement_terms: OnceCell<SettlementTerms>,
+    terms: OnceCell<StakingParameters>,
+    slashing_terms: OnceCell<SlashingParameters>,
+    settlement_terms: OnceCell<SettlementParameters>,
     known_validators: Mutex<Option<KnownValidators>>,
 }
 

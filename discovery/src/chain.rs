@@ -1,50 +1,46 @@
-//! Keeps the directory in line with the chain: nodes that are released or lose their stake leave the list, and come back
-//! when the chain vouches for them again.
-//!
-//! An RPC error is "unknown" and changes nothing.
+//! Follows the chain and tells the core what may be otherwise there. The core asks what it wants to know.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use lode_contracts::{ChainCursor, ChainEvent, ChainReader, Follower, FollowerConfig, FollowerEvent};
+use lode_contracts::{
+    ChainCursor, ChainEvent, ChainReader, Follower, FollowerConfig, FollowerEvent, RegistryEvent,
+};
+use lode_program::backoff::{self, BackoffPolicy};
 use lode_program::finding::Finding;
-use lode_protocol::ids::NodeId;
+use lode_protocol::units::Millis;
 use tokio::sync::mpsc;
 
-use crate::service::Service;
+use crate::core::Moved;
+use crate::handle::Handle;
 
-/// Nodes asked for in one call.
-const BATCH: usize = 500;
 /// Events that may wait; the follower waits when the directory is slower than the chain.
 const QUEUE: usize = 64;
-/// Pause after a failed look at the chain.
-const RETRY: Duration = Duration::from_secs(2);
+/// Waits after failed looks at the chain.
+const WAITS: BackoffPolicy = BackoffPolicy::new(Millis(500), Millis::seconds(10));
 
 /// Follows the chain until the program ends.
-pub async fn follow(service: Arc<Service>, chain: Arc<dyn ChainReader>, config: FollowerConfig) {
+pub async fn follow(directory: Handle, chain: Arc<dyn ChainReader>, config: FollowerConfig) {
+    let mut waits = backoff::sequence(WAITS);
     let head = loop {
         match chain.head().await {
             Ok(head) => break head,
             Err(error) => {
-                service.findings.raise(unreachable(&error));
-                tokio::time::sleep(RETRY).await;
+                directory.findings.raise(unreachable(&error.to_string()));
+                tokio::time::sleep(waits.next_wait()).await;
             }
         }
     };
-    // Whatever the store brought is looked up once; from here on events tell.
-    recheck(&service, chain.as_ref(), service.known()).await;
+    // Whatever the store brought is looked up once, no earlier than at this head; from here on events tell.
+    directory.chain_moved(Moved::Everything).await;
     let from = ChainCursor { number: head.number, hash: head.hash };
-    let (follower, mut view) = Follower::new(Arc::clone(&chain), config, Some(from));
+    let (follower, mut view) = Follower::new(chain, config, Some(from));
     let (sender, mut events) = mpsc::channel(QUEUE);
     let watch = async {
         loop {
             let failure = view.borrow_and_update().failure.clone();
             match failure {
-                Some(failure) => {
-                    let text = format!("{failure:?}");
-                    service.findings.raise(unreachable(&text));
-                }
-                None => drop(service.findings.clear("chain/unreachable", "")),
+                Some(failure) => drop(directory.findings.raise(unreachable(&failure.message))),
+                None => drop(directory.findings.clear("chain/unreachable", "")),
             }
             if view.changed().await.is_err() {
                 return;
@@ -53,18 +49,14 @@ pub async fn follow(service: Arc<Service>, chain: Arc<dyn ChainReader>, config: 
     };
     let apply = async {
         while let Some(event) = events.recv().await {
-            service.look_again();
-            match event {
-                FollowerEvent::Resync { .. } | FollowerEvent::Rollback { .. } => {
-                    recheck(&service, chain.as_ref(), service.known()).await
-                }
-                FollowerEvent::Events { events, .. } => {
-                    let mut doubtful = Vec::new();
-                    for logged in events {
-                        doubtful.extend(concerned(&service, &logged.event));
-                    }
-                    recheck(&service, chain.as_ref(), doubtful).await;
-                }
+            let moved = match event {
+                FollowerEvent::Resync { .. } | FollowerEvent::Rollback { .. } => Some(Moved::Everything),
+                FollowerEvent::Events { events, .. } => moved_by(events.iter().map(|logged| &logged.event)),
+            };
+            if let Some(moved) = moved
+                && !directory.chain_moved(moved).await
+            {
+                return;
             }
         }
     };
@@ -75,7 +67,8 @@ pub async fn follow(service: Arc<Service>, chain: Arc<dyn ChainReader>, config: 
     }
 }
 
-fn unreachable(error: &impl std::fmt::Display) -> Finding {
+/// What is wrong while the chain does not answer.
+pub(crate) fn unreachable(error: &str) -> Finding {
     Finding::warning(
         "chain/unreachable",
         format!("the chain cannot be read, so that new nodes are not listed and released ones stay: {error}"),
@@ -83,35 +76,25 @@ fn unreachable(error: &impl std::fmt::Display) -> Finding {
     .remedy("Check the chain's RPC endpoint; the directory goes on by itself when it answers.")
 }
 
-/// Known nodes of whose registration or stake an event tells.
-fn concerned(service: &Service, event: &ChainEvent) -> Vec<NodeId> {
-    let nodes = match event {
-        ChainEvent::NodeAdded { node, .. } | ChainEvent::NodeRemoved { node, .. } => vec![*node],
-        ChainEvent::NodeReplaced { old, new, .. } => vec![*old, *new],
-        ChainEvent::Staked { provider, .. }
-        | ChainEvent::UnstakeRequested { provider, .. }
-        | ChainEvent::Withdrawn { provider, .. }
-        | ChainEvent::Slashed { provider, .. } => return service.nodes_of(*provider),
-        _ => return Vec::new(),
-    };
-    nodes.into_iter().filter(|node| service.knows(node)).collect()
-}
-
-/// Asks the chain about nodes: those that it does not know, or whose stake is short, are not listed.
-async fn recheck(service: &Service, chain: &dyn ChainReader, nodes: Vec<NodeId>) {
-    for batch in nodes.chunks(BATCH) {
-        let records = loop {
-            match chain.nodes(batch).await {
-                Ok(records) => break records,
-                Err(error) => {
-                    service.findings.raise(unreachable(&error));
-                    tokio::time::sleep(RETRY).await;
-                }
+/// Whose registration or stake events tell of.
+fn moved_by<'a>(events: impl Iterator<Item = &'a ChainEvent>) -> Option<Moved> {
+    let (mut nodes, mut providers) = (Vec::new(), Vec::new());
+    for event in events {
+        match event {
+            // Its provider's stake has to cover one node more, or less.
+            ChainEvent::Registry(RegistryEvent::NodeAdded { node, provider, .. })
+            | ChainEvent::Registry(RegistryEvent::NodeRemoved { node, provider, .. }) => {
+                nodes.push(*node);
+                providers.push(*provider);
             }
-        };
-        for (node, record) in batch.iter().zip(records) {
-            let vouched = record.filter(|record| record.eligible);
-            service.chain_says(*node, vouched.map(|record| record.provider));
+            ChainEvent::Registry(RegistryEvent::NodeReplaced { old, new, .. }) => nodes.extend([*old, *new]),
+            ChainEvent::Registry(RegistryEvent::Staked { provider, .. })
+            | ChainEvent::Registry(RegistryEvent::UnstakeRequested { provider, .. })
+            | ChainEvent::Registry(RegistryEvent::Withdrawn { provider, .. })
+            | ChainEvent::Registry(RegistryEvent::Slashed { provider, .. }) => providers.push(*provider),
+            _ => {}
         }
     }
+    let any = !nodes.is_empty() || !providers.is_empty();
+    any.then_some(Moved::These { nodes, providers })
 }

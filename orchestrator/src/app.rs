@@ -6,33 +6,35 @@ mod listeners;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use lode_contracts::{Deployment, Outbox, OutboxConfig, RpcChain, RpcConfig};
-use lode_network::{Endpoint, EndpointConfig, NetworkMetrics, PeerServer, ServerConfig};
-use lode_program::config::ConfigError;
-use lode_program::files::{self, DataDir};
+use futures::future::BoxFuture;
+use lode_contracts::{Chain, Outbox, OutboxConfig};
+use lode_daemon::{Ground, Storage, read_key};
+use lode_network::{Endpoint, EndpointConfig, NetworkMetrics, PeerServer, ServerConfig, ServerSink};
 use lode_program::finding::{Finding, FindingSet};
-use lode_program::listen::{self, ServeLimits};
-use lode_program::{Exit, ExitError, Health, Program, telemetry};
+use lode_program::listen::{self, Hosts, ServeLimits};
+use lode_program::{Exit, ExitError, Program, open_files, service};
 use lode_protocol::ids::{Epoch, TaskId};
 use lode_protocol::keys::SigningKey;
 use lode_protocol::units::Timestamp;
-use lode_store::{RedbOptions, RedbStore, Store, Writer, WriterLimits};
+use lode_store::Store;
 use rand::RngCore as _;
 use tokio::sync::{mpsc, watch};
 
-use crate::api::{self, About, ApiState, Turnstile};
+use crate::api::{self, About, ApiState, PublicRateLimit};
 use crate::archive::Archive;
-use crate::chain::{ChainOrders, ChainOutcomes, ChainSettings, ChainStatus, ChainWatch};
+use crate::chain::{self, ChainCommands, ChainOutcomes, ChainSettings, ChainStatus, ChainWatch};
 use crate::config::{Arguments, Config};
-use crate::discovery::{DirectoryFollower, DirectoryStatus};
-use crate::driver::{Driver, Surroundings};
-use crate::hold::StoreTrouble;
+use crate::directory::{Directory, DirectoryStatus};
+use crate::driver::outage::StoreHealth;
+use crate::driver::{self, Driver, Ports};
+use crate::identity::Identity;
 use crate::images::ImageResolver;
+use crate::known_nodes::KnownNodes;
+use crate::log_requests::LogRequests;
 use crate::logs::LogHub;
 use crate::metrics::Metrics;
 use crate::outbox_store::StoreOutbox;
-use crate::wire::{Identity, Inbound, Links, Outbound};
+use crate::wire::{Answers, Inbound};
 use crate::{event_log, recovery, token};
 use listeners::Listeners;
 
@@ -42,29 +44,22 @@ const GRACE: Duration = Duration::from_secs(10);
 const CHAIN_CHECK: Duration = Duration::from_secs(5);
 /// How long the driver may be silent before the process counts as hung.
 const PULSE: Duration = Duration::from_secs(30);
-/// Answers that wait to be signed.
-const OUTGOING: usize = 4_096;
+/// Pieces of output that wait for their reader; more make their workers wait.
+const POSTED: usize = 256;
+/// A worker's message and its envelope, over HTTPS.
+const LARGEST_MESSAGE: usize = (1 << 20) + (4 << 10);
 /// How often gauges are set: they walk all nodes and tasks.
 const GAUGES: Duration = Duration::from_secs(10);
-
-/// The chain as the wiring needs it.
-pub trait Chain: lode_contracts::ChainReader + lode_contracts::TransactionPort {}
-
-impl<T: lode_contracts::ChainReader + lode_contracts::TransactionPort> Chain for T {}
 
 /// Runs the orchestrator until it is told to stop.
 ///
 /// # Errors
 /// When it cannot start, or a part that it cannot live without fails.
 pub async fn run(program: Program, arguments: Arguments) -> anyhow::Result<()> {
-    let config = Config::load(&arguments).map_err(|error: ConfigError| error)?;
-    config.validate()?;
-    let telemetry = telemetry::init(program.name, &arguments.log)?;
+    let (config, telemetry) = service::begin(&program, &arguments.log, || checked(&arguments))?;
     telemetry.set_field("pool", config.pool());
-    let deployment = Deployment::load(&config.chain.deployment)
-        .map_err(|error| ExitError::new(Exit::BadConfig, error.to_string()))?;
-    let chain = RpcChain::new(RpcConfig::new(config.chain.rpc_url.clone()), deployment)
-        .map_err(|error| ExitError::new(Exit::BadConfig, error.to_string()))?;
+    open_files::require(&config.connections())?;
+    let chain = config.chain.connect()?;
     let running = start(&program, &config, Arc::new(chain), None).await?;
     for endpoint in &running.endpoints {
         tracing::info!(%endpoint, "workers reach this orchestrator here");
@@ -72,9 +67,11 @@ pub async fn run(program: Program, arguments: Arguments) -> anyhow::Result<()> {
     program.finish(GRACE).await
 }
 
-/// Where a started orchestrator listens.
+/// How a started orchestrator is reached.
 #[derive(Clone, Debug)]
 pub struct Running {
+    /// The owner of its core, within this process.
+    pub driver: driver::Handle,
     /// The API.
     pub api: std::net::SocketAddr,
     /// Where workers reach it.
@@ -85,24 +82,31 @@ pub struct Running {
 ///
 /// # Errors
 /// When something cannot be opened or bound, or the key is not the pool's.
-pub async fn start<C: Chain + 'static>(
+///
+/// Boxed, so that all of this is compiled here and not again by whoever starts it.
+pub fn start<'a>(
+    program: &'a Program,
+    config: &'a Config,
+    chain: Arc<dyn Chain>,
+    store: Option<Arc<dyn Store>>,
+) -> BoxFuture<'a, anyhow::Result<Running>> {
+    Box::pin(start_all(program, config, chain, store))
+}
+
+async fn start_all(
     program: &Program,
     config: &Config,
-    chain: Arc<C>,
+    chain: Arc<dyn Chain>,
     store: Option<Arc<dyn Store>>,
 ) -> anyhow::Result<Running> {
-    let data_dir = DataDir::open(&config.data_dir)?;
-    let key = read_key(config)?;
+    let ground = Ground::open(&config.data_dir, store.map_or(Storage::file("state.redb"), Storage::Given))?;
+    let (store, writer, health) = (Arc::clone(&ground.store), ground.writer.clone(), ground.health.clone());
+    let key = read_key(&config.key_path(), "lode key new")?;
     let deployment = chain.deployment().clone();
-    let store: Arc<dyn Store> = match store {
-        Some(store) => store,
-        None => Arc::new(RedbStore::open(&data_dir.join("state.redb"), RedbOptions::default())?),
-    };
     let token = token::load_or_create(store.as_ref(), &config.token_path())?;
     let terms = terms_of_pool(config, chain.as_ref(), store.as_ref(), &key).await?;
 
     let findings = FindingSet::new(program.clock);
-    let health = Health::new();
     let metrics = Metrics::default();
     let network_metrics = NetworkMetrics::default();
     health.register_metrics(|registry| {
@@ -118,56 +122,71 @@ pub async fn start<C: Chain + 'static>(
     };
 
     // Bind everything before anything is spawned.
-    let listeners = Listeners::bind(config, &data_dir).await?;
-    let mut endpoint_config =
-        EndpointConfig { listen: config.wire.listen.clone(), ..EndpointConfig::default() };
+    let listeners = Listeners::bind(config, &ground.data).await?;
+    let mut endpoint_config = EndpointConfig {
+        listen: config.wire.listen.clone(),
+        strangers: config.wire.strangers,
+        frame_pace: config.wire.frames,
+        ..EndpointConfig::default()
+    };
     endpoint_config.limits.incoming = config.wire.max_connections;
     endpoint_config.limits.per_address = config.wire.max_connections_per_address;
     endpoint_config.agent = concat!("lode-orchestrator/", env!("CARGO_PKG_VERSION")).to_owned();
     let (endpoint, endpoint_task) = Endpoint::bind(endpoint_config, &key, network_metrics).await?;
-    let (server, server_task, wire_events) =
-        PeerServer::sessions(endpoint.clone(), ServerConfig::default()).await?;
+    let (driver, queues) = driver::queues();
+    let known = KnownNodes::default();
+    let wire_identity = Arc::new(identity.clone());
+    let (posted_sender, posted) = mpsc::channel(POSTED);
+    let inbound: Arc<dyn ServerSink> = Arc::new(Inbound {
+        identity: Arc::clone(&wire_identity),
+        known: known.clone(),
+        driver: driver.clone(),
+        posted: posted_sender,
+        metrics: metrics.clone(),
+    });
+    let server_config = ServerConfig {
+        http_requests_per_address: config.wire.http_requests_per_address,
+        ..ServerConfig::default()
+    };
+    let (server, server_task) = PeerServer::sessions_into(endpoint.clone(), server_config, inbound).await?;
     let mut endpoints: Vec<String> = endpoint.addresses().iter().map(ToString::to_string).collect();
     endpoints.extend(listeners.wire_url());
 
-    let (writer, writer_thread) = Writer::start(Arc::clone(&store), WriterLimits::default())
-        .context("cannot start the store's thread")?;
     let outbox_store = Arc::new(StoreOutbox::new(Arc::clone(&store), writer.clone()));
-    let outbox_config = OutboxConfig {
-        confirmations: config.chain.confirmations,
-        poll_interval_ms: u64::try_from(config.chain.poll_interval.as_millis()).unwrap_or(1_000).min(1_000),
-        ..OutboxConfig::default()
-    };
+    let outbox_config = config.chain.outbox(OutboxConfig::default());
     let (outbox, outbox_runner, outcomes) =
         Outbox::open(chain.clone(), outbox_store, key.clone(), outbox_config).await?;
 
     let mut incarnation = rand::rng().next_u64();
     incarnation = incarnation.max(1);
-    let (events, event_writer, fresh) = event_log::open(store.as_ref(), config.limits.events, incarnation)?;
+    let (events, event_writer, fresh) =
+        event_log::open(store.as_ref(), config.limits.retention(), incarnation)?;
     if let Some(batch) = fresh {
         store.commit(&batch)?;
     }
     let core = recovery::recover(store.as_ref(), config.for_core(&deployment, terms)?)?;
 
-    let (outgoing_sender, outgoing) = mpsc::channel(OUTGOING);
+    let log_requests = LogRequests::default();
+    let logs = LogHub::new(identity.clone(), server.clone(), log_requests.clone(), program.tasks.clone());
+    let answers = Answers::new(wire_identity, server.clone(), known, log_requests);
     let (chain_sender, chain_orders) = mpsc::unbounded_channel();
-    let trouble = StoreTrouble::new(&health);
+    let (questions, asked) = chain::questions();
+    let trouble = StoreHealth::new(&health);
     let archive = Archive::new(Arc::clone(&store), writer.clone());
     let (kept_from, kept) = watch::channel(Epoch(0));
-    let around = Surroundings {
+    let ports = Ports {
         clock: program.clock,
         writer: writer.clone(),
         events: event_writer,
-        outgoing: outgoing_sender.clone(),
+        outlet: Arc::new(answers),
         kept_from,
         chain: chain_sender,
+        questions,
         findings: findings.clone(),
         metrics: metrics.clone(),
         pulse: Some(health.pulse("driver", PULSE)),
     };
-    let (driver, driver_task) = Driver::new(core, around, trouble.clone());
-    let links = Links::default();
-    let logs = LogHub::new(identity.clone(), links.clone(), server.clone(), program.tasks.clone());
+    let driver_task = Driver::new(core, ports, queues, trouble.clone());
     let chain_status = ChainStatus::default();
     let directories = DirectoryStatus::default();
 
@@ -176,60 +195,46 @@ pub async fn start<C: Chain + 'static>(
     tasks.critical("network", endpoint_task.run(shutdown.token()));
     tasks.critical("sessions", server_task.run(shutdown.token()));
     tasks.critical("driver", driver_task.run(shutdown.clone()));
-    let inbound = Inbound {
-        identity: identity.clone(),
-        links: links.clone(),
-        driver: driver.clone(),
-        outgoing: outgoing_sender,
-        logs: logs.clone(),
-        metrics: metrics.clone(),
-    };
-    tasks.critical("inbound", until_shutdown(shutdown.clone(), inbound.run(wire_events)));
-    let outbound = Outbound { identity: identity.clone(), links, server: server.clone(), logs: logs.clone() };
-    tasks.critical("outbound", until_shutdown(shutdown.clone(), outbound.run(outgoing)));
+    tasks.critical("posted output", shutdown.until(logs.clone().run(posted)));
 
     let (watch_sender, watch_orders) = mpsc::unbounded_channel();
     let watch = ChainWatch {
         reader: chain.clone(),
         settings: ChainSettings {
             pool: config.pool(),
+            follower: config.chain.follower(),
             poll_interval: config.chain.poll_interval,
-            confirmations: config.chain.confirmations,
             stale_after: config.chain.stale_after,
             settles: config.settlement.is_some(),
         },
         driver: driver.clone(),
-        writer: writer.clone(),
         status: chain_status.clone(),
         findings: findings.clone(),
         own: key.address(),
     };
-    tasks.critical("chain watch", watch.run(watch_orders, shutdown.clone()));
+    tasks.critical("chain watch", watch.run(watch_orders, asked, shutdown.clone()));
     let orders =
-        ChainOrders { identity: identity.clone(), outbox: outbox.clone(), watch: watch_sender.clone() };
-    tasks.critical("chain orders", until_shutdown(shutdown.clone(), orders.run(chain_orders)));
+        ChainCommands { identity: identity.clone(), outbox: outbox.clone(), watch: watch_sender.clone() };
+    tasks.critical("chain orders", shutdown.until(orders.run(chain_orders)));
     let outcomes_task = ChainOutcomes { driver: driver.clone(), outbox: outbox.clone(), watch: watch_sender };
-    tasks.critical("chain outcomes", until_shutdown(shutdown.clone(), outcomes_task.run(outcomes)));
-    tasks.critical("outbox", until_shutdown(shutdown.clone(), outbox_runner.run()));
-    tasks.critical(
-        "outbox watch",
-        until_shutdown(shutdown.clone(), show_outbox(outbox.status(), findings.clone())),
-    );
+    tasks.critical("chain outcomes", shutdown.until(outcomes_task.run(outcomes)));
+    tasks.critical("outbox", shutdown.until(outbox_runner.run()));
+    tasks.critical("outbox watch", shutdown.until(show_outbox(outbox.status(), findings.clone())));
     for url in &config.discovery.urls {
-        let follower = DirectoryFollower {
+        let directory = Directory {
             url: url.clone(),
             identity: identity.clone(),
             driver: driver.clone(),
             status: directories.clone(),
             findings: findings.clone(),
         };
-        tasks.critical(format!("directory {url}"), until_shutdown(shutdown.clone(), follower.run()));
+        tasks.critical(format!("directory {url}"), shutdown.until(directory.follow()));
     }
-    tasks.critical("archive", until_shutdown(shutdown.clone(), archive.clone().clean(kept)));
-    tasks.critical("gauges", until_shutdown(shutdown.clone(), gauges(driver.clone(), metrics)));
+    tasks.critical("archive", shutdown.until(archive.clone().clean(kept)));
+    tasks.critical("gauges", shutdown.until(gauges(driver.clone(), metrics)));
 
     let state = Arc::new(ApiState {
-        driver,
+        driver: driver.clone(),
         events,
         logs,
         images: ImageResolver::new(config.images.clone()),
@@ -243,13 +248,12 @@ pub async fn start<C: Chain + 'static>(
         token,
         archive,
         identity: identity.clone(),
-        turnstile: Turnstile::default(),
+        turnstile: PublicRateLimit::default(),
         about: About {
             started: Timestamp(program.clock.wall_millis()),
             realm: identity.realm,
             address: key.address(),
             endpoints: endpoints.clone(),
-            hosts: config.api.listen.ip().is_loopback().then(|| config.api.hosts.clone()),
         },
         task_id: || TaskId(uuid::Uuid::now_v7()),
     });
@@ -260,47 +264,42 @@ pub async fn start<C: Chain + 'static>(
         listen::serve(
             api::router(Arc::clone(&state)),
             api,
-            ServeLimits::default(),
+            Hosts::new(config.api.hosts.clone(), "api.hosts"),
+            config.limits.http,
             api_tls,
             shutdown.clone(),
         ),
     );
     if let Some(wire) = wire {
-        let limits = ServeLimits { max_body_bytes: (1 << 20) + (4 << 10), ..ServeLimits::default() };
+        let http = config.limits.http;
+        let limits = ServeLimits { max_body_bytes: http.max_body_bytes.max(LARGEST_MESSAGE), ..http };
         tasks.critical(
             "wire https",
             listen::serve(
                 server.wire_routes().merge(api::public_router(state)),
                 wire.bound,
+                Hosts::new(config.wire.hosts.clone(), "wire.hosts"),
                 limits,
                 wire.tls,
                 shutdown.clone(),
             ),
         );
     }
-    // Held to the end: the lock on the directory, and the store's thread until everything is written.
-    let stopping = shutdown.clone();
-    tasks.critical("store", async move {
-        stopping.requested().await;
-        drop(writer);
-        writer_thread.finished().await;
-        drop(data_dir);
-    });
-    Ok(Running { api: api_address, endpoints })
+    ground.hold(program);
+    Ok(Running { driver, api: api_address, endpoints })
 }
 
-fn read_key(config: &Config) -> anyhow::Result<SigningKey> {
-    let path = config.key_path();
-    let text = files::read_secret_text(&path)?;
-    SigningKey::from_hex(&text)
-        .map_err(|error| ExitError::new(Exit::BadConfig, format!("{}: {error}", path.display())).into())
+fn checked(arguments: &Arguments) -> anyhow::Result<Config> {
+    let config = Config::load(arguments)?;
+    config.validate()?;
+    Ok(config)
 }
 
 /// Hash of the pool's terms: by the chain, and by the store where the chain does not answer. A key that the chain says is
 /// not the pool's ends the start.
-async fn terms_of_pool<C: Chain>(
+async fn terms_of_pool(
     config: &Config,
-    chain: &C,
+    chain: &dyn Chain,
     store: &dyn Store,
     key: &SigningKey,
 ) -> anyhow::Result<lode_protocol::hash::Digest> {
@@ -308,13 +307,10 @@ async fn terms_of_pool<C: Chain>(
     let wrong = |text: String| Err(ExitError::new(Exit::BadConfig, text).into());
     let asked = async {
         chain.verify().await?;
-        lode_contracts::ChainReader::pool(chain, pool).await
+        chain.pool(pool).await
     };
     match tokio::time::timeout(CHAIN_CHECK, asked).await {
-        Ok(Ok(Some(record))) if record.orchestrator == key.address() => {
-            store.commit(&recovery::remember_terms(&record))?;
-            Ok(record.requirements)
-        }
+        Ok(Ok(Some(record))) if record.orchestrator == key.address() => Ok(record.requirements),
         Ok(Ok(Some(record))) => wrong(format!(
             "{} is not the orchestrator key of pool {pool}: the chain says {}. Use that key, or let the pool's owner set this one",
             key.address(),
@@ -328,15 +324,8 @@ async fn terms_of_pool<C: Chain>(
             tracing::warn!(
                 "the chain does not answer: starting from the store; joins and placements wait for it"
             );
-            Ok(recovery::known_terms(store)?.unwrap_or_default())
+            Ok(recovery::known_requirements(store)?.unwrap_or_default())
         }
-    }
-}
-
-async fn until_shutdown(shutdown: lode_program::Shutdown, work: impl Future<Output = ()>) {
-    tokio::select! {
-        () = shutdown.requested() => {}
-        () = work => {}
     }
 }
 
@@ -361,13 +350,13 @@ async fn show_outbox(mut status: watch::Receiver<lode_contracts::OutboxStatus>, 
     }
 }
 
-async fn gauges(driver: crate::driver::Handle, metrics: Metrics) {
+async fn gauges(driver: driver::Handle, metrics: Metrics) {
     let mut due = tokio::time::interval(GAUGES);
     loop {
         due.tick().await;
         match driver.read(|core, _| core.pool()).await {
             Ok(pool) => metrics.show(&pool),
-            Err(crate::driver::WriteError::Stopped) => return,
+            Err(driver::WriteError::Stopped) => return,
             // Gauges can wait.
             Err(_) => {}
         }

@@ -17,6 +17,8 @@ use crate::driver::store_table;
 
 /// Rows read at once.
 const CHUNK: usize = 64;
+/// Pages of leaves read at once.
+const PAGES: usize = 16;
 /// Rows deleted at once.
 const DELETED: usize = 1_000;
 /// Wait before a deletion that failed is tried again.
@@ -170,10 +172,33 @@ fn read_receipts(
 }
 
 fn read_tree(store: &dyn Store, epoch: Epoch) -> Result<Option<EarningsTree>, ArchiveError> {
-    let Some(value) = store.get(store_table(Table::Roots), &root_key(epoch))? else { return Ok(None) };
     let damaged = |error: String| ArchiveError::Damaged(epoch, error);
-    let row: RootRow = decode(&value).map_err(|error| damaged(error.to_string()))?;
-    EarningsTree::new(row.leaves).map(Some).map_err(|error| damaged(error.to_string()))
+    let table = store_table(Table::Roots);
+    let prefix = root_key(epoch);
+    // What was written before there were pages is one row.
+    let mut rows: Vec<_> = store.get(table, &prefix)?.into_iter().collect();
+    let mut from = prefix.clone();
+    loop {
+        let chunk = store.scan(table, Some(&from), PAGES)?;
+        let of_epoch = chunk.iter().filter(|(key, _)| key.starts_with(&prefix)).count();
+        let goes_on = of_epoch == PAGES;
+        rows.extend(chunk.into_iter().take(of_epoch).map(|(key, value)| {
+            from = key;
+            value
+        }));
+        if !goes_on {
+            break;
+        }
+    }
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let mut leaves = Vec::new();
+    for row in rows {
+        let row: RootRow = decode(&row).map_err(|error| damaged(error.to_string()))?;
+        leaves.extend(row.leaves);
+    }
+    EarningsTree::new(leaves).map(Some).map_err(|error| damaged(error.to_string()))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ArchiveError> {
@@ -183,6 +208,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::settlement::root_page_key;
+    use lode_contracts::EarningsLeaf;
     use lode_protocol::amount::Amount;
     use lode_protocol::envelope::encode;
     use lode_protocol::ids::PoolId;
@@ -242,6 +269,43 @@ mod tests {
             nodes.dedup();
             assert!(sorted && nodes.len() == 200, "{}", nodes.len());
         }
+    }
+
+    fn leaves(count: u64) -> Vec<EarningsLeaf> {
+        let payee = |place: u64| {
+            let mut address = [0; 20];
+            address[12..].copy_from_slice(&place.to_be_bytes());
+            Address(address)
+        };
+        let leaf = |place| EarningsLeaf { payee: payee(place), cumulative: Amount::ZERO };
+        (1..=count).map(leaf).collect()
+    }
+
+    fn pages(leaves: &[EarningsLeaf], size: usize) -> impl Iterator<Item = (u32, Vec<u8>)> {
+        (0u32..).zip(leaves.chunks(size).map(|page| encode(&RootRow { leaves: page.to_vec() })))
+    }
+
+    #[tokio::test]
+    async fn the_leaves_of_a_root_are_read_from_all_its_pages_and_from_the_one_row_of_older_stores() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let table = store_table(Table::Roots);
+        let mut batch = Batch::new();
+        // More pages than are read at once, exactly as many, and one row.
+        let sizes = [(1, 40), (2, u64::try_from(PAGES).unwrap()), (3, 1)];
+        for (epoch, count) in sizes {
+            for (page, row) in pages(&leaves(count), 1) {
+                batch.put(table, root_page_key(Epoch(epoch), page), row);
+            }
+        }
+        for (_, row) in pages(&leaves(7), 10) {
+            batch.put(table, root_key(Epoch(4)), row);
+        }
+        store.commit(&batch).unwrap();
+        for (epoch, count) in sizes.into_iter().chain([(4, 7)]) {
+            let tree = read_tree(store.as_ref(), Epoch(epoch)).unwrap().unwrap();
+            assert_eq!(tree.root(), EarningsTree::new(leaves(count)).unwrap().root(), "epoch {epoch}");
+        }
+        assert!(read_tree(store.as_ref(), Epoch(5)).unwrap().is_none());
     }
 
     #[tokio::test]

@@ -3,11 +3,12 @@
 //! Facts are *read*, not pieced together from events: an event only says which nodes to read again. So a restart, a
 //! reorganisation and a missed event end the same way, in a fresh read. An error is never a fact: it makes the view
 //! stale, and the nodes stay to be read. The view is fresh when the follower is at the head and nothing waits to be
-//! read.
+//! read. Strangers are looked up after all of that, and make it neither stale nor fresh.
 //!
 //! Joins wait a moment for each other and travel as one transaction; the contract judges each on its own.
 
 mod orders;
+mod questions;
 mod reading;
 mod settling;
 
@@ -20,9 +21,10 @@ use lode_contracts::{
     MembershipState as RecordState, PoolRecord, PoolState,
 };
 use lode_program::Shutdown;
+use lode_program::backoff::{self, BackoffPolicy};
 use lode_program::finding::{Finding, FindingSet};
 use lode_protocol::ids::{NodeId, PoolId, ProviderId};
-use lode_store::Writer;
+use lode_protocol::units::Millis;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -30,15 +32,18 @@ use crate::core::event::{
     ChainMembership, ChainPool, ChainView, Event, MembershipState, Proof, Registration,
 };
 use crate::driver::Handle;
-use crate::recovery::remember_terms;
-pub use orders::{ChainOrders, ChainOutcomes};
+pub use orders::{ChainCommands, ChainOutcomes};
 use reading::Reading;
 
 /// Nodes read at once.
 const BATCH: usize = 200;
-/// First wait after a failed read; doubles up to [`LAST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LAST_WAIT: Duration = Duration::from_secs(10);
+/// Questions about strangers on their way to the watch: twice what the driver takes of messages at once. They are dropped
+/// when the watch does not keep up; whoever waits for one says hello again.
+const QUESTIONS: usize = 8_192;
+/// Between two reads about strangers: 2,000 keys a second are answered, and the endpoint is kept for the pool.
+const LOOK_UP_PAUSE: Duration = Duration::from_millis(100);
+/// Waits after a failed read or an intent that was not taken.
+const WAITS: BackoffPolicy = BackoffPolicy::new(Millis(250), Millis::seconds(10));
 
 /// The chain as `status` shows it. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -73,10 +78,10 @@ impl ChainStatus {
 pub struct ChainSettings {
     /// The pool.
     pub pool: PoolId,
+    /// How its events are followed.
+    pub follower: FollowerConfig,
     /// Between two looks.
     pub poll_interval: Duration,
-    /// Blocks on top before a block counts.
-    pub confirmations: u64,
     /// Age at which the view is stale.
     pub stale_after: Duration,
     /// Whether the pool pays.
@@ -92,8 +97,6 @@ pub struct ChainWatch {
     pub settings: ChainSettings,
     /// The core.
     pub driver: Handle,
-    /// To remember what the pool is like.
-    pub writer: Writer,
     /// For people.
     pub status: ChainStatus,
     /// For people.
@@ -102,8 +105,13 @@ pub struct ChainWatch {
     pub own: lode_protocol::ids::Address,
 }
 
-/// Nodes to follow or not, from the order router.
+/// Nodes to follow or not, from the order router. Unbounded: there are a few orders for each node, and strangers are none.
 pub type FollowOrders = mpsc::UnboundedReceiver<Following>;
+
+/// Where strangers are asked about, and where the watch hears of it.
+pub fn questions() -> (mpsc::Sender<NodeId>, mpsc::Receiver<NodeId>) {
+    mpsc::channel(QUESTIONS)
+}
 
 /// Whether a node's facts are wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,14 +130,19 @@ pub enum Following {
 
 impl ChainWatch {
     /// Runs until shutdown.
-    pub async fn run(self, mut orders: FollowOrders, shutdown: Shutdown) {
+    pub async fn run(
+        self,
+        mut orders: FollowOrders,
+        mut questions: mpsc::Receiver<NodeId>,
+        shutdown: Shutdown,
+    ) {
         tokio::select! {
             () = shutdown.requested() => {}
-            () = self.watch(&mut orders) => {}
+            () = self.watch(&mut orders, &mut questions) => {}
         }
     }
 
-    async fn watch(&self, orders: &mut FollowOrders) {
+    async fn watch(&self, orders: &mut FollowOrders, questions: &mut mpsc::Receiver<NodeId>) {
         let mut reading = Reading { pool: self.settings.pool, pool_dirty: true, ..Reading::default() };
         reading.settling.wanted = self.settings.settles;
         reading.settling.mark();
@@ -138,22 +151,29 @@ impl ChainWatch {
         let (view_sender, mut view) = watch::channel(FollowerView::default());
         let following = self.follow(sender, view_sender);
         let reading_facts = async {
-            let mut wait = FIRST_WAIT;
+            let mut waits = backoff::sequence(WAITS);
             let mut look = tokio::time::interval(self.settings.poll_interval);
             look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             let mut not_before = Instant::now();
+            let mut look_up_waits = backoff::sequence(WAITS);
+            let mut look_up_not_before = Instant::now();
             loop {
                 tokio::select! {
                     order = orders.recv() => match order {
                         Some(order) => reading.order(order),
                         None => return,
                     },
+                    Some(node) = questions.recv() => reading.ask(node),
                     Some(event) = events.recv() => reading.event(event),
                     Ok(()) = view.changed() => {}
                     _ = look.tick() => {}
+                    () = tokio::time::sleep_until(look_up_not_before), if reading.has_questions() => {}
                 }
                 while let Ok(order) = orders.try_recv() {
                     reading.order(order);
+                }
+                while let Ok(node) = questions.try_recv() {
+                    reading.ask(node);
                 }
                 let current = view.borrow_and_update().clone();
                 if !reading.following && current.head.is_some() {
@@ -164,15 +184,24 @@ impl ChainWatch {
                 reading.expire(&current);
                 if Instant::now() >= not_before && reading.has_work() {
                     match self.read(&mut reading).await {
-                        Ok(()) => wait = FIRST_WAIT,
+                        Ok(()) => waits.reset(),
                         Err(error) => {
                             tracing::debug!(code = %error.code(), %error, "facts could not be read; trying again");
-                            not_before = Instant::now() + wait;
-                            wait = (wait * 2).min(LAST_WAIT);
+                            not_before = Instant::now() + waits.next_wait();
                         }
                     }
                 }
                 self.tell(&mut reading, current).await;
+                // After the pool's own facts, and what fails here keeps none of them waiting.
+                if Instant::now() >= look_up_not_before && reading.has_questions() {
+                    let pause = if self.look_up(&mut reading.asked).await {
+                        look_up_waits.reset();
+                        LOOK_UP_PAUSE
+                    } else {
+                        look_up_waits.next_wait()
+                    };
+                    look_up_not_before = Instant::now() + pause;
+                }
             }
         };
         tokio::select! {
@@ -183,7 +212,7 @@ impl ChainWatch {
 
     /// Follows from the head as soon as there is one.
     async fn follow(&self, sender: mpsc::Sender<FollowerEvent>, view: watch::Sender<FollowerView>) {
-        let mut wait = FIRST_WAIT;
+        let mut waits = backoff::sequence(WAITS);
         let head = loop {
             match self.reader.head().await {
                 Ok(head) => break head,
@@ -194,25 +223,19 @@ impl ChainWatch {
                             message: error.to_string(),
                         });
                     });
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(LAST_WAIT);
+                    tokio::time::sleep(waits.next_wait()).await;
                 }
             }
         };
         // Confirmations are waited for from before the head, so that nothing between is missed.
-        let number = head.number.saturating_sub(self.settings.confirmations.saturating_add(1));
+        let number = head.number.saturating_sub(self.settings.follower.confirmations.saturating_add(1));
         let start = match self.reader.block(number).await {
             Ok(Some(block)) if number >= self.reader.deployment().block => {
                 Some(lode_contracts::ChainCursor { number: block.number, hash: block.hash })
             }
             Ok(_) | Err(_) => None,
         };
-        let config = FollowerConfig {
-            poll_interval_ms: u64::try_from(self.settings.poll_interval.as_millis()).unwrap_or(u64::MAX),
-            confirmations: self.settings.confirmations,
-            ..FollowerConfig::default()
-        };
-        let (follower, mut seen) = Follower::new(Arc::clone(&self.reader), config, start);
+        let (follower, mut seen) = Follower::new(Arc::clone(&self.reader), self.settings.follower, start);
         let copy = async {
             while seen.changed().await.is_ok() {
                 view.send_replace(seen.borrow_and_update().clone());
@@ -311,11 +334,7 @@ impl ChainWatch {
         }
         if reading.terms != Some(record.requirements) {
             reading.terms = Some(record.requirements);
-            if let Err(error) = self.writer.commit(remember_terms(&record)).await {
-                tracing::warn!(code = error.code(), %error, "the pool's terms could not be remembered");
-            }
-            let terms = record.requirements;
-            self.driver.adopt_terms(terms).await;
+            self.driver.fact(Event::RequirementsChanged(record.requirements)).await;
         }
         let pool = ChainPool {
             running: record.state == PoolState::Running,

@@ -4,25 +4,27 @@
 mod arguments;
 mod chain;
 mod images;
+mod limits;
 mod listen;
 mod requirements;
 mod settlement;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use lode_daemon::ChainConfig;
 use lode_program::config::{ConfigError, load};
 use lode_program::{Exit, ExitError};
 use lode_protocol::ids::{Address, PoolId};
 use serde::Deserialize;
 
-use crate::core::config::{DeclaredMaximum, Terms};
+use crate::core::config::{DeclaredMaximum, Tunables};
 
 pub use arguments::{Arguments, Command};
-pub use chain::{ChainConfig, DiscoveryConfig};
+pub use chain::DiscoveryConfig;
 pub use images::ImagesConfig;
+pub use limits::LimitsConfig;
 pub use listen::{ApiConfig, WireConfig};
-pub use requirements::{LimitsConfig, RequirementsConfig};
+pub use requirements::RequirementsConfig;
 pub use settlement::SettlementConfig;
 
 /// Prefix of environment variables.
@@ -41,6 +43,7 @@ pub struct Config {
     #[serde(default)]
     pub token_file: Option<PathBuf>,
     /// The chain and the pool.
+    #[serde(deserialize_with = "chain::chain")]
     pub chain: ChainConfig,
     /// The public directories.
     #[serde(default)]
@@ -53,7 +56,7 @@ pub struct Config {
     pub wire: WireConfig,
     /// Leases, deadlines, back-offs.
     #[serde(default)]
-    pub terms: Terms,
+    pub terms: Tunables,
     /// What a node must be.
     #[serde(default)]
     pub requirements: RequirementsConfig,
@@ -63,7 +66,7 @@ pub struct Config {
     /// What work is paid; left out: nothing.
     #[serde(default)]
     pub settlement: Option<SettlementConfig>,
-    /// Bounds on memory.
+    /// Bounds on what others can make it remember and do.
     #[serde(default)]
     pub limits: LimitsConfig,
     /// How images are resolved.
@@ -101,18 +104,26 @@ impl Config {
 
     /// The pool.
     pub fn pool(&self) -> PoolId {
-        PoolId(self.chain.pool)
+        self.chain.pool
+    }
+
+    /// Connections that are taken, with the names of the settings.
+    pub fn connections(&self) -> Vec<(&'static str, usize)> {
+        let http = ("limits.http.max_connections", self.limits.http.max_connections);
+        let mut connections = vec![
+            ("wire.max_connections", self.wire.max_connections),
+            // They are no connections yet, and open files all the same.
+            ("wire.strangers.handshakes", self.wire.strangers.handshakes),
+            http,
+        ];
+        // The API has one listener, the workers' fallback another one.
+        connections.extend(self.wire.https.map(|_| http));
+        connections
     }
 
     /// What no type can say.
     pub fn validate(&self) -> Result<(), ExitError> {
         let wrong = |text: String| Err(ExitError::new(Exit::BadConfig, text));
-        if self.chain.pool == 0 {
-            return wrong("chain.pool is 0; pools are numbered from 1".to_owned());
-        }
-        if self.chain.poll_interval < Duration::from_millis(50) {
-            return wrong("chain.poll_interval is below 50ms".to_owned());
-        }
         for (name, cert, key) in [
             ("api", &self.api.tls_cert, &self.api.tls_key),
             ("wire", &self.wire.tls_cert, &self.wire.tls_key),
@@ -131,6 +142,15 @@ impl Config {
                 "wire.listen is empty and wire.https is not set: no worker could reach this".to_owned(),
             );
         }
+        if let Some(setting) = self.wire.strangers.shuts_out() {
+            return wrong(format!("wire.strangers.{setting} is 0: no worker could connect"));
+        }
+        if self.wire.http_requests_per_address == 0 {
+            return wrong("wire.http_requests_per_address is 0: no worker could use wire.https".to_owned());
+        }
+        if self.wire.frames.slowest.0 == 0 {
+            return wrong("wire.frames.slowest is 0: give a rate, like \"64KiB\" a second".to_owned());
+        }
         let terms = &self.terms;
         if terms.beat_interval.0 == 0 || terms.suspect_after <= terms.beat_interval {
             return wrong(
@@ -146,6 +166,7 @@ impl Config {
         if let Some(settlement) = &self.settlement {
             settlement.for_core(Address::ZERO)?;
         }
+        self.limits.validate()?;
         self.requirements.for_core().map(drop)
     }
 }
@@ -156,7 +177,7 @@ mod tests {
     use lode_program::config::load_from;
     use lode_protocol::hash::Digest;
     use lode_protocol::proof::ProofClassId;
-    use lode_protocol::units::{MilliCpus, Millis};
+    use lode_protocol::units::{Bytes, MilliCpus, Millis};
 
     const LEAST: &str = "[chain]\nrpc_url = \"http://127.0.0.1:1\"\ndeployment = \"d.json\"\npool = 1\n";
 
@@ -182,9 +203,13 @@ mod tests {
             "data_dir = \"/d\"\ntoken_file = \"/t\"\n{LEAST}poll_interval = \"500ms\"\n\
              [discovery]\nurls = [\"http://127.0.0.1:2\"]\n[api]\nlisten = \"127.0.0.1:0\"\nhosts = [\"pool.example\"]\n\
              [wire]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nhttps = \"127.0.0.1:0\"\nhttps_plain = true\n\
+             http_requests_per_address = 7\n\
+             [wire.strangers]\nhandshakes = 9\npatience = \"1m\"\nunfinished_frames = \"2MiB\"\n\
+             [wire.frames]\ngrace = \"3s\"\nslowest = \"16KiB\"\n\
              [terms]\nbeat_interval = \"2s\"\nsuspect_after = \"6s\"\nlost_after = \"12s\"\n\
              [requirements]\nrequire_proof = false\nengine = \"20.10\"\ngpu_memory = \"16GiB\"\n\
-             [declared]\ngpus = 8\ncpus = 64\n[limits]\nevents = 10\n\
+             [declared]\ngpus = 8\ncpus = 64\n[limits]\nevents = 10\nunregistered = 5\nevents_age = \"7d\"\n\
+             messages_per_second = 8\nreport_bytes_burst = \"3MiB\"\n\
              [settlement]\nprice_per_gpu_hour = \"1.5\"\nclass_prices = {{ 2 = \"3\" }}\nkept_epochs = 7\n"
         ))
         .unwrap();
@@ -194,6 +219,15 @@ mod tests {
         assert_eq!(core.requirements.engine, Some((20, 10)));
         assert_eq!(core.requirements.proof, None);
         assert_eq!(core.terms.lost_after, Millis::seconds(12));
+        assert_eq!(core.limits.unregistered, 5);
+        let wire = &config.wire;
+        assert_eq!(wire.http_requests_per_address, 7);
+        assert_eq!((wire.strangers.handshakes, wire.strangers.patience), (9, Millis::seconds(60)));
+        assert_eq!(wire.strangers.unfinished_frames, Bytes::mebi(2));
+        assert_eq!((wire.frames.grace, wire.frames.slowest), (Millis::seconds(3), Bytes(16 << 10)));
+        assert_eq!((core.limits.messages.per_second, core.limits.report_bytes.burst), (8, 3 << 20));
+        let kept = config.limits.retention();
+        assert_eq!((kept.tasks, kept.age), (10, Millis::seconds(7 * 24 * 3_600)));
         assert_eq!(core.declared.unwrap().cpus, MilliCpus(64_000));
         let settlement = core.settlement.unwrap();
         assert_eq!(settlement.prices.of(ProofClassId(1)).to_string(), "1.5");
@@ -223,8 +257,13 @@ mod tests {
         for (extra, reason) in [
             ("[terms]\nlost_after = \"5s\"\n", "terms.lost_after"),
             ("[wire]\nhttps = \"0.0.0.0:1\"\nhttps_plain = true\n", "https_plain"),
+            ("[wire.strangers]\npatience = \"0s\"\n", "wire.strangers.patience"),
+            ("[wire]\nhttp_requests_per_address = 0\n", "wire.http_requests_per_address"),
+            ("[wire.frames]\nslowest = 0\n", "wire.frames.slowest"),
             ("[api]\ntls_cert = \"/c\"\n", "tls_key"),
             ("[requirements]\nengine = \"new\"\n", "requirements.engine"),
+            ("[limits]\nmessage_burst = 0\n", "limits.message_burst"),
+            ("[limits.http]\nwrite_timeout = \"0s\"\n", "limits.http.write_timeout"),
             ("[settlement]\nprice_per_gpu_hour = \"2000000\"\n", "price"),
             ("[settlement]\nprice_per_gpu_hour = \"1\"\nclass_prices = { big = \"3\" }\n", "class"),
         ] {

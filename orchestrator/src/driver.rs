@@ -1,37 +1,43 @@
 //! The one owner of the core: takes events, commits what they change, then lets their effects out, in order.
 //!
-//! What waits in the queues is stepped as a group and committed as one transaction, so that a burst costs one fsync.
-//! Nothing leaves before its commit: no reply, no push, no order to the chain, no entry of the event log. A step that
-//! changes nothing durable (the usual beat) costs no commit. While the store cannot commit, [`crate::hold`] keeps the
-//! group back and nothing new is stepped: the core is never more than one group ahead of the store.
+//! What waits in the queues is stepped and committed in groups, one transaction each, so that a burst costs one fsync.
+//! The driver does not wait for the disk: while one group is committed the next one is stepped ([`pipeline`]). Nothing
+//! leaves before its commit: no reply, no push, no order to the chain, no entry of the event log, no answer to a question
+//! that could tell of it. The usual beat changes nothing durable and is told nothing that is not: its answer leaves at
+//! once. While the store cannot commit, [`outage`] keeps everything back and nothing new is stepped.
 //!
 //! Three queues, all bounded. People's requests and workers' messages are always taken; facts (chain, discovery) wait
 //! while the store is in trouble, so that none is lost.
 
+mod group;
 mod handle;
+pub mod outage;
+mod pipeline;
+mod retention;
 mod tables;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lode_network::ReplyHandle;
 use lode_program::clock::Clock;
-use lode_program::finding::{Finding, FindingSet};
+use lode_program::finding::FindingSet;
 use lode_program::{Pulse, Shutdown};
-use lode_protocol::error_code::ErrorCode;
-use lode_protocol::hash::Digest;
-use lode_protocol::ids::Epoch;
+use lode_protocol::ids::{Epoch, NodeId};
+use lode_protocol::session::Desired;
 use lode_protocol::units::{Millis, Timestamp};
-use lode_store::{Batch, Change, Writer};
-use tokio::sync::{mpsc, oneshot, watch};
+use lode_store::{Change, Writer};
+use tokio::sync::{mpsc, watch};
 
 use crate::core::Core;
-use crate::core::effect::{self, Action, Effects};
+use crate::core::effect::{self, Action, Answer, ChainCommand, Effects};
 use crate::core::event::{ConnectionId, Event, Now};
-use crate::event_log::{EventWriter, Unpublished};
-use crate::hold::StoreTrouble;
+use crate::driver::outage::StoreHealth;
+use crate::event_log::EventWriter;
 use crate::metrics::Metrics;
-pub use handle::{ChainOrder, Handle, Message, Outgoing, WriteError, Written};
-pub(crate) use handle::{Question, Request};
+use group::{EVENT_BYTES, Output};
+pub(crate) use handle::Request;
+pub use handle::{Handle, Message, Outgoing, Outlet, PendingReply, WriteError, Written};
+use pipeline::{Landed, Pipeline};
 pub(crate) use tables::store_table;
 
 /// People's requests that wait: what arrives during a few slow commits.
@@ -40,27 +46,29 @@ const REQUESTS: usize = 1_024;
 const MESSAGES: usize = 4_096;
 /// Facts that wait; their senders wait then.
 const FACTS: usize = 1_024;
-/// Events that become one transaction at most: bounds how long the first of them waits for the others.
-const GROUP: usize = 512;
+/// Events that are taken from each queue before the disk and the clock are looked at again.
+const TURN: usize = 512;
 /// The core hears of time at least this often.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Where effects go and where time comes from.
 #[derive(Debug)]
-pub struct Surroundings {
+pub struct Ports {
     /// Time.
     pub clock: Clock,
     /// The store.
     pub writer: Writer,
     /// The event log.
     pub events: EventWriter,
-    /// Answers for workers. The receiver never waits for the driver.
-    pub outgoing: mpsc::Sender<Outgoing>,
+    /// Answers for workers.
+    pub outlet: Arc<dyn Outlet>,
     /// The first epoch whose receipts are to be kept.
     pub kept_from: watch::Sender<Epoch>,
     /// Orders for the chain. Unbounded, because its receiver sends facts to the driver and neither may wait for the
     /// other; the core makes at most a few orders per node.
-    pub chain: mpsc::UnboundedSender<ChainOrder>,
+    pub chain: mpsc::UnboundedSender<ChainCommand>,
+    /// Strangers to ask the chain about: bounded, since there is no end of them. What has no room is dropped.
+    pub questions: mpsc::Sender<NodeId>,
     /// What holds now.
     pub findings: FindingSet,
     /// Counters.
@@ -69,35 +77,34 @@ pub struct Surroundings {
     pub pulse: Option<Pulse>,
 }
 
-/// Steps that are committed together.
-#[derive(Default)]
-pub(crate) struct Group {
-    pub(crate) batch: Batch,
-    unpublished: Unpublished,
-    pub(crate) outputs: Vec<Output>,
-    reads: Vec<Question>,
+/// The receiving ends of a [`Handle`].
+#[derive(Debug)]
+pub struct Queues {
+    requests: mpsc::Receiver<Request>,
+    messages: mpsc::Receiver<Message>,
+    facts: mpsc::Receiver<Event>,
 }
 
-/// What happens after the commit.
-pub(crate) enum Output {
-    Send(Outgoing),
-    Chain(ChainOrder),
-    Raise(Finding),
-    Clear { code: ErrorCode, subject: String },
-    Keep(Epoch),
-    Answer { answer: oneshot::Sender<Result<Written, WriteError>>, result: Result<Written, WriteError> },
+/// The queues of a driver: whoever speaks to it may be made before it.
+pub fn queues() -> (Handle, Queues) {
+    let (requests_sender, requests) = mpsc::channel(REQUESTS);
+    let (messages_sender, messages) = mpsc::channel(MESSAGES);
+    let (facts_sender, facts) = mpsc::channel(FACTS);
+    let handle = Handle { requests: requests_sender, messages: messages_sender, facts: facts_sender };
+    (handle, Queues { requests, messages, facts })
 }
 
 /// Owns the core.
 pub struct Driver {
     pub(crate) core: Core,
-    pub(crate) around: Surroundings,
+    pub(crate) ports: Ports,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) messages: mpsc::Receiver<Message>,
     pub(crate) facts: mpsc::Receiver<Event>,
     /// Ends of streams that came while the store was in trouble.
     pub(crate) backlog: Vec<Message>,
-    pub(crate) trouble: StoreTrouble,
+    pub(crate) trouble: StoreHealth,
+    pipeline: Pipeline,
     last_tick: Instant,
 }
 
@@ -109,79 +116,78 @@ impl std::fmt::Debug for Driver {
 
 impl Driver {
     /// A driver of a core that was made or recovered and has seen no event yet.
-    pub fn new(core: Core, around: Surroundings, trouble: StoreTrouble) -> (Handle, Driver) {
-        let (requests_sender, requests) = mpsc::channel(REQUESTS);
-        let (messages_sender, messages) = mpsc::channel(MESSAGES);
-        let (facts_sender, facts) = mpsc::channel(FACTS);
-        let handle = Handle { requests: requests_sender, messages: messages_sender, facts: facts_sender };
-        let driver = Driver {
+    pub fn new(core: Core, ports: Ports, queues: Queues, trouble: StoreHealth) -> Driver {
+        let Queues { requests, messages, facts } = queues;
+        Driver {
             core,
-            around,
+            ports,
             requests,
             messages,
             facts,
             backlog: Vec::new(),
             trouble,
+            pipeline: Pipeline::default(),
             last_tick: Instant::now(),
-        };
-        (handle, driver)
+        }
     }
 
-    /// Runs until shutdown.
+    /// Runs until shutdown; what was stepped until then is committed and released.
     ///
     /// # Errors
     /// When the store can never commit what the core has decided; a restart recovers from what is durable.
     pub async fn run(mut self, shutdown: Shutdown) -> anyhow::Result<()> {
         let mut stopping = Box::pin(shutdown.requested());
-        let mut group = Group::default();
-        self.internal(&mut group, Event::Started);
-        self.settle(group, &shutdown).await?;
+        self.internal(Event::Started);
+        self.drain(&shutdown).await?;
         self.trouble.over();
         loop {
-            let mut group = Group::default();
             for message in std::mem::take(&mut self.backlog) {
-                self.message(&mut group, message);
+                self.message(message);
             }
-            // What was set aside is work already: it must not wait for more.
-            let wait = if group.outputs.is_empty() && group.batch.is_empty() {
-                self.until_tick()
-            } else {
-                Duration::ZERO
-            };
+            self.advance();
+            let room = self.pipeline.has_room();
+            let wait = if room { self.until_tick() } else { TICK };
             tokio::select! {
-                () = &mut stopping => return Ok(()),
-                Some(request) = self.requests.recv() => self.request(&mut group, request),
-                Some(message) = self.messages.recv() => self.message(&mut group, message),
-                Some(fact) = self.facts.recv() => self.internal(&mut group, fact),
+                () = &mut stopping => return self.drain(&shutdown).await,
+                landed = self.pipeline.landed() => self.land(landed, &shutdown).await?,
+                Some(request) = self.requests.recv(), if room => self.request(request),
+                Some(message) = self.messages.recv(), if room => self.message(message),
+                Some(fact) = self.facts.recv(), if room => self.internal(fact),
                 () = tokio::time::sleep(wait) => {}
             }
-            self.gather(&mut group);
-            if self.until_tick().is_zero() {
+            self.gather();
+            if self.until_tick().is_zero() && self.pipeline.has_room() {
                 self.last_tick = Instant::now();
-                self.internal(&mut group, Event::Tick);
+                self.internal(Event::Tick);
+                self.expire_events();
             }
-            if let Some(pulse) = &self.around.pulse {
+            if let Some(pulse) = &self.ports.pulse {
                 pulse.beat();
             }
-            self.settle(group, &shutdown).await?;
         }
     }
 
-    /// Takes what waits, fairly, up to the bound.
-    fn gather(&mut self, group: &mut Group) {
-        for _ in 0..GROUP {
+    /// Takes what waits, fairly, up to the bound and to what the pipeline takes.
+    fn gather(&mut self) {
+        for _ in 0..TURN {
             let mut idle = true;
-            if let Ok(request) = self.requests.try_recv() {
+            if self.pipeline.has_room()
+                && let Ok(request) = self.requests.try_recv()
+            {
                 idle = false;
-                self.request(group, request);
+                self.request(request);
             }
-            if let Ok(message) = self.messages.try_recv() {
+            if self.pipeline.has_room()
+                && let Ok(message) = self.messages.try_recv()
+            {
                 idle = false;
-                self.message(group, message);
+                self.message(message);
             }
-            if let Ok(fact) = self.facts.try_recv() {
+            if self.pipeline.has_room()
+                && let Ok(fact) = self.facts.try_recv()
+            {
                 idle = false;
-                self.internal(group, fact);
+                self.internal(fact);
             }
             if idle {
                 return;
@@ -189,59 +195,96 @@ impl Driver {
         }
     }
 
+    /// Releases what needs no commit and is next, and hands the group after it to the writer.
+    fn advance(&mut self) {
+        while let Some(group) = self.pipeline.next_quiet() {
+            for output in group.outputs {
+                self.release(output);
+            }
+        }
+        self.pipeline.hand_over(&self.ports.writer);
+    }
+
+    /// Waits until everything that was stepped is durable and released.
+    async fn drain(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        self.advance();
+        while !self.pipeline.is_empty() {
+            let landed = self.pipeline.landed().await;
+            self.land(landed, shutdown).await?;
+            self.advance();
+        }
+        Ok(())
+    }
+
+    /// Releases a group whose commit has ended; if it failed, once it has succeeded.
+    async fn land(&mut self, landed: Landed, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let Landed { mut group, batch, result, started } = landed;
+        if let Err(error) = result {
+            self.hold(&mut group, &batch, error, shutdown).await?;
+        }
+        self.ports.metrics.commits.observe(started.elapsed().as_secs_f64());
+        self.ports.events.publish(group.unpublished);
+        for output in group.outputs {
+            self.release(output);
+        }
+        Ok(())
+    }
+
     fn until_tick(&self) -> Duration {
         let regular = TICK.saturating_sub(self.last_tick.elapsed());
-        let now = Millis(self.around.clock.monotonic_millis());
+        let now = Millis(self.ports.clock.monotonic_millis());
         let due =
             self.core.next_deadline().map_or(TICK, |due| Duration::from_millis(due.0.saturating_sub(now.0)));
         regular.min(due)
     }
 
-    pub(crate) fn now(&self) -> Now {
+    fn now(&self) -> Now {
         Now {
-            wall: Timestamp(self.around.clock.wall_millis()),
-            monotonic: Millis(self.around.clock.monotonic_millis()),
+            wall: Timestamp(self.ports.clock.wall_millis()),
+            monotonic: Millis(self.ports.clock.monotonic_millis()),
         }
     }
 
-    fn request(&mut self, group: &mut Group, request: Request) {
+    fn request(&mut self, request: Request) {
         match request {
-            Request::Read(question) => group.reads.push(question),
-            Request::Terms(terms) => self.core.adopt_terms(terms),
-            Request::Write { event, answer } => {
+            Request::Read(question) => {
+                let told = question(&self.core, self.now());
+                self.pipeline.open().outputs.push(Output::Tell(told));
+            }
+            Request::Write { event, asker } => {
                 let result = match self.core.step(self.now(), *event) {
-                    Ok(effects) => Ok(self.take(group, effects, None)),
+                    Ok(effects) => Ok(self.take(effects, None)),
                     Err(rejected) => Err(WriteError::Rejected(rejected)),
                 };
-                group.outputs.push(Output::Answer { answer, result });
+                let answered = asker(&self.core, result);
+                self.pipeline.open().outputs.push(Output::Answer(answered));
             }
         }
     }
 
-    fn message(&mut self, group: &mut Group, message: Message) {
-        let Message { event, node, connection, request, reply } = message;
-        if matches!(event, Event::BeatReceived { .. }) {
-            self.around.metrics.beats.inc();
+    fn message(&mut self, message: Message) {
+        let Message { event, node, connection, asked } = message;
+        if matches!(*event, Event::BeatReceived { .. }) {
+            self.ports.metrics.beats.inc();
         }
-        match self.core.step(self.now(), event) {
+        match self.core.step(self.now(), *event) {
             Ok(effects) => {
-                self.take(group, effects, Some(Asked { connection, request, reply }));
+                self.take(effects, Some(Speaker { node, connection, asked }));
             }
             Err(rejected) => {
-                self.around.metrics.refused(&rejected.code);
-                if let Some(reply) = reply {
-                    let refusal = Outgoing::Refusal { reply, to: Some(node.0), request, rejected };
-                    group.outputs.push(Output::Send(refusal));
+                self.ports.metrics.refused(&rejected.code);
+                if let Some(asked) = asked {
+                    self.answer(true, node, Outgoing::Refusal { asked, to: node.0, rejected });
                 }
             }
         }
     }
 
     /// An event that nobody waits for.
-    pub(crate) fn internal(&mut self, group: &mut Group, event: Event) {
+    fn internal(&mut self, event: Event) {
         match self.core.step(self.now(), event) {
             Ok(effects) => {
-                self.take(group, effects, None);
+                self.take(effects, None);
             }
             Err(rejected) => {
                 tracing::warn!(code = %rejected.code, %rejected, "the core refused an internal event")
@@ -249,39 +292,50 @@ impl Driver {
         }
     }
 
-    /// Puts what follows from a step into the group.
-    fn take(&mut self, group: &mut Group, effects: Effects, mut asked: Option<Asked>) -> Written {
+    /// Takes what follows from a step.
+    fn take(&mut self, effects: Effects, mut speaker: Option<Speaker>) -> Written {
         let Effects { changes, occurrences, actions } = effects;
-        for effect::Change { table, key, value } in changes {
-            let table = store_table(table);
-            group.batch.push(match value {
-                Some(value) => Change::Put { table, key, value },
-                None => Change::Delete { table, key },
-            });
+        let changed = !(changes.is_empty() && occurrences.is_empty());
+        if changed {
+            let bytes = changes
+                .iter()
+                .map(|change| change.key.len() + change.value.as_ref().map_or(0, Vec::len))
+                .sum::<usize>()
+                .saturating_add(occurrences.len().saturating_mul(EVENT_BYTES));
+            let group = self.pipeline.open_for(bytes, changes.len().saturating_add(occurrences.len()));
+            // What it said may be repeated before this is durable, and an answer says that it is.
+            if let Some(Speaker { node, .. }) = &speaker {
+                group.concern(*node);
+            }
+            for effect::Change { table, key, value } in changes {
+                let concern = tables::concern(table, &key);
+                let table = store_table(table);
+                let change = match value {
+                    Some(value) => Change::Put { table, key, value },
+                    None => Change::Delete { table, key },
+                };
+                group.change(change, concern);
+            }
+            self.ports.events.record(occurrences, &mut group.unpublished);
         }
-        self.around.events.record(&occurrences, &mut group.batch, &mut group.unpublished);
         let mut written = Written::Done;
         for action in actions {
-            group.outputs.push(match action {
+            let output = match action {
                 Action::Reply { connection, node, answer } => {
-                    let asked = asked.take_if(|asked| asked.connection == connection);
-                    let (reply, request) =
-                        asked.map_or((None, Digest::default()), |asked| (asked.reply, asked.request));
-                    Output::Send(Outgoing::Answer { reply, connection, node, request, answer })
+                    if let Answer::Refused(rejected) = &answer {
+                        self.ports.metrics.refused(&rejected.code);
+                    }
+                    let owed = speaker.as_mut().filter(|speaker| speaker.connection == connection);
+                    let overtakes = owed.is_some() && !changed && !tells_news(&answer);
+                    let asked = owed.and_then(|speaker| speaker.asked.take());
+                    self.answer(overtakes, node, Outgoing::Answer { asked, connection, node, answer });
+                    continue;
                 }
                 Action::Push { connection, node, answer } => {
-                    let request = Digest::default();
-                    Output::Send(Outgoing::Answer { reply: None, connection, node, request, answer })
+                    self.answer(false, node, Outgoing::Answer { asked: None, connection, node, answer });
+                    continue;
                 }
-                Action::FollowNode(node) => Output::Chain(ChainOrder::Follow(node)),
-                Action::UnfollowNode(node) => Output::Chain(ChainOrder::Unfollow(node)),
-                Action::SubmitJoin { invite, consent } => Output::Chain(ChainOrder::Join { invite, consent }),
-                Action::SubmitEject { node } => Output::Chain(ChainOrder::Eject(node)),
-                Action::SubmitLeave { node, leave } => Output::Chain(ChainOrder::Leave { node, leave }),
-                Action::SubmitRoot { epoch, root, total, depth, proven_epoch } => {
-                    Output::Chain(ChainOrder::Root { epoch, root, total, depth, proven_epoch })
-                }
-                Action::FollowRoot(epoch) => Output::Chain(ChainOrder::FollowRoot(epoch)),
+                Action::Chain(command) => Output::Chain(command),
                 Action::DropReceipts { before } => Output::Keep(before),
                 Action::TaskAccepted { task, created } => {
                     written = Written::Task { id: task, created };
@@ -289,52 +343,57 @@ impl Driver {
                 }
                 Action::RaiseFinding(finding) => Output::Raise(finding),
                 Action::ClearFinding { code, subject } => Output::Clear { code, subject },
-            });
+            };
+            self.pipeline.open().outputs.push(output);
         }
         written
     }
 
-    /// Commits a group, then releases it.
-    async fn settle(&mut self, mut group: Group, shutdown: &Shutdown) -> anyhow::Result<()> {
-        if !group.batch.is_empty() {
-            let started = Instant::now();
-            if let Err(error) = self.around.writer.commit(group.batch.clone()).await {
-                self.hold(&mut group, error, shutdown).await?;
-            }
-            self.around.metrics.commits.observe(started.elapsed().as_secs_f64());
+    /// Lets an answer out at once where it may, else in its turn.
+    fn answer(&mut self, overtakes: bool, node: NodeId, outgoing: Outgoing) {
+        if overtakes && self.pipeline.may_overtake(&node) {
+            self.ports.outlet.send(outgoing);
+        } else {
+            let group = self.pipeline.open();
+            group.concern(node);
+            group.outputs.push(Output::Send(outgoing));
         }
-        self.around.events.publish(group.unpublished);
-        for output in group.outputs {
-            self.release(output).await;
-        }
-        let now = self.now();
-        for question in group.reads {
-            question(&self.core, now);
-        }
-        Ok(())
     }
 
-    async fn release(&mut self, output: Output) {
+    fn release(&mut self, output: Output) {
         match output {
+            Output::Send(outgoing) => self.ports.outlet.send(outgoing),
+            // Whoever waits for an answer that has no room says hello again.
+            Output::Chain(ChainCommand::LookUpNode(node)) => drop(self.ports.questions.try_send(node)),
             // Only at shutdown are receivers gone: then the next start says it all again.
-            Output::Send(outgoing) => drop(self.around.outgoing.send(outgoing).await),
-            Output::Chain(order) => drop(self.around.chain.send(order)),
+            Output::Chain(order) => drop(self.ports.chain.send(order)),
             Output::Raise(finding) => {
-                self.around.findings.raise(finding);
+                self.ports.findings.raise(finding);
             }
             Output::Clear { code, subject } => {
-                self.around.findings.clear(code, &subject);
+                self.ports.findings.clear(code, &subject);
             }
-            Output::Keep(from) => drop(self.around.kept_from.send_replace(from)),
-            // Whoever asked may have gone away meanwhile.
-            Output::Answer { answer, result } => drop(answer.send(result)),
+            Output::Keep(from) => drop(self.ports.kept_from.send_replace(from)),
+            Output::Answer(answered) => answered(None),
+            Output::Tell(told) => told(),
         }
     }
 }
 
-/// Whose answer a step's reply is.
-struct Asked {
+/// Whose message a step answers.
+struct Speaker {
+    node: NodeId,
     connection: ConnectionId,
-    request: Digest,
-    reply: Option<ReplyHandle>,
+    asked: Option<PendingReply>,
+}
+
+/// Whether an answer tells of more than its node's own standing.
+fn tells_news(answer: &Answer) -> bool {
+    match answer {
+        Answer::Granted(_) => true,
+        Answer::Instruction { instruction, invite, receipts } => {
+            instruction.desired != Desired::Unchanged || invite.is_some() || !receipts.is_empty()
+        }
+        Answer::Refused(_) => false,
+    }
 }

@@ -1,36 +1,38 @@
 //! The log of what happened: numbered, durable, bounded, followed by cursor.
 //!
 //! Entries are numbered by the driver as the core makes them, are committed in the same transaction as the changes they
-//! tell of, and become readable only then. The oldest fall out when the log is full; a cursor into what is gone is
+//! tell of, and become readable only then. What is told of tasks, of nodes and of the pool are three logs with room of
+//! their own ([`retention`]), so that none displaces another; their entries are numbered together, and are read together
+//! or one by one. The oldest fall out of a log when it is full, or when they are old enough; a cursor into what is gone is
 //! refused, never silently moved on. A log that was made anew has another incarnation.
+
+mod entry;
+mod retention;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use lode_api_types::EventSubject;
 use lode_protocol::cursor::Cursor;
 use lode_protocol::ids::TaskId;
+use lode_protocol::units::Timestamp;
 use lode_store::{Batch, Store, StoreError, Table};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::core::effect::{Occurrence, OccurrenceKind};
+use crate::core::effect::Occurrence;
+pub use entry::Entry;
+use entry::Kept;
+pub use retention::Retention;
+use retention::{BySubject, Places};
 
 /// Entries by their number.
 const EVENTS: Table = Table::new("events");
-/// The log's incarnation.
+/// The log's incarnation, and what has fallen out.
 const META: Table = Table::new("events_meta");
 const INCARNATION: &[u8] = b"incarnation";
-
-/// One thing that happened.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Entry {
-    /// Its number.
-    pub position: u64,
-    /// The task it concerns, if one.
-    pub task: Option<TaskId>,
-    /// Its JSON form: an object with `at` and `type`.
-    pub body: Value,
-}
 
 /// A cursor that this log cannot go on from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -49,12 +51,31 @@ pub struct Page {
     pub next: Cursor,
 }
 
+/// Which entries are read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// All, from where all three logs are whole.
+    All,
+    /// Of one of the three.
+    About(EventSubject),
+    /// Of one task; what nodes falsely claimed of it as far as the nodes' log has it.
+    Task(TaskId),
+}
+
 #[derive(Debug)]
 struct Shared {
     incarnation: u64,
+    /// Number of the last entry.
+    last: u64,
+    logs: BySubject<Log>,
+}
+
+/// One of the three.
+#[derive(Debug, Default)]
+struct Log {
     /// Number of the last entry that fell out.
     dropped: u64,
-    entries: VecDeque<Arc<Entry>>,
+    entries: VecDeque<Arc<Kept>>,
 }
 
 /// Reads the log. Clones are the same log.
@@ -70,112 +91,140 @@ pub struct EventWriter {
     shared: Arc<RwLock<Shared>>,
     latest: watch::Sender<u64>,
     next: u64,
-    oldest: u64,
-    capacity: u64,
+    places: Places,
 }
 
-/// Entries that are not durable yet.
-#[derive(Debug, Default)]
-pub struct Unpublished(Vec<Arc<Entry>>);
+/// Entries that are not durable yet, and what falls out.
+#[derive(Clone, Debug, Default)]
+pub struct Unpublished {
+    entries: Vec<Arc<Kept>>,
+    fallen: Vec<(EventSubject, u64)>,
+}
 
-/// Reads the log from the store, or begins one. `incarnation` is used for a new one: random, never 0.
+impl Unpublished {
+    /// Rows that it changes, about.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len().saturating_add(self.fallen.len())
+    }
+
+    /// Puts their rows into the batch that makes them durable: work for whoever writes, not for the owner of the core.
+    pub fn write(&self, batch: &mut Batch) {
+        for entry in &self.entries {
+            if let Some(row) = entry.row() {
+                batch.put(EVENTS, entry.position.to_be_bytes(), row);
+            }
+        }
+        let mut dropped: BySubject<Option<u64>> = BySubject::default();
+        for (subject, position) in &self.fallen {
+            batch.delete(EVENTS, position.to_be_bytes());
+            *dropped.get_mut(*subject) = Some(*position);
+        }
+        for (subject, position) in dropped.iter() {
+            if let Some(position) = position {
+                batch.put(META, retention::dropped_key(subject), position.to_be_bytes());
+            }
+        }
+    }
+}
+
+/// Reads the log from the store, or begins one. `incarnation` is used for a new one: random, never 0. The batch, if there
+/// is one, is to be committed before anything is recorded.
 pub fn open(
     store: &dyn Store,
-    capacity: usize,
+    retention: Retention,
     incarnation: u64,
 ) -> Result<(EventLog, EventWriter, Option<Batch>), StoreError> {
-    let known = store.get(META, INCARNATION)?.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
-    let fresh = known.is_none().then(|| {
-        let mut batch = Batch::new();
+    let number = |key: &[u8]| -> Result<Option<u64>, StoreError> {
+        Ok(store.get(META, key)?.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes))
+    };
+    let known = number(INCARNATION)?;
+    let mut batch = Batch::new();
+    if known.is_none() {
         batch.put(META, INCARNATION, incarnation.to_be_bytes());
-        batch
-    });
-    let mut entries = VecDeque::new();
+    }
+    let mut entries = Vec::new();
     for (key, value) in store.load(EVENTS)? {
         let position = key.try_into().ok().map(u64::from_be_bytes);
         match (position, serde_json::from_slice::<Value>(&value)) {
-            (Some(position), Ok(body)) => {
-                entries.push_back(Arc::new(Entry { position, task: task_of(&body), body }));
-            }
+            (Some(position), Ok(body)) => entries.push(Kept::stored(position, body)),
             // One bad row costs one entry, not the log.
             (position, _) => tracing::warn!(?position, "an entry of the event log cannot be read; skipped"),
         }
     }
-    let last = entries.back().map_or(0, |entry| entry.position);
-    let first = entries.front().map_or(1, |entry| entry.position);
-    let (sender, latest) = watch::channel(last);
-    let shared = Arc::new(RwLock::new(Shared {
-        incarnation: known.unwrap_or(incarnation),
-        dropped: first.saturating_sub(1),
-        entries,
-    }));
-    let writer = EventWriter {
-        shared: Arc::clone(&shared),
-        latest: sender,
-        next: last.saturating_add(1),
-        oldest: first,
-        capacity: u64::try_from(capacity.max(1)).unwrap_or(u64::MAX),
+    // What fell out before the three logs had room of their own fell out of all of them. That is noted at once: later the
+    // oldest entry there is says nothing of a log that lost none.
+    let first = entries.first().map_or(1, |entry| entry.position);
+    let mut logs: BySubject<Log> = BySubject::default();
+    for subject in retention::SUBJECTS {
+        let key = retention::dropped_key(subject);
+        let noted = number(key)?;
+        let dropped = noted.unwrap_or(first.saturating_sub(1));
+        if noted.is_none() {
+            batch.put(META, key, dropped.to_be_bytes());
+        }
+        logs.get_mut(subject).dropped = dropped;
+    }
+    let fresh = (!batch.is_empty()).then_some(batch);
+    let mut places = Places::new(retention);
+    for entry in entries {
+        places.load(entry.subject, entry.position, entry.at);
+        logs.get_mut(entry.subject).entries.push_back(Arc::new(entry));
+    }
+    let ends = |(_, log): (EventSubject, &Log)| {
+        log.entries.back().map_or(log.dropped, |entry| entry.position.max(log.dropped))
     };
+    let last = logs.iter().map(ends).max().unwrap_or(0);
+    let (sender, latest) = watch::channel(last);
+    let shared = Arc::new(RwLock::new(Shared { incarnation: known.unwrap_or(incarnation), last, logs }));
+    let writer =
+        EventWriter { shared: Arc::clone(&shared), latest: sender, next: last.saturating_add(1), places };
     Ok((EventLog { shared, latest }, writer, fresh))
 }
 
-/// The task an entry's body names, by its `task` or `assignment` field.
-fn task_of(body: &Value) -> Option<TaskId> {
-    let text = |field: &str| body.get(field).and_then(Value::as_str);
-    let task = text("task").or_else(|| text("assignment").and_then(|id| id.split('.').next()))?;
-    task.parse().ok()
-}
-
 impl EventWriter {
-    /// Numbers occurrences and puts them into the batch that makes them durable.
-    pub fn record(&mut self, occurrences: &[Occurrence], batch: &mut Batch, unpublished: &mut Unpublished) {
+    /// Numbers occurrences. They are durable with the batch that [`Unpublished::write`] puts them into.
+    pub fn record(&mut self, occurrences: Vec<Occurrence>, unpublished: &mut Unpublished) {
         for occurrence in occurrences {
-            let body = match serde_json::to_value(occurrence) {
-                Ok(body) => body,
-                Err(error) => {
-                    tracing::error!(%error, "an occurrence has no JSON form; it is not logged");
-                    continue;
-                }
-            };
             let position = self.next;
             self.next = self.next.saturating_add(1);
-            batch.put(EVENTS, position.to_be_bytes(), body.to_string().into_bytes());
-            if position.saturating_sub(self.oldest) >= self.capacity {
-                batch.delete(EVENTS, self.oldest.to_be_bytes());
-                self.oldest = self.oldest.saturating_add(1);
-            }
-            unpublished.0.push(Arc::new(Entry { position, task: task_in(&occurrence.kind), body }));
+            let entry = Kept::happened(position, occurrence);
+            self.places.add(entry.subject, position, entry.at);
+            self.places.make_room(entry.subject, &mut unpublished.fallen);
+            unpublished.entries.push(Arc::new(entry));
         }
+    }
+
+    /// Whether entries are old enough to fall out.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.places.has_expired(now)
+    }
+
+    /// Lets what is old enough fall out, some of it at a time.
+    pub fn expire(&mut self, now: Timestamp, unpublished: &mut Unpublished) {
+        self.places.expire(now, &mut unpublished.fallen);
     }
 
     /// Makes entries readable: after their commit.
     pub fn publish(&self, unpublished: Unpublished) {
-        let Some(last) = unpublished.0.last().map(|entry| entry.position) else { return };
+        let Unpublished { entries, fallen } = unpublished;
+        let last = entries.last().map(|entry| entry.position);
         {
             let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
-            shared.entries.extend(unpublished.0);
-            while shared.entries.front().is_some_and(|entry| entry.position < self.oldest) {
-                shared.dropped = shared.entries.pop_front().map_or(shared.dropped, |entry| entry.position);
+            for entry in entries {
+                shared.logs.get_mut(entry.subject).entries.push_back(entry);
             }
+            for (subject, position) in fallen {
+                let log = shared.logs.get_mut(subject);
+                log.dropped = log.dropped.max(position);
+                while log.entries.front().is_some_and(|entry| entry.position <= position) {
+                    log.entries.pop_front();
+                }
+            }
+            shared.last = last.unwrap_or(shared.last);
         }
-        self.latest.send_replace(last);
-    }
-}
-
-fn task_in(kind: &OccurrenceKind) -> Option<TaskId> {
-    match kind {
-        OccurrenceKind::Task { task, .. }
-        | OccurrenceKind::ImagePinned { task, .. }
-        | OccurrenceKind::ImageUnpinned { task, .. }
-        | OccurrenceKind::TaskDeleted { task }
-        | OccurrenceKind::TaskBudgetExhausted { task, .. } => Some(*task),
-        OccurrenceKind::Assignment { assignment, .. } | OccurrenceKind::ReportRefused { assignment, .. } => {
-            Some(assignment.replica.task)
+        if let Some(last) = last {
+            self.latest.send_replace(last);
         }
-        OccurrenceKind::Started { .. }
-        | OccurrenceKind::Node { .. }
-        | OccurrenceKind::EpochClosed { .. }
-        | OccurrenceKind::RootSubmitted { .. } => None,
     }
 }
 
@@ -183,38 +232,39 @@ impl EventLog {
     /// Where the log ends now: what comes after is new.
     pub fn end(&self) -> Cursor {
         let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
-        let position = shared.entries.back().map_or(shared.dropped, |entry| entry.position);
-        Cursor { incarnation: shared.incarnation, position }
+        Cursor { incarnation: shared.incarnation, position: shared.last }
     }
 
-    /// Entries after a cursor (`None`: from the oldest), of one task or of all.
-    pub fn after(
+    /// Entries after a cursor (`None`: from the oldest).
+    pub fn after(&self, cursor: Option<Cursor>, scope: Scope, limit: usize) -> Result<Page, CursorGone> {
+        let (kept, next) = self.kept_after(cursor, scope, limit)?;
+        // Outside of the lock, which the driver waits for.
+        Ok(Page { entries: kept.iter().map(|entry| entry.shown()).collect(), next })
+    }
+
+    fn kept_after(
         &self,
         cursor: Option<Cursor>,
-        task: Option<TaskId>,
+        scope: Scope,
         limit: usize,
-    ) -> Result<Page, CursorGone> {
+    ) -> Result<(Vec<Arc<Kept>>, Cursor), CursorGone> {
         let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
-        let oldest = Cursor { incarnation: shared.incarnation, position: shared.dropped };
+        let at = |position: u64| Cursor { incarnation: shared.incarnation, position };
+        let oldest = at(shared.begins(scope));
         let from = cursor.unwrap_or(oldest);
-        let last = shared.entries.back().map_or(shared.dropped, |entry| entry.position);
-        if from.incarnation != shared.incarnation || from.position < shared.dropped || from.position > last {
+        if from.incarnation != shared.incarnation
+            || from.position < oldest.position
+            || from.position > shared.last
+        {
             return Err(CursorGone { oldest });
         }
-        let start = shared.entries.partition_point(|entry| entry.position <= from.position);
-        let mut entries = Vec::new();
-        let mut position = last;
-        for entry in shared.entries.range(start..) {
-            if task.is_some() && entry.task != task {
-                continue;
-            }
-            if entries.len() >= limit {
-                position = entries.last().map_or(from.position, |entry: &Entry| entry.position);
-                break;
-            }
-            entries.push(Entry::clone(entry));
-        }
-        Ok(Page { entries, next: Cursor { incarnation: shared.incarnation, position } })
+        let mut entries = shared.some_after(from.position, scope, limit.saturating_add(1));
+        entries.sort_unstable_by_key(|entry| entry.position);
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let ends =
+            if more { entries.last().map_or(from.position, |entry| entry.position) } else { shared.last };
+        Ok((entries, at(ends)))
     }
 
     /// Tells when something new is readable.
@@ -223,65 +273,27 @@ impl EventLog {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use lode_protocol::units::Timestamp;
-    use lode_store::MemoryStore;
-
-    fn started(epoch: u64) -> Occurrence {
-        Occurrence { at: Timestamp(epoch), kind: OccurrenceKind::Started { epoch } }
+impl Shared {
+    /// The position after which nothing that is read so has fallen out.
+    fn begins(&self, scope: Scope) -> u64 {
+        match scope {
+            Scope::All => self.logs.iter().map(|(_, log)| log.dropped).max().unwrap_or(0),
+            Scope::About(subject) => self.logs.get(subject).dropped,
+            Scope::Task(_) => self.logs.get(EventSubject::Tasks).dropped,
+        }
     }
 
-    fn append(writer: &mut EventWriter, store: &MemoryStore, epochs: std::ops::Range<u64>) {
-        let (mut batch, mut unpublished) = (Batch::new(), Unpublished::default());
-        writer.record(&epochs.map(started).collect::<Vec<_>>(), &mut batch, &mut unpublished);
-        store.commit(&batch).unwrap();
-        writer.publish(unpublished);
-    }
-
-    fn epochs(page: &Page) -> Vec<u64> {
-        page.entries.iter().map(|entry| entry.body["epoch"].as_u64().unwrap()).collect()
-    }
-
-    #[test]
-    fn a_follower_reads_everything_once_across_a_restart() {
-        let store = MemoryStore::new();
-        let (log, mut writer, fresh) = open(&store, 100, 7).unwrap();
-        store.commit(&fresh.unwrap()).unwrap();
-        append(&mut writer, &store, 0..3);
-        let page = log.after(None, None, 2).unwrap();
-        assert_eq!(epochs(&page), [0, 1]);
-        let (log, mut writer, fresh) = open(&store, 100, 8).unwrap();
-        assert!(fresh.is_none());
-        append(&mut writer, &store, 3..4);
-        let rest = log.after(Some(page.next), None, 10).unwrap();
-        assert_eq!(epochs(&rest), [2, 3]);
-        assert_eq!(rest.next, log.end());
-        assert!(log.after(Some(rest.next), None, 10).unwrap().entries.is_empty());
-    }
-
-    #[test]
-    fn a_cursor_into_what_is_gone_or_of_another_log_is_refused() {
-        let store = MemoryStore::new();
-        let (log, mut writer, _) = open(&store, 2, 7).unwrap();
-        let start = log.end();
-        append(&mut writer, &store, 0..5);
-        assert!(log.after(Some(start), None, 10).is_err());
-        assert_eq!(epochs(&log.after(None, None, 10).unwrap()), [3, 4]);
-        assert_eq!(store.load(EVENTS).unwrap().len(), 2, "the store keeps no more than the log");
-        let foreign = Cursor { incarnation: 9, position: 4 };
-        assert!(log.after(Some(foreign), None, 10).is_err());
-    }
-
-    #[test]
-    fn what_is_not_committed_cannot_be_read() {
-        let store = MemoryStore::new();
-        let (log, mut writer, _) = open(&store, 10, 7).unwrap();
-        let (mut batch, mut unpublished) = (Batch::new(), Unpublished::default());
-        writer.record(&[started(1)], &mut batch, &mut unpublished);
-        assert!(log.after(None, None, 10).unwrap().entries.is_empty());
-        writer.publish(unpublished);
-        assert_eq!(log.after(None, None, 10).unwrap().entries.len(), 1);
+    /// At least the first entries that are read so, from each log as many.
+    fn some_after(&self, position: u64, scope: Scope, most: usize) -> Vec<Arc<Kept>> {
+        let wanted = |entry: &&Arc<Kept>| match scope {
+            Scope::All => true,
+            Scope::About(subject) => entry.subject == subject,
+            Scope::Task(task) => entry.task == Some(task),
+        };
+        let of = |(_, log): (EventSubject, &Log)| -> Vec<Arc<Kept>> {
+            let start = log.entries.partition_point(|entry| entry.position <= position);
+            log.entries.range(start..).filter(wanted).take(most).cloned().collect()
+        };
+        self.logs.iter().flat_map(of).collect()
     }
 }

@@ -8,16 +8,15 @@ mod challenge;
 mod registry;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lode_network::{Egress, EgressError, Reach};
+use lode_network::{Outbound, OutboundError, Trust};
 use lode_protocol::image::ImageReference;
 use lode_protocol::task::{PullPolicy, TaskSpec};
 
 use crate::config::ImagesConfig;
-use crate::core::event::{ImageStanding, Unpinned};
+use crate::core::event::{ImageResolution, Unpinned};
 use registry::{Registry, RegistryError};
 
 /// How long a registry that did not answer is left alone.
@@ -34,7 +33,8 @@ pub struct ImageResolver {
 #[derive(Debug)]
 struct Inner {
     config: ImagesConfig,
-    egress: Result<Egress, EgressError>,
+    trust: Trust,
+    outbound: Result<Outbound, OutboundError>,
     /// Registries that did not answer, until when they are left alone.
     silent: Mutex<HashMap<String, Instant>>,
 }
@@ -42,21 +42,22 @@ struct Inner {
 impl ImageResolver {
     /// A resolver that has asked nobody yet.
     pub fn new(config: ImagesConfig) -> Self {
-        let egress = Egress::new(concat!("lode-orchestrator/", env!("CARGO_PKG_VERSION")));
-        if let Err(error) = &egress {
+        let outbound = Outbound::new(concat!("lode-orchestrator/", env!("CARGO_PKG_VERSION")));
+        if let Err(error) = &outbound {
             tracing::warn!(%error, "registries cannot be asked; tasks are not pinned when they are submitted");
         }
-        ImageResolver { inner: Arc::new(Inner { config, egress, silent: Mutex::default() }) }
+        let trust = Trust::hosts(&config.private_registries, &config.insecure_registries);
+        ImageResolver { inner: Arc::new(Inner { config, trust, outbound, silent: Mutex::default() }) }
     }
 
     /// What is known of a task's image. Takes at most the configured time.
-    pub async fn resolve(&self, spec: &TaskSpec) -> ImageStanding {
+    pub async fn resolve(&self, spec: &TaskSpec) -> ImageResolution {
         let image = match spec.image.parse::<ImageReference>() {
             Ok(image) => image,
             Err(error) => return unpinned("image/reference", error.to_string()),
         };
         if let Some(digest) = image.digest() {
-            return ImageStanding::Pinned(image.pinned(digest));
+            return ImageResolution::Pinned(image.pinned(digest));
         }
         match spec.pull {
             // No node will ask the registry either.
@@ -68,7 +69,7 @@ impl ImageResolver {
         }
     }
 
-    async fn ask(&self, image: &ImageReference) -> ImageStanding {
+    async fn ask(&self, image: &ImageReference) -> ImageResolution {
         let inner = &self.inner;
         if !inner.config.resolve {
             return unpinned("image/not-resolved", "this orchestrator asks no registries".to_owned());
@@ -78,15 +79,15 @@ impl ImageResolver {
             let message = format!("the registry {registry} did not answer a moment ago");
             return unpinned("image/registry-unreachable", message);
         }
-        let egress = match &inner.egress {
-            Ok(egress) => egress,
+        let outbound = match &inner.outbound {
+            Ok(outbound) => outbound,
             Err(error) => return unpinned("image/registry-unreachable", error.to_string()),
         };
-        let asked = Registry { egress, reach: inner.reach(registry), deadline: inner.config.timeout };
+        let asked = Registry { outbound, trust: &inner.trust, deadline: inner.config.timeout };
         // Several questions may be needed: all of them together have the time that is configured.
         let resolved = tokio::time::timeout(inner.config.timeout, asked.digest_of(image)).await;
         match resolved {
-            Ok(Ok(digest)) => ImageStanding::Pinned(image.pinned(&digest)),
+            Ok(Ok(digest)) => ImageResolution::Pinned(image.pinned(&digest)),
             Ok(Err(error)) => {
                 if error.is_silence() {
                     inner.remember_silence(registry);
@@ -120,43 +121,26 @@ impl Inner {
             silent.insert(registry.to_owned(), now + LEFT_ALONE);
         }
     }
-
-    /// How far a question to this registry may go. Engines, too, speak plain HTTP to registries on loopback.
-    fn reach(&self, registry: &str) -> Reach {
-        let listed = |list: &[String]| list.iter().any(|known| known.eq_ignore_ascii_case(registry));
-        if is_loopback(registry) || listed(&self.config.insecure_registries) {
-            Reach::Insecure
-        } else if listed(&self.config.private_registries) {
-            Reach::Private
-        } else {
-            Reach::Public
-        }
-    }
 }
 
-/// Whether a registry is written as an address of this machine. A name may resolve to anything.
-fn is_loopback(registry: &str) -> bool {
-    let host = match registry.rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok() => host,
-        _ => registry,
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn unpinned(code: &'static str, message: String) -> ImageStanding {
-    ImageStanding::Unpinned(Unpinned { code: code.into(), message })
+fn unpinned(code: &'static str, message: String) -> ImageResolution {
+    ImageResolution::Unpinned(Unpinned { code: code.into(), message })
 }
 
 impl RegistryError {
     fn is_silence(&self) -> bool {
         match self {
-            RegistryError::Egress(EgressError::Unreachable { .. } | EgressError::Timeout { .. }) => true,
-            RegistryError::Egress(
-                EgressError::BadUrl { .. }
-                | EgressError::NotPublic { .. }
-                | EgressError::TooLarge { .. }
-                | EgressError::TooManyRedirects { .. },
+            RegistryError::Outbound(
+                OutboundError::Unreachable { .. }
+                | OutboundError::Timeout { .. }
+                | OutboundError::TooSlow { .. },
+            ) => true,
+            RegistryError::Outbound(
+                OutboundError::BadUrl { .. }
+                | OutboundError::NotPublic { .. }
+                | OutboundError::TooLarge { .. }
+                | OutboundError::TooManyRedirects { .. }
+                | OutboundError::Refused { .. },
             )
             | RegistryError::NotFound { .. }
             | RegistryError::Credentials { .. }
@@ -169,25 +153,6 @@ impl RegistryError {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_registries_that_the_operator_trusts_or_names_by_loopback_are_reached_off_the_internet() {
-        let config = ImagesConfig {
-            private_registries: vec!["registry.lan".to_owned()],
-            insecure_registries: vec!["old.lan:5000".to_owned()],
-            ..ImagesConfig::default()
-        };
-        let resolver = ImageResolver::new(config);
-        let reach = |registry| resolver.inner.reach(registry);
-        assert_eq!(reach("docker.io"), Reach::Public);
-        assert_eq!(reach("localhost:5000"), Reach::Public);
-        assert_eq!(reach("10.0.0.1:5000"), Reach::Public);
-        assert_eq!(reach("127.0.0.1:5000"), Reach::Insecure);
-        assert_eq!(reach("[::1]:5000"), Reach::Insecure);
-        assert_eq!(reach("registry.lan"), Reach::Private);
-        assert_eq!(reach("registry.lan:5000"), Reach::Public);
-        assert_eq!(reach("OLD.lan:5000"), Reach::Insecure);
-    }
-
     #[tokio::test]
     async fn a_reference_with_a_digest_is_pinned_already_and_what_nodes_never_pull_is_not_asked_for() {
         let resolver = ImageResolver::new(ImagesConfig::default());
@@ -197,12 +162,12 @@ mod tests {
         };
         let digest = format!("sha256:{}", "a".repeat(64));
         let pinned = resolve(&format!("image = \"r.example/a:1@{digest}\"")).await;
-        assert_eq!(pinned, ImageStanding::Pinned(format!("r.example/a@{digest}")));
-        let ImageStanding::Unpinned(never) = resolve("image = \"a:1\"\npull = \"never\"").await else {
+        assert_eq!(pinned, ImageResolution::Pinned(format!("r.example/a@{digest}")));
+        let ImageResolution::Unpinned(never) = resolve("image = \"a:1\"\npull = \"never\"").await else {
             panic!("a local tag was resolved");
         };
         assert_eq!(never.code, "image/never-pulled");
-        let ImageStanding::Unpinned(wrong) = resolve("image = \"Not/A reference\"").await else {
+        let ImageResolution::Unpinned(wrong) = resolve("image = \"Not/A reference\"").await else {
             panic!("nonsense was resolved");
         };
         assert_eq!(wrong.code, "image/reference");

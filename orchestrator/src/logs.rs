@@ -13,25 +13,27 @@ mod feed;
 mod place;
 mod reader;
 mod stream;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use lode_network::{LogReply, NetworkError, PeerServer};
+use lode_network::{NetworkError, PeerServer};
 use lode_program::TaskGroup;
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::ids::{AssignmentId, NodeId, Nonce};
-use lode_protocol::logs::{LogBatch, LogLine, LogRequest};
+use lode_protocol::logs::{LogBatch, LogRecord, LogRequest};
 use lode_protocol::session::SealedBytes;
 use lode_protocol::units::{Millis, Timestamp};
 use rand::RngCore as _;
 use tokio::sync::{Notify, OnceCell, mpsc};
 
 use crate::core::event::ConnectionId;
-use crate::wire::{Identity, Links};
-use feed::Feed;
-use place::Place;
+use crate::identity::Identity;
+use crate::log_requests::{LogRequests, PostedLogs};
+use feed::LogBuffer;
+use place::StreamPermit;
 pub use reader::LogReader;
 use stream::{LogStream, Source};
 
@@ -41,7 +43,7 @@ const REQUEST_LIFETIME: Millis = Millis::seconds(120);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Batches that wait for a slow reader over HTTPS; beyond it the worker is told to try again.
 const POSTED: usize = 8;
-/// Lines that a shared stream begins with.
+/// Records that a shared stream begins with.
 const SHARED_TAIL: u32 = 500;
 
 /// What a reader wants.
@@ -55,6 +57,10 @@ pub struct LogQuery {
     pub tail: Option<u32>,
     /// Only output after this time.
     pub since: Option<Timestamp>,
+    /// Only records behind the one with this ordinal.
+    pub after: Option<u64>,
+    /// Only records before the one with this ordinal; not with `follow`.
+    pub before: Option<u64>,
 }
 
 /// Why there is no (more) output.
@@ -67,15 +73,15 @@ pub struct LogFailure {
     pub message: String,
 }
 
-fn failure(code: &'static str, message: impl Into<String>) -> LogFailure {
+pub(crate) fn failure(code: &'static str, message: impl Into<String>) -> LogFailure {
     LogFailure { code: ErrorCode::new(code), message: message.into() }
 }
 
 /// What a reader gets next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Piece {
-    /// Lines, in order; shared among readers.
-    Lines(Vec<Arc<LogLine>>),
+    /// Records, in order; shared among readers.
+    Lines(Vec<Arc<LogRecord>>),
     /// The end; nothing follows.
     End(Result<(), LogFailure>),
 }
@@ -84,8 +90,8 @@ pub enum Piece {
 #[derive(Clone, Debug)]
 pub struct LogHub {
     identity: Identity,
-    links: Links,
     server: PeerServer,
+    requests: LogRequests,
     tasks: TaskGroup,
     state: Arc<Mutex<State>>,
     /// A stream has ended: there may be a place for another one.
@@ -94,19 +100,17 @@ pub struct LogHub {
 
 /// Where those who follow one assignment meet. It lives as long as one of them does.
 #[derive(Debug, Default)]
-struct Meeting {
-    feed: OnceCell<Arc<Feed>>,
+struct SharedStream {
+    feed: OnceCell<Arc<LogBuffer>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Streams over HTTPS.
     posted: HashMap<Nonce, Rendezvous>,
-    /// Requests that wait for a node's next beat.
-    waiting: HashMap<NodeId, Vec<(Nonce, SealedBytes)>>,
     /// Open streams per node, of both kinds.
     open: HashMap<NodeId, usize>,
-    meetings: HashMap<AssignmentId, Weak<Meeting>>,
+    meetings: HashMap<AssignmentId, Weak<SharedStream>>,
 }
 
 #[derive(Debug)]
@@ -117,8 +121,8 @@ struct Rendezvous {
 
 impl LogHub {
     /// A hub without streams; shared streams are read on `tasks`.
-    pub fn new(identity: Identity, links: Links, server: PeerServer, tasks: TaskGroup) -> Self {
-        LogHub { identity, links, server, tasks, state: Arc::default(), freed: Arc::default() }
+    pub fn new(identity: Identity, server: PeerServer, requests: LogRequests, tasks: TaskGroup) -> Self {
+        LogHub { identity, server, requests, tasks, state: Arc::default(), freed: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -141,35 +145,35 @@ impl LogHub {
         }
         let meeting = self.meeting(query.assignment);
         let shared = question.shared();
-        let feed = meeting
-            .feed
-            .get_or_try_init(async || Ok::<_, LogFailure>(Feed::start(shared.ask().await?, &self.tasks)));
+        let feed = meeting.feed.get_or_try_init(async || {
+            Ok::<_, LogFailure>(LogBuffer::start(shared.ask().await?, &self.tasks))
+        });
         let feed = Arc::clone(feed.await?);
         Ok(LogReader::joining(question, meeting, feed))
     }
 
     /// Where the followers of an assignment meet; a new place if what they shared has ended.
-    fn meeting(&self, assignment: AssignmentId) -> Arc<Meeting> {
+    fn meeting(&self, assignment: AssignmentId) -> Arc<SharedStream> {
         let mut state = self.state();
         let known = state.meetings.get(&assignment).and_then(Weak::upgrade);
         let open = known.filter(|meeting| meeting.feed.get().is_none_or(|feed| !feed.has_ended()));
         open.unwrap_or_else(|| {
             state.meetings.retain(|_, meeting| meeting.strong_count() > 0);
-            let meeting = Arc::new(Meeting::default());
+            let meeting = Arc::new(SharedStream::default());
             state.meetings.insert(assignment, Arc::downgrade(&meeting));
             meeting
         })
     }
 
-    /// The requests that wait for this node.
-    pub fn take_requests(&self, node: NodeId) -> Vec<SealedBytes> {
-        let waiting = self.state().waiting.remove(&node).unwrap_or_default();
-        waiting.into_iter().map(|(_, request)| request).collect()
+    /// Takes the batches that are posted, until nothing is posted any more.
+    pub async fn run(self, mut posted: mpsc::Receiver<PostedLogs>) {
+        while let Some(batch) = posted.recv().await {
+            self.deliver(batch);
+        }
     }
 
-    /// Takes a batch that was posted.
-    pub fn deliver(&self, bytes: &[u8], reply: LogReply) {
-        let opened = match self.identity.open::<LogBatch>(bytes, None) {
+    fn deliver(&self, PostedLogs { bytes, reply }: PostedLogs) {
+        let opened = match self.identity.open::<LogBatch>(&bytes, None) {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::debug!(code = %error.code(), "a posted piece of output was refused: {error}");
@@ -199,7 +203,10 @@ struct Question {
 impl Question {
     /// The question that all followers share: the newest lines, and then everything that follows.
     fn shared(&self) -> Self {
-        Question { query: LogQuery { tail: Some(SHARED_TAIL), since: None, ..self.query }, ..self.clone() }
+        Question {
+            query: LogQuery { tail: Some(SHARED_TAIL), since: None, after: None, before: None, ..self.query },
+            ..self.clone()
+        }
     }
 
     /// A stream of its own for this question.
@@ -207,11 +214,11 @@ impl Question {
         let (hub, node) = (&self.hub, self.node);
         let mut stream = Nonce::default();
         rand::rng().fill_bytes(&mut stream.0);
-        let LogQuery { assignment, follow, tail, since } = self.query;
-        let place = Place::take(hub, node, stream).await?;
-        let request = LogRequest { stream, assignment, follow, tail, since };
+        let LogQuery { assignment, follow, tail, since, after, before } = self.query;
+        let place = StreamPermit::take(hub, node, stream).await?;
+        let request = LogRequest { stream, assignment, follow, tail, since, after, before };
         let sealed = hub.identity.seal(Some(node.0), REQUEST_LIFETIME, &request);
-        let transport = self.connection.and_then(|connection| hub.links.transport(connection));
+        let transport = self.connection.map(|connection| lode_network::ConnectionId::libp2p(connection.0));
         let source = match transport {
             Some(transport) => {
                 let unreachable = |error: NetworkError| {
@@ -226,12 +233,11 @@ impl Question {
             }
             None => {
                 let (batches, posted) = mpsc::channel(POSTED);
-                let mut state = hub.state();
-                state.posted.insert(stream, Rendezvous { node, batches });
-                state.waiting.entry(node).or_default().push((stream, SealedBytes(sealed)));
+                hub.state().posted.insert(stream, Rendezvous { node, batches });
+                hub.requests.put(node, stream, SealedBytes(sealed));
                 Source::Posted(posted)
             }
         };
-        Ok(LogStream::new(hub.identity.clone(), node, stream, follow, source, place))
+        Ok(LogStream::new(hub.identity.clone(), node, stream, &self.query, source, place))
     }
 }

@@ -1,18 +1,13 @@
 //! From the store back to a core, and what the store remembers of the chain.
 
 use anyhow::Context as _;
-use lode_contracts::PoolRecord;
 use lode_protocol::hash::Digest;
-use lode_store::{Batch, Store, StoreError, Table};
+use lode_store::{Store, StoreError};
 
 use crate::core::Core;
 use crate::core::config::Config;
 use crate::core::effect;
 use crate::driver::store_table;
-
-/// The pool as it was last seen on chain.
-const CHAIN: Table = Table::new("chain_memory");
-const TERMS: &[u8] = b"terms";
 
 /// Makes the core of what is durable.
 pub fn recover(store: &dyn Store, config: Config) -> anyhow::Result<Core> {
@@ -34,14 +29,15 @@ pub fn recover(store: &dyn Store, config: Config) -> anyhow::Result<Core> {
     Ok(core)
 }
 
-/// Hash of the pool's terms as last seen on chain, should the chain be unreachable at start.
-pub fn known_terms(store: &dyn Store) -> Result<Option<Digest>, StoreError> {
-    Ok(store.get(CHAIN, TERMS)?.and_then(|bytes| bytes.try_into().ok()).map(Digest))
-}
-
-/// The change that remembers it.
-pub fn remember_terms(record: &PoolRecord) -> Batch {
-    let mut batch = Batch::new();
-    batch.put(CHAIN, TERMS, record.requirements.0);
-    batch
+/// Hash of the pool's requirements as last seen on chain, should the chain be unreachable at start.
+pub fn known_requirements(store: &dyn Store) -> Result<Option<Digest>, StoreError> {
+    let (table, key) = Core::REQUIREMENTS;
+    let row = store.get(store_table(table), key)?;
+    Ok(row.and_then(|value| match Core::read_requirements(&value) {
+        Ok(hash) => Some(hash),
+        Err(problem) => {
+            tracing::error!(problem, "what the store knows of the pool's requirements cannot be read");
+            None
+        }
+    }))
 }

@@ -18,4 +18,14 @@ _lode_lib="$(dirname "${BASH_SOURCE[0]}")"
 . "$_lode_lib/images.sh"
 # shellcheck source=analysis.sh
 . "$_lode_lib/analysis.sh"
+# shellcheck source=contracts.sh
+. "$_lode_lib/contracts.sh"
+# shellcheck source=cargo_tools.sh
+. "$_lode_lib/cargo_tools.sh"
+# shellcheck source=links.sh
+. "$_lode_lib/links.sh"
+# shellcheck source=purity.sh
+. "$_lode_lib/purity.sh"
+# shellcheck source=lanes.sh
+. "$_lode_lib/lanes.sh"
 unset _lode_lib

@@ -11,17 +11,22 @@ need_analyser() {
     stamp="$LODE_ANALYSERS/.$name-installed"
     wanted="$(sha256sum "$requirements" | cut -d' ' -f1)"
     [ "$(cat "$stamp" 2>/dev/null || true)" = "$wanted" ] && [ -x "$LODE_ANALYSERS/bin/$name" ] && return 0
-    have python3 || apt_install "analysing the contracts" python3 python3-venv
-    if [ ! -x "$LODE_ANALYSERS/bin/pip" ]; then
-        as_owner python3 -m venv "$LODE_ANALYSERS" >&2 || {
-            apt_install "analysing the contracts" python3-venv
-            as_owner python3 -m venv "$LODE_ANALYSERS" >&2
-        }
-    fi
+    need_venv "$LODE_ANALYSERS" "analysing the contracts"
     say "installing $name into ${LODE_ANALYSERS#"$LODE_ROOT/"}"
     as_owner "$LODE_ANALYSERS/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements" >&2 ||
         fail "pip could not install $name" "$LODE_ANALYSERS/bin/pip install --requirement $requirements"
     printf '%s\n' "$wanted" | as_owner tee "$stamp" >/dev/null
+}
+
+# need_venv FOLDER WHY: a virtual environment of Python.
+need_venv() {
+    have python3 || apt_install "$2" python3 python3-venv
+    if [ ! -x "$1/bin/pip" ]; then
+        as_owner python3 -m venv "$1" >&2 || {
+            apt_install "$2" python3-venv
+            as_owner python3 -m venv "$1" >&2
+        }
+    fi
 }
 
 # digest_of PATH…: one digest over the contents of all files below these paths.

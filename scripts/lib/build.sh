@@ -12,3 +12,19 @@ build_programs() {
 cargo_in_root() {
     (cd "$LODE_ROOT" && as_owner cargo "$@")
 }
+
+# A tree that scripts/test begins from nothing is not worth the bookkeeping of incremental builds. What was begun without
+# goes on without, in all scripts: the two do not share their files. (Remove the mark to build incrementally again.)
+begin_without_incremental() {
+    if [ ! -d "$LODE_TARGET/release/deps" ]; then
+        as_owner mkdir -p "$LODE_TARGET/release"
+        as_owner touch "$LODE_TARGET/release/.lode-not-incremental"
+    fi
+    go_on_as_begun
+}
+
+go_on_as_begun() {
+    if [ -z "${CARGO_INCREMENTAL:-}" ] && [ -e "$LODE_TARGET/release/.lode-not-incremental" ]; then
+        export CARGO_INCREMENTAL=0
+    fi
+}

@@ -20,7 +20,7 @@ case ":$PATH:" in
     *) export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" ;;
 esac
 
-LODE_STEP_TIMES=()   # "seconds name", in order
+LODE_STEP_TIMES=()   # "seconds limit name", in order; the limit is - where there is none
 LODE_STEP_CURRENT="" # the step that is running: named when the script fails
 LODE_DID_FAIL=""
 
@@ -50,18 +50,27 @@ seconds_between() {
 }
 
 # step NAME COMMAND…: runs the command in this shell, says how long it took, stops the script when it fails.
-step() {
-    local name="$1" from="$EPOCHREALTIME" seconds
-    shift
+step() { step_within - "$@"; }
+
+# step_within SECONDS NAME COMMAND…: the same, and says so loudly when it took longer than it is meant to.
+step_within() {
+    local limit="$1" name="$2" from="$EPOCHREALTIME" seconds
+    shift 2
     LODE_STEP_CURRENT="$name"
     say ""
     say "==> $name"
     "$@"
     seconds="$(seconds_between "$from" "$EPOCHREALTIME")"
-    LODE_STEP_TIMES+=("$seconds $name")
+    LODE_STEP_TIMES+=("$seconds $limit $name")
     LODE_STEP_CURRENT=""
     say "    done in $seconds s"
+    if is_beyond "$seconds" "$limit"; then
+        say "    TOO SLOW: \"$name\" is meant to take $limit s at most (see CONTRIBUTING.md)"
+    fi
 }
+
+# is_beyond SECONDS LIMIT
+is_beyond() { [ "$2" != - ] && [ "${1%%.*}" -ge "$2" ]; }
 
 # Called from an EXIT trap: `set -e` leaves a step silently, the reader wants its name.
 say_failed_step() {
@@ -74,11 +83,16 @@ say_failed_step() {
 }
 
 say_step_times() {
-    local entry
+    local entry seconds limit name
     say ""
-    say "how long each step took:"
+    say "how long each step took, and may take:"
     for entry in "${LODE_STEP_TIMES[@]}"; do
-        printf '  %8s s  %s\n' "${entry%% *}" "${entry#* }" >&2
+        read -r seconds limit name <<<"$entry"
+        if is_beyond "$seconds" "$limit"; then
+            name="$name  <== TOO SLOW"
+        fi
+        [ "$limit" = - ] || limit="$limit s"
+        printf '  %8s s  %7s  %s\n' "$seconds" "$limit" "$name" >&2
     done
 }
 
@@ -125,7 +139,7 @@ as_owner() {
         return
     fi
     # sudo clears the environment: carry what changes how the build behaves.
-    for variable in CARGO_HOME RUSTUP_HOME CARGO_TARGET_DIR CARGO_BUILD_JOBS CARGO_TERM_COLOR CARGO_NET_OFFLINE \
+    for variable in CARGO_HOME RUSTUP_HOME CARGO_TARGET_DIR CARGO_INCREMENTAL CARGO_BUILD_JOBS CARGO_TERM_COLOR CARGO_NET_OFFLINE \
         RUSTFLAGS RUSTDOCFLAGS SSL_CERT_FILE NODE_EXTRA_CA_CERTS HTTP_PROXY HTTPS_PROXY NO_PROXY \
         http_proxy https_proxy no_proxy TERM; do
         if [ -n "${!variable:-}" ]; then

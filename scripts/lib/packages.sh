@@ -22,15 +22,22 @@ apt_install() {
             "as root: apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
     fi
     say "installing for $why: ${missing[*]}"
+    apt_begin_log
     # Package lists may be missing or stale: try with those there are, refresh them once if that does not do.
     apt_get install "${missing[@]}" || { apt_refresh && apt_get install "${missing[@]}"; } || {
-        tail -n 20 "$(apt_log)" >&2
-        fail "apt-get could not install ${missing[*]} (whole output: $(apt_log))" \
+        tail -n 20 "$apt_log" >&2
+        fail "apt-get could not install ${missing[*]} (whole output: $apt_log)" \
             "apt-get update && apt-get install ${missing[*]}"
     }
 }
 
-apt_log() { printf '%s/lode-apt-%s.log' "${TMPDIR:-/tmp}" "$(id -u)"; }
+# Root writes it: under a name that anybody can foresee, somebody else's link would be what is written to.
+apt_log=""
+apt_begin_log() {
+    if [ -z "$apt_log" ]; then
+        apt_log="$(mktemp "${TMPDIR:-/tmp}/lode-apt.XXXXXX")"
+    fi
+}
 
 # --no-remove: a machine's own choice (docker-ce, another iptables) is never uninstalled for ours.
 apt_get() {
@@ -38,13 +45,13 @@ apt_get() {
     shift
     as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -qq -y \
         -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold --no-install-recommends --no-remove \
-        "$verb" "$@" >>"$(apt_log)" 2>&1 </dev/null
+        "$verb" "$@" >>"$apt_log" 2>&1 </dev/null
 }
 
 apt_refresh() {
     say "refreshing the package lists"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 update \
-        >>"$(apt_log)" 2>&1 </dev/null
+        >>"$apt_log" 2>&1 </dev/null
 }
 
 # What cargo and the scripts themselves need.

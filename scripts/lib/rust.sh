@@ -2,19 +2,24 @@
 # Rust: found where rustup puts it, checked against the version the workspace asks for. Never installed behind
 # the reader's back: a toolchain is theirs to choose.
 
+# find_rust: where PATH has no cargo, that of rustup is put there, if there is one.
+find_rust() {
+    local home
+    have cargo && return
+    home="${HOME:-/nonexistent}"
+    if is_root && [ -n "${SUDO_USER:-}" ]; then
+        home="$(getent passwd "$SUDO_USER" | cut -d: -f6)"
+    fi
+    if [ -x "$home/.cargo/bin/cargo" ]; then
+        export PATH="$home/.cargo/bin:$PATH"
+        export CARGO_HOME="${CARGO_HOME:-$home/.cargo}" RUSTUP_HOME="${RUSTUP_HOME:-$home/.rustup}"
+    fi
+}
+
 # need_rust [COMPONENT…], for example: need_rust rustfmt clippy
 need_rust() {
-    local home wanted found component
-    if ! have cargo; then
-        home="$HOME"
-        if is_root && [ -n "${SUDO_USER:-}" ]; then
-            home="$(getent passwd "$SUDO_USER" | cut -d: -f6)"
-        fi
-        if [ -x "$home/.cargo/bin/cargo" ]; then
-            export PATH="$home/.cargo/bin:$PATH"
-            export CARGO_HOME="${CARGO_HOME:-$home/.cargo}" RUSTUP_HOME="${RUSTUP_HOME:-$home/.rustup}"
-        fi
-    fi
+    local wanted found component
+    find_rust
     have cargo || fail "Rust is missing: neither PATH nor ~/.cargo/bin has cargo" \
         "curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- -y --profile default, then run this again"
     wanted="$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$LODE_ROOT/Cargo.toml" | head -n 1)"

@@ -36,6 +36,16 @@ impl Api {
         Ok(Api { client, url: url.to_owned(), token: token.to_owned() })
     }
 
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it is asked with.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Sends a request; the answer may be a refusal.
     ///
     /// # Errors

@@ -103,6 +103,7 @@ impl Forger {
             nonce,
             agent_version: "test".to_owned(),
             descriptor: self.descriptor(self.key.address()),
+            takes_tags: None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use lode_contracts::{Amount, Intent};
+use lode_contracts::{Amount, Intent, TokenCall};
 use lode_protocol::ids::Address;
 use lode_protocol::keys::SigningKey;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ impl Person {
         writeln!(created, "{}", key.to_hex().as_str())?;
         pool.give_coins(key.address()).await?;
         if tokens > 0 {
-            let mint = Intent::Mint { to: key.address(), amount: Amount::tokens(tokens) };
+            let mint = Intent::Token(TokenCall::Mint { to: key.address(), amount: Amount::tokens(tokens) });
             pool.operator("owner")?.execute(mint).await?;
         }
         Ok(Person { key, file })

@@ -9,8 +9,9 @@ const BINARIES_VARIABLE: &str = "LODE_BIN_DIR";
 /// Names the folder of the example images.
 const IMAGES_VARIABLES: [&str; 2] = ["LODE_IMAGES_DIR", "LODE_EXAMPLE_IMAGES"];
 /// What a pool consists of.
-const NEEDED: [&str; 7] = [
+const NEEDED: [&str; 8] = [
     "lode",
+    "lode-dev",
     "lode-worker",
     "lode-orchestrator",
     "lode-discovery",

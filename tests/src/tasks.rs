@@ -74,13 +74,18 @@ impl Running {
     }
 }
 
+/// A task as it is submitted where nobody pays for it.
+pub fn submission(spec: &Value) -> Value {
+    serde_json::json!({ "spec": spec })
+}
+
 impl Pool {
     /// Submits a task; gives its id.
     ///
     /// # Errors
     /// When it is refused.
     pub async fn submit(&self, spec: &Value) -> anyhow::Result<String> {
-        let task = self.api().post("/v1/tasks", Some(spec)).await?;
+        let task = self.api().post("/v1/tasks", Some(&submission(spec))).await?;
         Ok(task["id"].as_str().context("the task has no id")?.to_owned())
     }
 

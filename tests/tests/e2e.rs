@@ -10,6 +10,8 @@ mod economy;
 mod fallback;
 #[path = "e2e/faults.rs"]
 mod faults;
+#[path = "e2e/flood.rs"]
+mod flood;
 #[path = "e2e/full_disk.rs"]
 mod full_disk;
 #[path = "e2e/hostile.rs"]
@@ -18,6 +20,8 @@ mod hostile;
 mod kills;
 #[path = "e2e/lost_node.rs"]
 mod lost_node;
+#[path = "e2e/output.rs"]
+mod output;
 #[path = "e2e/reorganisation.rs"]
 mod reorganisation;
 #[path = "e2e/tasks.rs"]

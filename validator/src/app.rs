@@ -3,34 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lode_contracts::{
-    Chain, ChainReader, Deployment, FileOutboxStore, FollowerConfig, Outbox, RpcChain, RpcConfig,
-    TransactionPort,
-};
+use lode_contracts::{Chain, ChainReader, FileOutboxStore, Outbox, TransactionPort};
+use lode_daemon::{Ground, Storage, read_key};
 use lode_network::{ConnectionLimits, Endpoint, EndpointConfig, NetworkMetrics, PeerServer, ServerConfig};
 use lode_program::Program;
 use lode_program::backoff::BackoffPolicy;
-use lode_program::exit::{Exit, ExitError};
-use lode_program::files::{self, DataDir};
 use lode_program::finding::{Finding, FindingSet};
-use lode_program::health::Health;
-use lode_program::listen::{self, ServeLimits};
+use lode_program::open_files;
 use lode_program::telemetry::Telemetry;
 use lode_protocol::ids::{PoolId, ValidatorId};
 use lode_protocol::keys::SigningKey;
 use lode_protocol::units::Millis;
-use lode_store::{RedbOptions, RedbStore, Store, Writer, WriterLimits};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::core::{Core, Secret, Settings};
+use crate::directory::Directory;
 use crate::driver::{Driver, Sources};
 use crate::inquiry::Inquirer;
 use crate::metrics::Metrics;
 use crate::verify::Verifier;
-use crate::{api, chain, directory, storage};
+use crate::{api, chain, storage};
 
 /// Time that tasks get to end at shutdown.
 const GRACE: Duration = Duration::from_secs(10);
@@ -41,11 +36,9 @@ const EVENTS: usize = 1_024;
 
 /// Runs the validator until it is told to end.
 pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyhow::Result<()> {
-    let bad = |text: String| ExitError::new(Exit::BadConfig, text);
-    let deployment = Deployment::load(&config.chain.deployment).map_err(|error| bad(error.to_string()))?;
-    let rpc = RpcChain::new(RpcConfig::new(&config.chain.rpc_url), deployment)
-        .map_err(|error| bad(error.to_string()))?;
-    let key = load_key(&config)?;
+    open_files::require(&config.connections())?;
+    let rpc = config.chain.connect()?;
+    let key = read_key(&config.key_path(), "lode key new")?;
     telemetry.set_field("validator", key.address());
     let started = start(&program, &config, key, Arc::new(rpc)).await?;
     tracing::info!(addresses = ?started.addresses, "validator listens");
@@ -63,8 +56,6 @@ pub struct Started {
     pub findings: FindingSet,
     /// Where health, status and evidence are served.
     pub http: Option<std::net::SocketAddr>,
-    /// Held as long as the validator runs: one per directory.
-    _data: DataDir,
 }
 
 /// Starts everything in the program's task group, over any chain.
@@ -77,25 +68,27 @@ pub async fn start(
     let (class, accusing) = (config.class()?, config.accusing()?);
     let reader: Arc<dyn ChainReader> = rpc.clone();
     let port: Arc<dyn TransactionPort> = rpc;
-    let data = DataDir::open(&config.data_dir)?;
-    let store: Arc<dyn Store> =
-        Arc::new(RedbStore::open(&data.join("validator.redb"), RedbOptions::default())?);
-    let loaded = storage::load(store.as_ref())?;
-    let (writer, _thread) = Writer::start(Arc::clone(&store), WriterLimits::default())?;
-    let intents = FileOutboxStore::open(&data.join("outbox"))?;
+    let ground = Ground::open(&config.data_dir, Storage::file("validator.redb"))?;
+    let loaded = storage::load(ground.store.as_ref())?;
+    let intents = FileOutboxStore::open(&ground.data.join("outbox"))?;
     let (outbox, runner, outcomes) =
         Outbox::open(port, Arc::new(intents), key.clone(), config.outbox()).await?;
 
     let (tasks, clock, token) = (&program.tasks, program.clock, program.shutdown.token());
-    let health = Health::new();
+    let health = &ground.health;
     let (metrics, network_metrics) = (Metrics::default(), NetworkMetrics::default());
-    metrics.register(&health);
+    metrics.register(health);
     health.register_metrics(|registry| network_metrics.register(registry));
-    let limits =
-        ConnectionLimits { per_address: config.network.connections_per_address, ..Default::default() };
+    let limits = ConnectionLimits {
+        incoming: config.network.connections,
+        per_address: config.network.connections_per_address,
+        ..Default::default()
+    };
     let endpoint_config = EndpointConfig {
         listen: config.network.listen.clone(),
         limits,
+        strangers: config.network.strangers,
+        frame_pace: config.network.frames,
         agent: concat!("lode-validator/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..EndpointConfig::default()
     };
@@ -104,7 +97,7 @@ pub async fn start(
     let (server, server_task, peers) = PeerServer::proofs(endpoint.clone(), ServerConfig::default()).await?;
     tasks.critical("network", endpoint_task.run(token.clone()));
     tasks.critical("peers", server_task.run(token.clone()));
-    tasks.critical("chain-outbox", until(token.clone(), runner.run()));
+    tasks.critical("chain-outbox", program.shutdown.until(runner.run()));
 
     let findings = FindingSet::new(clock);
     let (events, received) = mpsc::channel(EVENTS);
@@ -112,11 +105,7 @@ pub async fn start(
     let deployment = reader.deployment().clone();
     let realm = deployment.realm(PoolId(0));
     let validator = ValidatorId(key.address());
-    let follower = FollowerConfig {
-        poll_interval_ms: u64::try_from(config.chain.poll_interval.as_millis()).unwrap_or(u64::MAX),
-        confirmations: config.chain.confirmations,
-        ..FollowerConfig::default()
-    };
+    let follower = config.chain.follower();
     let (follow_reader, follow_events, follow_findings) =
         (Arc::clone(&reader), events.clone(), findings.clone());
     tasks.best_effort("chain", BackoffPolicy::default(), move || {
@@ -128,10 +117,17 @@ pub async fn start(
         }
     });
     let answering = chain::answer(Arc::clone(&reader), validator, asked, events.clone(), findings.clone());
-    tasks.critical("chain-questions", until(token.clone(), answering));
+    tasks.critical("chain-questions", program.shutdown.until(answering));
     for url in &config.discovery.urls {
-        let following = directory::follow(url.clone(), realm, clock, events.clone(), findings.clone());
-        tasks.critical(format!("discovery-{url}"), until(token.clone(), following));
+        let directory = Directory {
+            url: url.clone(),
+            realm,
+            clock,
+            events: events.clone(),
+            findings: findings.clone(),
+            skipped: metrics.skipped.clone(),
+        };
+        tasks.critical(format!("directory-{url}"), program.shutdown.until(directory.follow()));
     }
 
     let mut secret = [0; 32];
@@ -144,6 +140,7 @@ pub async fn start(
         validity_epochs: config.proof.validity_epochs,
         retry: Millis::from_duration(config.proof.retry_interval),
         concurrent_runs: config.proof.concurrent_runs,
+        concurrent_audits: config.fetch.audits,
         accusing,
     };
     let (status, status_receiver) = watch::channel(Default::default());
@@ -153,10 +150,10 @@ pub async fn start(
         realm,
         server,
         outbox,
-        writer,
+        writer: ground.writer.clone(),
         questions,
         verifier: Verifier::new(),
-        inquirer: Inquirer::new(reader, config.fetch(), findings.clone()),
+        inquirer: Inquirer::new(reader, config.inquiry(), findings.clone()),
         findings: findings.clone(),
         clock,
         metrics,
@@ -166,33 +163,10 @@ pub async fn start(
     let pulse = health.pulse("driver", STUCK);
     let sources = Sources { peers, events: received, outcomes };
     tasks.critical("driver", driver.run(sources, pulse, token.clone()));
-    let mut http = None;
-    if let Some(address) = config.health.listen {
-        let bound = listen::bind("health", address).await?;
-        http = Some(bound.address);
-        tracing::info!(address = %bound.address, "health and status");
-        let router = api::router(validator.to_string(), status_receiver.clone(), findings.clone(), store);
-        let router = router.merge(health.router());
-        tasks.critical(
-            "health",
-            listen::serve(router, bound, ServeLimits::default(), None, program.shutdown.clone()),
-        );
-    }
+    let store = Arc::clone(&ground.store);
+    let router = api::router(validator.to_string(), status_receiver.clone(), findings.clone(), store);
+    let http = ground.serve_health(program, &config.health(), router).await?;
     ready.holds();
-    Ok(Started { addresses, status: status_receiver, findings, http, _data: data })
-}
-
-/// Ends with shutdown.
-async fn until(shutdown: tokio_util::sync::CancellationToken, work: impl Future<Output = ()>) {
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = work => {}
-    }
-}
-
-fn load_key(config: &Config) -> anyhow::Result<SigningKey> {
-    let path = config.key_path();
-    let text = files::read_secret_text(&path)?;
-    SigningKey::from_hex(text.trim())
-        .map_err(|error| ExitError::new(Exit::BadConfig, format!("{}: {error}", path.display())).into())
+    ground.hold(program);
+    Ok(Started { addresses, status: status_receiver, findings, http })
 }

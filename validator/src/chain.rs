@@ -5,11 +5,12 @@ mod history;
 mod questions;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lode_contracts::{
-    ChainError, ChainReader, Follower, FollowerConfig, FollowerEvent, SettlementTerms, SlashingTerms,
+    ChainError, ChainReader, Follower, FollowerConfig, FollowerEvent, SettlementParameters,
+    SlashingParameters,
 };
+use lode_program::backoff::{self, BackoffPolicy};
 use lode_program::finding::{Finding, FindingSet};
 use lode_protocol::units::Millis;
 use tokio::sync::mpsc;
@@ -21,8 +22,8 @@ pub use questions::{Question, answer};
 
 /// Batches of events that may wait.
 const QUEUE: usize = 64;
-/// Pause after a failed look at the chain.
-const RETRY: Duration = Duration::from_secs(1);
+/// Waits after failed looks at the chain.
+const WAITS: BackoffPolicy = BackoffPolicy::new(Millis(500), Millis::seconds(10));
 
 /// Tells every event and block. Begins early enough for everything that can still be voted on or vetoed; after a
 /// restart that is told again. Ends when nobody listens any more.
@@ -121,7 +122,7 @@ fn translated(event: FollowerEvent) -> Vec<Event> {
 }
 
 /// How far back something can have happened that still asks for a vote, a verdict or a veto.
-fn window(slashing: &SlashingTerms, settlement: &SettlementTerms) -> Millis {
+fn window(slashing: &SlashingParameters, settlement: &SettlementParameters) -> Millis {
     let phases = [slashing.answer_seconds, slashing.vote_seconds, slashing.execution_seconds];
     let accusation =
         phases.iter().fold(slashing.evidence_seconds, |sum, seconds| sum.saturating_add(*seconds));
@@ -132,12 +133,13 @@ async fn patiently<T, F>(findings: &FindingSet, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, ChainError>>,
 {
+    let mut waits = backoff::sequence(WAITS);
     loop {
         match ask().await {
             Ok(answer) => return answer,
             Err(error) => {
                 findings.raise(unreachable(&error.to_string()));
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(waits.next_wait()).await;
             }
         }
     }

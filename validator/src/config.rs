@@ -1,17 +1,25 @@
 //! Configuration: file < environment (`LODE_VALIDATOR__…`).
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axum::http::Uri;
 use lode_contracts::{Amount, OutboxConfig};
+use lode_daemon::{ChainConfig, ChainUse};
 use lode_gpu_proof::ProofClass;
-use lode_network::{GuardPolicy, HttpsAddress, PeerAddress};
-use lode_program::config::{self, ConfigError, duration};
+use lode_network::{FetchPolicy, FramePace, HttpsAddress, PeerAddress, StrangerLimits};
+use lode_program::config::{self, ConfigError, byte_size, duration};
 use lode_program::exit::{Exit, ExitError};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::core::Accusing;
+use crate::inquiry::{InquiryLimits, LEAST_PER_AUDIT};
+
+pub use lode_daemon::HealthConfig;
+
+/// It follows the deployment: it belongs to no pool.
+const CHAIN: ChainUse =
+    ChainUse { pool: false, poll_interval: Duration::from_secs(2), confirmations: true, stale_after: false };
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,6 +31,7 @@ pub struct Config {
     #[serde(default)]
     pub key_file: Option<PathBuf>,
     /// The chain.
+    #[serde(deserialize_with = "chain")]
     pub chain: ChainConfig,
     /// Where nodes are found.
     #[serde(default)]
@@ -41,25 +50,9 @@ pub struct Config {
     /// How transactions are sent.
     #[serde(default)]
     pub outbox: OutboxSettings,
-    /// Health, metrics and status over HTTP.
+    /// `/livez`, `/readyz`, `/metrics`, `/v1/status` and `/evidence/…` over HTTP, on loopback.
     #[serde(default)]
     pub health: HealthConfig,
-}
-
-/// `[chain]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChainConfig {
-    /// JSON-RPC URL.
-    pub rpc_url: String,
-    /// Deployment file: the addresses of the contracts.
-    pub deployment: PathBuf,
-    /// Time between two looks at the chain: well below half an epoch.
-    #[serde(default = "default_poll", with = "duration")]
-    pub poll_interval: Duration,
-    /// Blocks until an event counts.
-    #[serde(default)]
-    pub confirmations: u64,
 }
 
 /// `[discovery]`
@@ -76,9 +69,18 @@ pub struct DiscoveryConfig {
 pub struct NetworkConfig {
     /// Addresses to listen on. Workers dial the endpoint that stands on chain: one of these, as seen from outside.
     pub listen: Vec<PeerAddress>,
-    /// Connections from one network address; many workers may share one.
+    /// Workers that may be connected at once.
+    #[serde(default = "default_connections")]
+    pub connections: usize,
+    /// Connections from one IP address (IPv6: from one /64); many workers may share one.
     #[serde(default = "default_per_address")]
     pub connections_per_address: usize,
+    /// What is borne of nodes that no directory lists or that are not registered.
+    #[serde(default)]
+    pub strangers: StrangerLimits,
+    /// How slow messages may come.
+    #[serde(default)]
+    pub frames: FramePace,
 }
 
 /// `[proof]`
@@ -137,11 +139,44 @@ pub struct FetchConfig {
     /// Time for one request.
     #[serde(with = "duration")]
     pub timeout: Duration,
+    /// Bytes a second that an answer must bring, once `grace` is over: who sends less is left.
+    #[serde(with = "byte_size")]
+    pub least_rate: u64,
+    /// From when on the rate counts.
+    #[serde(with = "duration")]
+    pub grace: Duration,
+    /// Time for one look: at a piece of evidence, or at all that a root adds. A first look at a root or redemption has an
+    /// eighth of it.
+    #[serde(with = "duration")]
+    pub longest: Duration,
+    /// Pools whose roots are looked at at once, and as many whose redemptions are. One pool has one look of each kind.
+    pub audits: usize,
+    /// Pieces of evidence that are looked at at once. They do not wait for books, nor books for them.
+    pub evidence: usize,
+    /// What all looks at books may hold together, about: each of them an equal part of it.
+    #[serde(with = "byte_size")]
+    pub memory: u64,
 }
 
 impl Default for FetchConfig {
     fn default() -> Self {
-        Self { private_addresses: false, timeout: Duration::from_secs(30) }
+        Self {
+            private_addresses: false,
+            timeout: Duration::from_secs(30),
+            least_rate: 64 << 10,
+            grace: Duration::from_secs(10),
+            longest: Duration::from_secs(300),
+            audits: 8,
+            evidence: 4,
+            memory: 1 << 30,
+        }
+    }
+}
+
+impl FetchConfig {
+    fn bytes_per_audit(&self) -> usize {
+        let memory = usize::try_from(self.memory).unwrap_or(usize::MAX);
+        memory.checked_div(self.audits.saturating_mul(2)).unwrap_or(0)
     }
 }
 
@@ -151,14 +186,6 @@ impl Default for FetchConfig {
 pub struct OutboxSettings {
     /// Short waits, for chains on this machine.
     pub development: bool,
-}
-
-/// `[health]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HealthConfig {
-    /// Where `/livez`, `/readyz`, `/metrics`, `/v1/status` and `/evidence/…` are served, on loopback. Left out: nowhere.
-    pub listen: Option<SocketAddr>,
 }
 
 impl Config {
@@ -184,7 +211,15 @@ impl Config {
     pub fn outbox(&self) -> OutboxConfig {
         let base =
             if self.outbox.development { OutboxConfig::development() } else { OutboxConfig::default() };
-        OutboxConfig { confirmations: self.chain.confirmations, ..base }
+        self.chain.outbox(base)
+    }
+
+    /// Health, which answers also under the name that others find the evidence by.
+    pub fn health(&self) -> HealthConfig {
+        let url = self.accusations.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
+        let mut health = self.health.clone();
+        health.hosts.extend(url.as_ref().and_then(Uri::host).map(ToOwned::to_owned));
+        health
     }
 
     /// How forgers are accused, if they are.
@@ -211,10 +246,21 @@ impl Config {
         Ok(Some(Accusing { amount: *amount, public_url: public_url.clone(), most_open: *most_open }))
     }
 
-    /// What may be fetched.
-    pub fn fetch(&self) -> GuardPolicy {
-        let FetchConfig { private_addresses, timeout } = self.fetch;
-        GuardPolicy { private_addresses, timeout }
+    /// Connections that are taken, with the names of the settings.
+    pub fn connections(&self) -> [(&'static str, usize); 3] {
+        [
+            self.health.connections(),
+            ("network.connections", self.network.connections),
+            // They are no connections yet, and open files all the same.
+            ("network.strangers.handshakes", self.network.strangers.handshakes),
+        ]
+    }
+
+    /// What may be fetched, and held.
+    pub fn inquiry(&self) -> InquiryLimits {
+        let FetchConfig { private_addresses, timeout, least_rate, grace, longest, evidence, .. } = self.fetch;
+        let policy = FetchPolicy { private_addresses, timeout, least_rate, grace };
+        InquiryLimits { policy, evidence, longest, bytes_per_audit: self.fetch.bytes_per_audit() }
     }
 
     /// What no type can say.
@@ -225,9 +271,26 @@ impl Config {
         if self.network.listen.is_empty() {
             return wrong("network.listen names no address: workers could not dial this validator");
         }
+        if let Some(setting) = self.network.strangers.shuts_out() {
+            return wrong(&format!("network.strangers.{setting} is 0: no worker could connect"));
+        }
+        if self.network.frames.slowest.0 == 0 {
+            return wrong("network.frames.slowest is 0: give a rate, like \"64KiB\" a second");
+        }
         if self.proof.concurrent_runs == 0 {
             return wrong("proof.concurrent_runs is 0: nothing would ever be proven");
         }
+        if self.fetch.audits == 0 || self.fetch.evidence == 0 {
+            return wrong(
+                "fetch.audits or fetch.evidence is 0: nothing would ever be looked at, and all be vetoed",
+            );
+        }
+        if self.fetch.bytes_per_audit() < LEAST_PER_AUDIT {
+            return wrong(
+                "fetch.memory is too little for so many fetch.audits: each look at roots and redemptions needs 48MiB",
+            );
+        }
+        self.health.validate()?;
         if self.health.listen.is_some_and(|address| !address.ip().is_loopback()) {
             return wrong("health.listen is not loopback: it is plain HTTP; put a proxy in front of it");
         }
@@ -235,8 +298,13 @@ impl Config {
     }
 }
 
-fn default_poll() -> Duration {
-    Duration::from_secs(2)
+/// `[chain]`
+fn chain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ChainConfig, D::Error> {
+    ChainConfig::read(deserializer, &CHAIN)
+}
+
+fn default_connections() -> usize {
+    10_000
 }
 
 fn default_per_address() -> usize {
@@ -255,12 +323,15 @@ pub fn load(file: Option<&Path>) -> Result<Config, anyhow::Error> {
 mod tests {
     use super::*;
 
-    fn read(more: &str) -> Result<Option<Accusing>, String> {
-        let text = format!(
+    fn text_of(more: &str) -> String {
+        format!(
             "data_dir = \"/d\"\n[chain]\nrpc_url = \"http://127.0.0.1:1\"\ndeployment = \"/x\"\n\
              [network]\nlisten = [\"/ip4/127.0.0.1/tcp/1\"]\n{more}"
-        );
-        let config: Config = toml::from_str(&text).map_err(|error| error.to_string())?;
+        )
+    }
+
+    fn read(more: &str) -> Result<Option<Accusing>, String> {
+        let config: Config = toml::from_str(&text_of(more)).map_err(|error| error.to_string())?;
         config.validate().map_err(|error| error.to_string())?;
         config.accusing().map_err(|error| error.to_string())
     }
@@ -273,9 +344,30 @@ mod tests {
         let url = "public_url = \"https://v.example\"\n";
         assert!(read(&format!("{on}{url}")).unwrap_err().contains("health.listen"));
         let health = "[health]\nlisten = \"127.0.0.1:1\"\n";
+        let proxied: Config = toml::from_str(&text_of(&format!("{on}{url}{health}"))).unwrap();
+        assert_eq!(proxied.health().hosts, ["v.example"], "a proxy passes the name on");
         let accusing = read(&format!("{on}{url}amount = \"12.5\"\n{health}")).unwrap().unwrap();
         assert_eq!(accusing.amount, "12.5".parse().unwrap());
         let plain = "public_url = \"http://v.example\"\n";
         assert!(read(&format!("{on}{plain}{health}")).unwrap_err().contains("cannot be reached"));
+    }
+
+    #[test]
+    fn handshakes_are_open_files_too_and_no_time_is_nothing() {
+        let config: Config =
+            toml::from_str(&text_of("connections = 7\n[network.strangers]\nhandshakes = 5\n")).unwrap();
+        let files: usize = config.connections().iter().map(|(_, count)| count).sum();
+        assert_eq!(files, 12);
+        let refused = read("[health.http]\nheader_timeout = \"0s\"\n").unwrap_err();
+        assert!(refused.contains("health.http.header_timeout"), "{refused}");
+    }
+
+    #[test]
+    fn looks_have_memory_for_a_page_each_and_there_is_at_least_one() {
+        let with = |text: &str| read(&format!("[fetch]\n{text}\n"));
+        assert_eq!(with("audits = 2\nmemory = \"192MiB\"\nleast_rate = \"1KiB\""), Ok(None));
+        assert!(with("audits = 2\nmemory = \"191MiB\"").unwrap_err().contains("fetch.memory"));
+        assert!(with("audits = 0").unwrap_err().contains("fetch.audits"));
+        assert!(with("evidence = 0").unwrap_err().contains("fetch.evidence"));
     }
 }

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use lode_contracts::{Outbox, OutboxError, OutboxEvent};
-use lode_gpu_proof::evidence::MAX_ANSWER_LIFETIME;
 use lode_network::{ConnectionId, IncomingFrame, PeerServer, ServerEvent};
 use lode_program::Clock;
 use lode_program::finding::{Finding, FindingSet};
@@ -17,15 +16,15 @@ use lode_protocol::proof::{Answer, Challenge};
 use lode_protocol::units::{Millis, Timestamp};
 use lode_store::{Batch, StoreError, Writer};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::Question;
-use crate::core::{Core, Effect, Event, Heard, Moment, Status};
-use crate::inquiry::Inquirer;
+use crate::checks::Checks;
+use crate::core::{Core, Effect, Effects, Event, Heard, Status};
+use crate::inquiry::{self, Inquirer};
 use crate::metrics::Metrics;
-use crate::storage;
 use crate::verify::Verifier;
+use crate::{report, storage};
 
 /// How often time is told to the core.
 const TICK: Duration = Duration::from_millis(250);
@@ -33,9 +32,6 @@ const TICK: Duration = Duration::from_millis(250);
 const LIFETIME: Millis = Millis::seconds(60);
 /// Pause before a store that failed is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
-
-/// Checks and looks under way; what came of each.
-type Checks = JoinSet<Option<Event>>;
 
 /// What the driver works with.
 #[derive(Debug)]
@@ -88,9 +84,10 @@ impl Driver {
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
         let mut links: HashMap<NodeId, ConnectionId> = HashMap::new();
-        let mut checks: Checks = JoinSet::new();
+        let mut checks = Checks::default();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut tick_at = self.clock.now();
         loop {
             let events = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -102,7 +99,16 @@ impl Driver {
                         *known = status;
                         changed
                     });
-                    vec![Event::Tick { wall: self.wall() }]
+                    // Silence is judged as of now: what nodes have said by now is told first, however long the disk takes.
+                    tick_at = self.clock.now();
+                    let mut events = Vec::new();
+                    for _ in 0..sources.peers.len() {
+                        if let Ok(event) = sources.peers.try_recv() {
+                            events.extend(self.on_peer(event, &mut links));
+                        }
+                    }
+                    events.push(Event::Tick);
+                    events
                 }
                 Some(event) = sources.peers.recv() => self.on_peer(event, &mut links),
                 Some(event) = sources.events.recv() => vec![event],
@@ -110,19 +116,27 @@ impl Driver {
                     let OutboxEvent { id, intent, outcome } = event;
                     vec![Event::Settled { id, intent, outcome }]
                 }
-                Some(checked) = checks.join_next() => match checked {
-                    Ok(event) => event.into_iter().collect(),
-                    Err(error) => {
-                        tracing::error!(%error, "a check ended without an answer");
-                        Vec::new()
-                    }
-                },
+                Some(event) = checks.next() => event.into_iter().collect(),
             };
             let mut events = std::collections::VecDeque::from(events);
             while let Some(event) = events.pop_front() {
-                let effects = self.core.step(self.now(), event);
-                let more = self.carry_out(effects, &links, &mut checks, &shutdown).await?;
-                events.extend(more);
+                let now = if matches!(event, Event::Tick) { tick_at } else { self.clock.now() };
+                let node = concerns(&event);
+                match self.core.step(now, event) {
+                    Ok(effects) => {
+                        // Before it is challenged: its answers will be large.
+                        if let Some(node) = node.filter(|node| self.core.has_standing(node))
+                            && let Some(connection) = links.get(&node)
+                        {
+                            self.server.vouch(*connection);
+                        }
+                        events.extend(self.carry_out(effects, &links, &mut checks, &shutdown).await?);
+                    }
+                    Err(rejected) => {
+                        self.metrics.rejected.inc();
+                        tracing::debug!(code = %rejected.code(), %rejected, "an event was refused");
+                    }
+                }
             }
         }
     }
@@ -159,11 +173,12 @@ impl Driver {
     fn on_frame(&self, frame: &IncomingFrame, links: &HashMap<NodeId, ConnectionId>) -> Option<Event> {
         let peer = frame.peer?;
         let node = NodeId(peer);
-        if links.get(&node) != Some(&frame.connection) {
+        // Nothing of strangers is hashed: anybody may connect, and a frame has megabytes.
+        if links.get(&node) != Some(&frame.connection) || !self.core.awaits(&node) {
             return None;
         }
         let waited = u64::try_from(frame.received_at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let at = Moment(self.clock.monotonic_millis().saturating_sub(waited));
+        let at = Millis(self.clock.monotonic_millis().saturating_sub(waited));
         let expected = Expectation {
             recipient: Some(self.key.address()),
             realm: self.realm,
@@ -171,17 +186,13 @@ impl Driver {
             signer: Some(peer),
         };
         match envelope::open::<Answer>(&frame.bytes, &expected) {
-            // Evidence must say when it was given.
-            Ok(opened) if opened.header.issued_at.plus(MAX_ANSWER_LIFETIME) < opened.header.expires_at => {
-                tracing::warn!(%node, "an answer was refused: it counts for too long");
-                None
-            }
             Ok(opened) => {
                 let heard = Heard { at, answer: opened.body, sealed: frame.bytes.to_vec() };
                 Some(Event::Answered { node, heard })
             }
             Err(error) => {
-                tracing::warn!(%node, %error, "an answer was refused");
+                // Whoever has a run may send as many of them as he likes: the run's end is what is told.
+                tracing::debug!(%node, %error, "an answer was refused");
                 None
             }
         }
@@ -190,7 +201,7 @@ impl Driver {
     /// Does what the core wants; what that makes happen at once comes back.
     async fn carry_out(
         &self,
-        effects: Vec<Effect>,
+        effects: Effects,
         links: &HashMap<NodeId, ConnectionId>,
         checks: &mut Checks,
         shutdown: &CancellationToken,
@@ -214,13 +225,20 @@ impl Driver {
                 Effect::Send { node, challenge } => more.extend(self.send(node, challenge, links)),
                 Effect::Verify(job) => {
                     let checked = self.verifier.clone().check(job);
-                    checks.spawn(async move { Some(checked.await) });
+                    // It tells by itself that it broke off.
+                    checks.spawn(async move { Some(checked.await) }, None);
                 }
-                Effect::Examine(charge) => drop(checks.spawn(self.inquirer.clone().examine(*charge))),
+                Effect::Examine(charge) => {
+                    let broken_off = inquiry::examination_broke_off(charge.id);
+                    checks.spawn(self.inquirer.clone().examine(*charge), Some(broken_off));
+                }
                 Effect::ShowAnswer { id, answer, uri } => {
-                    checks.spawn(self.inquirer.clone().show_answer(id, answer, uri));
+                    checks.spawn(self.inquirer.clone().show_answer(id, answer, uri), None);
                 }
-                Effect::Audit(matter) => drop(checks.spawn(self.inquirer.clone().audit(matter))),
+                Effect::Audit(matter, look) => {
+                    let broken_off = inquiry::audit_broke_off(matter);
+                    checks.spawn(self.inquirer.clone().audit(matter, look), Some(broken_off));
+                }
                 Effect::Submit(intent) => match self.outbox.submit(intent).await {
                     Ok(_) => {
                         self.findings.clear_code("outbox/store");
@@ -247,20 +265,12 @@ impl Driver {
                 }
                 Effect::Raise(finding) => drop(self.findings.raise(finding)),
                 Effect::Clear(code, subject) => drop(self.findings.clear(code, &subject)),
+                Effect::Report(report) => report::log(&report),
                 Effect::Judged { node, gpus } => {
-                    for verdict in &gpus {
-                        let gpu = &verdict.gpu;
-                        match &verdict.failure {
-                            None => {
-                                self.metrics.passed.inc();
-                                tracing::info!(%node, %gpu, elapsed_ms = verdict.elapsed.0, "GPU passed");
-                            }
-                            Some(failure) => {
-                                self.metrics.failed.inc();
-                                tracing::warn!(%node, %gpu, code = %failure.code, failure.message, "GPU failed");
-                            }
-                        }
-                    }
+                    let failed = gpus.iter().filter(|verdict| verdict.failure.is_some()).count();
+                    self.metrics.failed.inc_by(count(failed));
+                    self.metrics.passed.inc_by(count(gpus.len().saturating_sub(failed)));
+                    report::judged(node, &gpus);
                 }
             }
         }
@@ -310,13 +320,24 @@ impl Driver {
         Some(Event::Sent { node, challenge, digest: sealed.digest, sealed: sealed.bytes })
     }
 
-    fn now(&self) -> Moment {
-        Moment(self.clock.monotonic_millis())
-    }
-
     fn wall(&self) -> Timestamp {
         Timestamp(self.clock.wall_millis())
     }
+}
+
+/// The node whose standing may be another one after this.
+fn concerns(event: &Event) -> Option<NodeId> {
+    if let Event::Connected(node) | Event::Facts { node, .. } = event {
+        Some(*node)
+    } else if let Event::Described(description) = event {
+        Some(description.node)
+    } else {
+        None
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 fn behind(error: &StoreError) -> Finding {

@@ -73,7 +73,6 @@ pub fn add(batch: &mut Batch, change: Change) {
         Change::PutResult(result) => batch.put(RESULTS, key(result.node), encode(&result)),
         Change::DeleteResult(node) => batch.delete(RESULTS, key(node)),
         Change::PutAttestation(attestation) => batch.put(ATTESTATION, CURRENT.to_vec(), encode(&attestation)),
-        Change::DeleteAttestation => batch.delete(ATTESTATION, CURRENT.to_vec()),
         Change::PutFile { number, hash, bytes } => {
             batch.put(FILES, hash.0.to_vec(), bytes);
             batch.put(FILE_NAMES, number.to_be_bytes().to_vec(), hash.0.to_vec())

@@ -4,28 +4,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lode_contracts::ChainReader;
+use axum::Router;
+use lode_contracts::{ChainReader, Deployment};
+use lode_daemon::{Ground, Storage};
 use lode_gpu::cdi::CdiSpec;
-use lode_network::{Endpoint, EndpointConfig, NetworkMetrics, Protocol};
-use lode_program::files::{self, DataDir};
-use lode_program::listen::{self, ServeLimits};
+use lode_network::{ConnectionLimits, Endpoint, EndpointConfig, NetworkMetrics, Protocol, StrangerLimits};
 use lode_program::telemetry::Telemetry;
-use lode_program::{FindingSet, Health, Program};
+use lode_program::{FindingSet, Program, open_files};
 use lode_protocol::ids::BootCounter;
-use lode_protocol::units::{Bytes, Timestamp};
-use lode_store::{RedbOptions, RedbStore, Store, Writer, WriterLimits};
+use lode_protocol::units::{Bytes, Millis, Timestamp};
+use lode_store::{RedbOptions, Store};
 use tokio::sync::{mpsc, watch};
 
-use crate::chain_view::{self, ChainWatch};
+use crate::chain_view::ChainWatch;
 use crate::config::{Config, Passthrough, SOCKET_NAME, STORE_NAME};
+use crate::core::Worker;
+use crate::core::journal::Memory;
 use crate::descriptor::{AGENT_VERSION, DescriptorMaker};
 use crate::directory::{self, DirectoryConfig};
 use crate::docker::{DockerEngine, EngineConfig, GpuAccess, Hardening, Ownership};
-use crate::driver::{Driver, DriverConfig, Inputs, Link, Outputs, Snapshot, Tools, store_finding};
+use crate::driver::{self, Driver, Inputs, Link, Outputs, Ports, Snapshot};
 use crate::engine::Engine;
-use crate::gpus::{GpuMonitor, GpuView};
+use crate::gpus::{GpuMonitor, GpuPorts, GpuView};
 use crate::identity::{Identity, load_key};
-use crate::journal::{self, Memory};
+use crate::journal;
 use crate::local::server::{self, Reporter};
 use crate::local::{GpuReport, StatusReport};
 use crate::logs::LogServer;
@@ -38,16 +40,25 @@ use crate::usage::UsageProbe;
 const GRACE: Duration = Duration::from_secs(10);
 /// The owner loop turns at least every five seconds.
 const LOOP_SILENCE: Duration = Duration::from_secs(60);
-/// Wait before a store that cannot be written at start is tried again.
-const STORE_RETRY: Duration = Duration::from_secs(2);
+/// Peers that may have dialled this worker, where it listens at all: it dials those whom it needs.
+const INCOMING: usize = 512;
 /// A store of some kilobytes needs no larger cache.
 const STORE_CACHE: usize = 1 << 20;
 
 /// Runs the worker until shutdown. Containers go on.
 pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyhow::Result<()> {
-    files::create_private_dir(&config.data_dir)?;
-    let data = DataDir::open(&config.data_dir)?;
-    let reader: Arc<dyn ChainReader> = chain_view::connect(&config)?;
+    let (incoming, handshakes) = match config.network.listen.is_empty() {
+        true => (0, 0),
+        false => (INCOMING, StrangerLimits::default().handshakes),
+    };
+    open_files::require(&[
+        config.health.connections(),
+        ("peers of network.listen", incoming),
+        ("handshakes at network.listen", handshakes),
+    ])?;
+    let storage = Storage::File { name: STORE_NAME, options: RedbOptions { cache_bytes: STORE_CACHE } };
+    let ground = Ground::open(&config.data_dir, storage)?;
+    let reader: Arc<dyn ChainReader> = Arc::new(config.chain.connect()?);
     let key = load_key(&config)?;
     let identity = Identity { key, realm: reader.deployment().realm(config.pool()) };
     telemetry.set_field("node", identity.node().to_string());
@@ -56,27 +67,26 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
     let shutdown = program.shutdown.token();
     let (tasks, clock) = (program.tasks.clone(), program.clock);
     let findings = FindingSet::new(clock);
-    let health = Health::new();
     let metrics = WorkerMetrics::default();
     let network_metrics = NetworkMetrics::default();
-    health.register_metrics(|registry| {
+    ground.health.register_metrics(|registry| {
         metrics.register(registry);
         network_metrics.register(registry);
     });
-    serve_health(&config, &health, &program).await?;
+    ground.serve_health(&program, &config.health, Router::new()).await?;
 
-    let store = open_store(&data)?;
-    let (writer, _thread) =
-        Writer::start(Arc::clone(&store), WriterLimits::default()).context("store thread")?;
-    let memory = recall(&store).await?;
+    let memory = recall(&ground.store).await?;
     for row in &memory.unreadable {
         tracing::error!(row, "a row of the store cannot be read and was skipped");
     }
-    let boot = BootCounter(memory.boot.0.saturating_add(1));
-    persist_boot(&writer, boot, &findings, &shutdown).await?;
+    let known = memory.chain.clone();
+    let worker = Worker::recover(core_config(&config, &identity, reader.deployment()), memory);
+    let boot = worker.boot();
+    let booted = driver::boot(worker, &ground.writer, &clock, &findings, &shutdown).await?;
 
     let endpoint_config = EndpointConfig {
         listen: config.network.listen.clone(),
+        limits: ConnectionLimits { incoming: INCOMING, ..ConnectionLimits::default() },
         agent: format!("lode-worker/{AGENT_VERSION}"),
         ..EndpointConfig::default()
     };
@@ -87,14 +97,14 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
         Arc::clone(&reader),
         (config.pool(), identity.node()),
         config.chain.poll_interval,
-        memory.chain.clone(),
+        known,
+        config.orchestrator.endpoints.is_empty().then(|| config.endpoint_policy()),
         findings.clone(),
-        clock,
     );
     tasks.critical("chain", watcher.run(shutdown.clone()));
 
     let (holders, held) = watch::channel(Default::default());
-    let (monitor, gpus) =
+    let (monitor, GpuPorts { view: gpus, faults, proofs }) =
         GpuMonitor::start(&config.gpu, held.clone(), findings.clone(), clock).context("NVML thread")?;
     tasks.critical("gpus", monitor.run(shutdown.clone()));
 
@@ -120,9 +130,11 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
         key: identity.key.clone(),
         realm: identity.realm,
         gpus: gpus.clone(),
+        proofs,
         holders: held,
         command: config.prover.command.clone(),
         self_check: config.prover.self_check,
+        policy: config.endpoint_policy(),
         findings: findings.clone(),
         tasks: tasks.clone(),
     };
@@ -132,12 +144,15 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
     let (containers, known_containers) = watch::channel(Default::default());
     let (orchestrator, known_orchestrator) = watch::channel(None);
     let (snapshot, seen) = watch::channel(Arc::<Snapshot>::default());
-    let kept = KeptOutput::open(data.join("output"), output_limits(&config), findings.clone())?;
+    let kept = KeptOutput::open(ground.data.join("output"), output_limits(&config), findings.clone())?;
     tasks.critical("kept-output", kept.clone().run(shutdown.clone()));
+    let capture =
+        kept.clone().capture(Arc::clone(&engine), known_containers.clone(), tasks.clone(), shutdown.clone());
+    tasks.critical("output", capture);
     let logs = LogServer::new(
         identity.clone(),
-        (Arc::clone(&engine), kept.clone()),
-        known_containers,
+        kept.clone(),
+        known_containers.clone(),
         known_orchestrator,
         clock,
         tasks.clone(),
@@ -146,59 +161,39 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
     tasks.critical("logs", logs.clone().run(log_streams, shutdown.clone()));
 
     let (requests, local) = mpsc::channel(8);
-    let listener = server::bind(&data.join(SOCKET_NAME))?;
+    let listener = server::bind(&ground.data.join(SOCKET_NAME))?;
     let reporter =
         reporter(&identity, boot, Timestamp(clock.wall_millis()), seen, gpus.clone(), findings.clone());
     tasks.critical("local", server::serve(listener, reporter, requests, shutdown.clone()));
 
     let driver = Driver::new(
-        identity.clone(),
-        boot,
-        DriverConfig {
-            ports: config.port_range(),
-            host: config.ports.host_ip,
-            resync_interval: config.docker.resync_interval,
-            seed: rand::random(),
+        booted,
+        Inputs { chain, gpus, faults, descriptors, local },
+        Outputs { holders, containers, orchestrator, engine_version, snapshot },
+        Ports {
             rewards_domain: reader.deployment().rewards_domain(),
-        },
-        memory,
-        (
-            Inputs { chain, gpus, descriptors, local },
-            Outputs { holders, containers, orchestrator, engine_version, snapshot },
-        ),
-        Tools {
+            identity,
             engine,
-            writer,
-            link: Link::new(endpoint, tasks.clone(), config.orchestrator.endpoints.clone()),
+            host: config.ports.host_ip,
+            writer: ground.writer.clone(),
+            link: Link::new(
+                endpoint,
+                tasks.clone(),
+                config.orchestrator.endpoints.clone(),
+                config.endpoint_policy(),
+            ),
             logs,
             kept,
             usage: UsageProbe::new(config.data_dir.clone()),
             findings,
             metrics,
-            tasks: tasks.clone(),
             clock,
         },
     );
-    tasks.critical("driver", driver.run(health.pulse("driver", LOOP_SILENCE), shutdown));
+    tasks.critical("driver", driver.run(ground.health.pulse("driver", LOOP_SILENCE), shutdown));
+    ground.hold(&program);
     tracing::info!(boot = boot.0, "worker runs");
     program.finish(GRACE).await
-}
-
-async fn serve_health(config: &Config, health: &Health, program: &Program) -> anyhow::Result<()> {
-    let Some(address) = config.health.listen else { return Ok(()) };
-    let bound = listen::bind("health", address).await?;
-    tracing::info!(address = %bound.address, "health and metrics");
-    let served =
-        listen::serve(health.router(), bound, ServeLimits::default(), None, program.shutdown.clone());
-    program.tasks.critical("health", served);
-    Ok(())
-}
-
-fn open_store(data: &DataDir) -> anyhow::Result<Arc<dyn Store>> {
-    let path = data.join(STORE_NAME);
-    let store = RedbStore::open(&path, RedbOptions { cache_bytes: STORE_CACHE })
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    Ok(Arc::new(store))
 }
 
 async fn recall(store: &Arc<dyn Store>) -> anyhow::Result<Memory> {
@@ -206,30 +201,18 @@ async fn recall(store: &Arc<dyn Store>) -> anyhow::Result<Memory> {
     Ok(tokio::task::spawn_blocking(move || journal::load(store.as_ref())).await??)
 }
 
-/// No message leaves before the boot counter is durable: a message of a boot that nobody remembers could be repeated.
-async fn persist_boot(
-    writer: &Writer,
-    boot: BootCounter,
-    findings: &FindingSet,
-    shutdown: &tokio_util::sync::CancellationToken,
-) -> anyhow::Result<()> {
-    loop {
-        match writer.commit(journal::boot(boot)).await {
-            Ok(_) => break,
-            Err(error) => {
-                findings.raise(store_finding(&error));
-                tracing::error!(code = error.code(), %error, "cannot start before this is written; trying again");
-            }
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => anyhow::bail!("stopped before the store could be written"),
-            () = tokio::time::sleep(STORE_RETRY) => {}
-        }
+/// What the core is told about itself.
+fn core_config(config: &Config, identity: &Identity, deployment: &Deployment) -> crate::core::config::Config {
+    crate::core::config::Config {
+        pool: config.pool(),
+        node: identity.node(),
+        pools_domain: identity.pools_domain(),
+        rewards_domain: deployment.rewards_domain(),
+        agent_version: AGENT_VERSION.to_owned(),
+        ports: config.port_range(),
+        resync_interval: Millis::from_duration(config.docker.resync_interval),
+        seed: rand::random(),
     }
-    for code in ["store/full", "store/failing", "store/unusable"] {
-        findings.clear_code(code);
-    }
-    Ok(())
 }
 
 /// Addresses for the node's description: those of the configuration, or those that are listened on and mean something
@@ -294,7 +277,8 @@ fn reporter(
         let report = |status: &lode_protocol::hardware::GpuStatus| GpuReport {
             status: status.clone(),
             model: view
-                .specs
+                .offered
+                .gpus
                 .iter()
                 .find(|spec| spec.uuid == status.uuid)
                 .and_then(|spec| spec.model.clone()),

@@ -6,106 +6,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lode_contracts::{ChainError, ChainReader, Deployment, MembershipState, RpcChain, RpcConfig};
-use lode_network::EndpointUrl;
+use lode_contracts::{ChainError, ChainReader};
 use lode_program::finding::{Finding, FindingSet};
-use lode_program::{Exit, ExitError};
-use lode_protocol::amount::Amount;
-use lode_protocol::hash::Digest;
-use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId};
-use lode_protocol::units::Timestamp;
-use minicbor::{Decode, Encode};
+use lode_protocol::ids::{NodeId, PoolId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::core::chain::ChainFacts;
+use crate::endpoints::{self, EndpointPolicy};
 
 /// Time one look at the chain may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// What the chain said at its last answer.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct KnownChain {
-    /// Address of the orchestrator's key.
-    #[n(0)]
-    pub orchestrator: Address,
-    /// Where it listens, as the pool names it.
-    #[n(1)]
-    pub endpoints: String,
-    /// Hash of the pool's requirements.
-    #[n(2)]
-    pub requirements: Digest,
-    /// Whether this node is a member.
-    #[n(3)]
-    pub membership: Standing,
-    /// Joins so far.
-    #[n(4)]
-    pub join_counter: u64,
-    /// Provider that runs this node, if it is registered.
-    #[n(5)]
-    pub provider: Option<ProviderId>,
-    /// What the pool has paid that provider.
-    #[n(6)]
-    pub paid: Option<Amount>,
-}
-
-/// Where the node stands in the pool.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
-#[cbor(index_only)]
-pub enum Standing {
-    /// Never joined.
-    #[n(0)]
-    Never,
-    /// Member.
-    #[n(1)]
-    Member,
-    /// Was a member.
-    #[n(2)]
-    Left,
-    /// Was removed.
-    #[n(3)]
-    Ejected,
-    /// Was removed for good.
-    #[n(4)]
-    Banned,
-}
-
-impl KnownChain {
-    /// The provider's address.
-    pub fn provider_address(&self) -> Option<Address> {
-        self.provider.map(|provider| provider.0)
-    }
-
-    /// The orchestrator's endpoints that can be read; others are left out.
-    pub fn endpoint_urls(&self) -> Vec<EndpointUrl> {
-        self.endpoints
-            .split(|c: char| c.is_whitespace() || c == ',')
-            .filter(|text| !text.is_empty())
-            .filter_map(|text| {
-                text.parse().inspect_err(|error| tracing::debug!(text, %error, "endpoint skipped")).ok()
-            })
-            .collect()
-    }
-}
 
 /// The worker's view of the chain.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ChainView {
     /// The last known facts, if there ever were any.
-    pub known: Option<KnownChain>,
-    /// When the chain answered last, in this run of the worker.
-    pub answered_at: Option<Timestamp>,
+    pub known: Option<ChainFacts>,
     /// Whether the last look succeeded.
     pub fresh: bool,
-}
-
-/// Connects to the configured chain; nothing is asked yet.
-pub fn connect(config: &Config) -> anyhow::Result<Arc<RpcChain>> {
-    let deployment = Deployment::load(&config.chain.deployment)
-        .map_err(|error| ExitError::new(Exit::BadConfig, error.to_string()))?;
-    let chain = RpcChain::new(RpcConfig::new(config.chain.rpc_url.clone()), deployment)
-        .map_err(|error| ExitError::new(Exit::BadConfig, format!("chain.rpc_url: {error}")))?;
-    Ok(Arc::new(chain))
 }
 
 /// One look at everything the worker wants to know.
@@ -113,7 +32,7 @@ pub async fn look(
     reader: &dyn ChainReader,
     pool: PoolId,
     node: NodeId,
-) -> Result<Option<KnownChain>, ChainError> {
+) -> Result<Option<ChainFacts>, ChainError> {
     let Some(record) = reader.pool(pool).await? else { return Ok(None) };
     let membership = reader.membership(pool, node).await?;
     let registered = reader.node(node).await?;
@@ -122,17 +41,11 @@ pub async fn look(
         Some(provider) => reader.earnings(pool, &[provider.0]).await?.first().map(|earned| earned.paid),
         None => None,
     };
-    Ok(Some(KnownChain {
+    Ok(Some(ChainFacts {
         orchestrator: record.orchestrator,
         endpoints: record.endpoints,
         requirements: record.requirements,
-        membership: match membership.state {
-            MembershipState::Never => Standing::Never,
-            MembershipState::Member => Standing::Member,
-            MembershipState::Left => Standing::Left,
-            MembershipState::Ejected => Standing::Ejected,
-            MembershipState::Banned => Standing::Banned,
-        },
+        membership: membership.state,
         join_counter: membership.join_counter,
         provider,
         paid,
@@ -146,9 +59,10 @@ pub struct ChainWatch {
     pool: PoolId,
     node: NodeId,
     interval: Duration,
+    /// How the pool's endpoints are judged, where they are dialled.
+    endpoints: Option<EndpointPolicy>,
     findings: FindingSet,
     view: watch::Sender<ChainView>,
-    clock: lode_program::Clock,
 }
 
 impl ChainWatch {
@@ -157,12 +71,12 @@ impl ChainWatch {
         reader: Arc<dyn ChainReader>,
         (pool, node): (PoolId, NodeId),
         interval: Duration,
-        known: Option<KnownChain>,
+        known: Option<ChainFacts>,
+        endpoints: Option<EndpointPolicy>,
         findings: FindingSet,
-        clock: lode_program::Clock,
     ) -> (Self, watch::Receiver<ChainView>) {
-        let (view, receiver) = watch::channel(ChainView { known, answered_at: None, fresh: false });
-        (Self { reader, pool, node, interval, findings, view, clock }, receiver)
+        let (view, receiver) = watch::channel(ChainView { known, fresh: false });
+        (Self { reader, pool, node, interval, endpoints, findings, view }, receiver)
     }
 
     /// Until shutdown.
@@ -186,11 +100,10 @@ impl ChainWatch {
             Ok(Ok(Some(known))) => {
                 self.findings.clear_code("chain/unreachable");
                 self.findings.clear_code("chain/no-pool");
-                let at = Timestamp(self.clock.wall_millis());
                 self.judge(&known);
                 self.view.send_if_modified(|view| {
                     let changed = view.known.as_ref() != Some(&known) || !view.fresh;
-                    *view = ChainView { known: Some(known), answered_at: Some(at), fresh: true };
+                    *view = ChainView { known: Some(known), fresh: true };
                     changed
                 });
                 return;
@@ -209,7 +122,18 @@ impl ChainWatch {
         self.view.send_if_modified(|view| std::mem::replace(&mut view.fresh, false));
     }
 
-    fn judge(&self, known: &KnownChain) {
+    fn judge(&self, known: &ChainFacts) {
+        if self.endpoints.is_some_and(|policy| policy.refuses_all(&known.endpoints)) {
+            let text =
+                "the pool's endpoints on chain lead into a network that is not public, and are not dialled";
+            self.findings.raise(Finding::warning(endpoints::PRIVATE, text).remedy(
+                "if the pool is in your own network, set network.private_endpoints = true, or name its endpoints in \
+                 orchestrator.endpoints; else ask the pool's owner",
+            ));
+        } else {
+            // The pool's own: validators have theirs.
+            self.findings.clear(endpoints::PRIVATE, "");
+        }
         if known.provider.is_some() {
             self.findings.clear_code("node/not-registered");
         } else {
@@ -229,23 +153,4 @@ fn unreachable_finding(detail: &str) -> Finding {
         format!("the chain's RPC does not answer as it should; what was known last still counts: {detail}"),
     )
     .remedy("check chain.rpc_url; running tasks are not affected, joining waits")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_that_cannot_be_read_are_left_out_and_the_others_stay() {
-        let known = KnownChain {
-            orchestrator: Address::ZERO,
-            endpoints: "/ip4/127.0.0.1/tcp/7000 nonsense, https://pool.example".to_owned(),
-            requirements: Digest::default(),
-            membership: Standing::Never,
-            join_counter: 0,
-            provider: None,
-            paid: None,
-        };
-        assert_eq!(known.endpoint_urls().len(), 2);
-    }
 }

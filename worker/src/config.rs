@@ -3,17 +3,20 @@
 //! Everything that can be wrong about a value is said here, before anything starts.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lode_daemon::{ChainConfig, ChainUse, HealthConfig};
 use lode_network::{EndpointUrl, PeerAddress};
 use lode_program::config::{ConfigError, byte_size, byte_size_option, duration, load};
 use lode_program::{Exit, ExitError};
 use lode_protocol::ids::PoolId;
 use lode_protocol::units::{Bytes, MilliCpus};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+use crate::endpoints::EndpointPolicy;
 
 /// Prefix of environment variables.
 pub const ENVIRONMENT_PREFIX: &str = "LODE_WORKER";
@@ -21,6 +24,10 @@ pub const ENVIRONMENT_PREFIX: &str = "LODE_WORKER";
 pub const SOCKET_NAME: &str = "worker.sock";
 /// Name of the store in the data directory.
 pub const STORE_NAME: &str = "worker.redb";
+
+/// It asks for the pool and its own membership. There are many workers for one pool.
+const CHAIN: ChainUse =
+    ChainUse { pool: true, poll_interval: Duration::from_secs(10), confirmations: false, stale_after: false };
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,7 +38,8 @@ pub struct Config {
     /// The node's secret key as hexadecimal digits, mode 0600. Default: `node.key` in the data directory.
     #[serde(default)]
     pub key_file: Option<PathBuf>,
-    /// The chain and the pool.
+    /// The chain and the pool; the worker only reads.
+    #[serde(deserialize_with = "chain")]
     pub chain: ChainConfig,
     /// The public directories.
     #[serde(default)]
@@ -63,23 +71,9 @@ pub struct Config {
     /// The program that answers proof challenges.
     #[serde(default)]
     pub prover: ProverConfig,
-    /// Health and metrics over HTTP.
+    /// `/livez`, `/readyz` and `/metrics` over HTTP.
     #[serde(default)]
     pub health: HealthConfig,
-}
-
-/// `[chain]`
-#[derive(Clone, Debug, Deserialize)]
-pub struct ChainConfig {
-    /// JSON-RPC over HTTP. The worker only reads.
-    pub rpc_url: String,
-    /// The deployment's JSON file: chain id and addresses of the contracts.
-    pub deployment: PathBuf,
-    /// Number of the pool to join.
-    pub pool: u64,
-    /// How often the chain is asked for the pool and this node's membership.
-    #[serde(default = "default_poll", with = "duration")]
-    pub poll_interval: Duration,
 }
 
 /// `[discovery]`
@@ -153,7 +147,7 @@ pub struct OutputConfig {
 
 impl Default for OutputConfig {
     fn default() -> Self {
-        Self { per_assignment: 16 << 20, total: 1 << 30, keep_for: Duration::from_secs(7 * 24 * 3_600) }
+        Self { per_assignment: 64 << 20, total: 1 << 30, keep_for: Duration::from_secs(7 * 24 * 3_600) }
     }
 }
 
@@ -209,8 +203,10 @@ pub struct LendConfig {
     /// CPUs, like `4`, `0.5` or `"500m"`.
     pub cpus: Option<MilliCpus>,
     /// Memory, like `"16GiB"`.
+    #[serde(with = "lode_protocol::units::size_text_option", default)]
     pub memory: Option<Bytes>,
     /// Disk, like `"200GiB"`.
+    #[serde(with = "lode_protocol::units::size_text_option", default)]
     pub disk: Option<Bytes>,
 }
 
@@ -240,6 +236,8 @@ pub struct NetworkConfig {
     pub listen: Vec<PeerAddress>,
     /// Addresses named in the node's public description instead of those it listens on.
     pub announce: Vec<PeerAddress>,
+    /// Dial endpoints of the pool and of validators on chain also where they lead into networks that are not public.
+    pub private_endpoints: bool,
 }
 
 /// `[prover]`
@@ -258,20 +256,13 @@ impl Default for ProverConfig {
     }
 }
 
-/// `[health]`
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct HealthConfig {
-    /// Where `/livez`, `/readyz` and `/metrics` are served. Left out: nowhere.
-    pub listen: Option<SocketAddr>,
-}
-
 fn default_data_dir() -> PathBuf {
     PathBuf::from("/var/lib/lode-worker")
 }
 
-fn default_poll() -> Duration {
-    Duration::from_secs(10)
+/// `[chain]`
+fn chain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ChainConfig, D::Error> {
+    ChainConfig::read(deserializer, &CHAIN)
 }
 
 impl Config {
@@ -292,7 +283,12 @@ impl Config {
 
     /// The pool to join.
     pub fn pool(&self) -> PoolId {
-        PoolId(self.chain.pool)
+        self.chain.pool
+    }
+
+    /// How far endpoints on chain are followed.
+    pub fn endpoint_policy(&self) -> EndpointPolicy {
+        if self.network.private_endpoints { EndpointPolicy::Anywhere } else { EndpointPolicy::Public }
     }
 
     /// Ports lent to tasks.
@@ -303,9 +299,6 @@ impl Config {
     /// What no type can say.
     pub fn validate(&self) -> Result<(), ExitError> {
         let wrong = |text: String| Err(ExitError::new(Exit::BadConfig, text));
-        if self.chain.pool == 0 {
-            return wrong("chain.pool is 0; pools are numbered from 1".to_owned());
-        }
         if self.ports.first == 0 || self.ports.first > self.ports.last {
             return wrong(format!(
                 "ports.first = {} and ports.last = {} are no range; set first >= 1 and last >= first",
@@ -316,7 +309,6 @@ impl Config {
             return wrong("gpu.passthrough is \"cdi-file\", but gpu.cdi_file names no file".to_owned());
         }
         for (name, interval) in [
-            ("chain.poll_interval", self.chain.poll_interval),
             ("docker.resync_interval", self.docker.resync_interval),
             ("gpu.sample_interval", self.gpu.sample_interval),
         ] {
@@ -324,7 +316,7 @@ impl Config {
                 return wrong(format!("{name} is below 100ms"));
             }
         }
-        Ok(())
+        self.health.validate()
     }
 }
 
@@ -391,6 +383,7 @@ mod tests {
             ("[ports]\nfirst = 9\nlast = 8\n", "ports.first"),
             ("[gpu]\npassthrough = \"cdi-file\"\n", "gpu.cdi_file"),
             ("[docker]\nresync_interval = \"1ms\"\n", "docker.resync_interval"),
+            ("[health.http]\nbody_timeout = \"0s\"\n", "health.http.body_timeout"),
         ] {
             let error = read(&format!("{LEAST}{extra}"), &[]).unwrap().validate().unwrap_err();
             assert!(error.to_string().contains(reason), "{error}");

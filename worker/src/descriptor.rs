@@ -1,7 +1,6 @@
 //! The node's public description: made from what the host has now, signed, renewed when it changes and before it
 //! expires.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,7 +86,7 @@ impl DescriptorMaker {
     }
 
     fn look(&mut self, view: &GpuView, engine_version: Option<&str>) {
-        let specs = describe(&self.config, view, engine_version);
+        let specs = specs::host_specs(&self.config, &view.offered, engine_version);
         let now = Timestamp(self.clock.wall_millis());
         let stands = self.current.borrow().as_ref().is_some_and(|current| {
             let half = Millis(LIFETIME.0 / 2);
@@ -107,15 +106,6 @@ impl DescriptorMaker {
         );
         self.current.send_replace(Some(Arc::new(signed)));
     }
-}
-
-/// What this host has: the specs, with every GPU that was offered since the start.
-pub fn describe(config: &Config, view: &GpuView, engine_version: Option<&str>) -> NodeSpecs {
-    let mut specs = specs::host_specs(config, view.inventory.as_ref(), engine_version);
-    let listed: BTreeSet<_> = specs.gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
-    specs.gpus.extend(view.specs.iter().filter(|gpu| !listed.contains(&gpu.uuid)).cloned());
-    specs.gpus.sort_by(|left, right| left.uuid.cmp(&right.uuid));
-    specs
 }
 
 /// Signs a description.
@@ -145,7 +135,7 @@ pub fn sign(
 
 /// Readings change all the time; only a change of what there is counts here.
 async fn specs_changed(gpus: &mut watch::Receiver<Arc<GpuView>>, before: &GpuView) {
-    let differs = |view: &Arc<GpuView>| view.specs != before.specs || view.looked != before.looked;
+    let differs = |view: &Arc<GpuView>| view.offered != before.offered || view.looked != before.looked;
     if gpus.wait_for(differs).await.is_err() {
         std::future::pending::<()>().await;
     }

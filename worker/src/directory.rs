@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use lode_network::{DirectoryClient, DirectoryError};
-use lode_program::backoff::{Backoff, BackoffPolicy, random_seed};
+use lode_program::backoff::{self, BackoffPolicy};
 use lode_program::finding::{Finding, FindingSet};
 use lode_protocol::ids::NodeId;
+use lode_protocol::units::Millis;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -58,9 +59,8 @@ impl Publisher {
             Ok(client) => client,
             Err(error) => return self.tell(&error),
         };
-        let policy =
-            BackoffPolicy { initial: Duration::from_secs(1), max: Duration::from_secs(30), factor: 2.0 };
-        let mut backoff = Backoff::new(policy, random_seed());
+        let policy = BackoffPolicy::new(Millis::seconds(1), Millis::seconds(30));
+        let mut backoff = backoff::sequence(policy);
         loop {
             let descriptor = descriptors.borrow_and_update().clone();
             let wait = match descriptor {
@@ -126,7 +126,7 @@ impl Publisher {
             DirectoryError::NotHttp { .. } => {
                 ("discovery/bad-url", "Correct discovery.urls in the configuration.")
             }
-            DirectoryError::Unreachable(_) | DirectoryError::Malformed(_) | DirectoryError::Network(_) => (
+            DirectoryError::Unreachable(_) | DirectoryError::Malformed(_) | DirectoryError::Address(_) => (
                 "discovery/unreachable",
                 "Running tasks are not affected. The worker tries again by itself; check the URL if it stays.",
             ),

@@ -3,24 +3,76 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use lode_protocol::ids::AssignmentId;
-use lode_protocol::logs::LogLine;
+use lode_protocol::logs::{EngineTime, LogSource};
 use lode_protocol::task::PullPolicy;
-use lode_protocol::units::{Millis, Timestamp};
+use lode_protocol::units::Millis;
 
 use crate::core::effect::ContainerPlan;
 use crate::core::event::{ContainerId, EngineFailure, Exit, Observed};
 
-/// Which output of a container is wanted.
+/// A piece of output as the engine keeps it: a line, or part of a long one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// Where it was written.
+    pub source: LogSource,
+    /// How to find it again.
+    pub mark: Mark,
+    /// Without the line feed.
+    pub bytes: Bytes,
+    /// Whether a line feed follows.
+    pub ends_line: bool,
+}
+
+/// Tells a piece among those of one source: the engine's stamp, and how many pieces of the source up to this one have
+/// that stamp in a row (the parts of a long line share one).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct LogQuery {
-    /// Go on when the end is reached, until the container ends.
-    pub follow: bool,
-    /// Only the last so many lines.
-    pub tail: Option<u32>,
-    /// Only output after this time.
-    pub since: Option<Timestamp>,
+pub struct Mark {
+    /// The engine's stamp.
+    pub at: EngineTime,
+    /// From 1.
+    pub repeat: u32,
+}
+
+impl Mark {
+    /// The mark of the piece behind this one.
+    pub fn next(previous: Option<Mark>, at: EngineTime) -> Mark {
+        let repeat = previous.filter(|mark| mark.at == at).map_or(1, |mark| mark.repeat.saturating_add(1));
+        Mark { at, repeat }
+    }
+}
+
+/// The last piece of each source that was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Marks {
+    /// Of standard output; `None` if nothing was.
+    pub stdout: Option<Mark>,
+    /// Of standard error.
+    pub stderr: Option<Mark>,
+}
+
+impl Marks {
+    /// That of a source.
+    pub fn of(&mut self, source: LogSource) -> &mut Option<Mark> {
+        match source {
+            LogSource::Stdout => &mut self.stdout,
+            LogSource::Stderr => &mut self.stderr,
+        }
+    }
+}
+
+/// What comes next of a container's output.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Captured {
+    /// This.
+    Piece(Piece),
+    /// Something that the engine no longer has.
+    Missed,
+    /// Said last, where nothing more can follow: the container had ended before the last of it was read. A stream that
+    /// ends without it was read to where it was at that moment.
+    End,
 }
 
 /// A container engine. Every call has a deadline of its own and answers `Unavailable` when it passes.
@@ -56,10 +108,11 @@ pub trait Engine: Send + Sync + Debug {
     /// Runs a command inside a container; answers with its exit code.
     async fn execute(&self, container: &ContainerId, command: &[String]) -> Result<i64, EngineFailure>;
 
-    /// A container's output, line by line.
-    fn logs(
+    /// A container's output behind `marks`, in the engine's order, until the container ends. What the engine wrote over
+    /// before it was read is said where it is missing, and where all of it was read that is said at the end.
+    fn output(
         &self,
         container: &ContainerId,
-        query: LogQuery,
-    ) -> BoxStream<'static, Result<LogLine, EngineFailure>>;
+        marks: Marks,
+    ) -> BoxStream<'static, Result<Captured, EngineFailure>>;
 }

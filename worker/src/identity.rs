@@ -1,6 +1,5 @@
 //! The node's key and what follows from it.
 
-use lode_program::{Exit, ExitError, files};
 use lode_protocol::eip712::Domain;
 use lode_protocol::envelope::Realm;
 use lode_protocol::ids::{Address, NodeId};
@@ -37,16 +36,5 @@ impl Identity {
 
 /// Reads the node's key; a file that others may read is refused.
 pub fn load_key(config: &Config) -> anyhow::Result<SigningKey> {
-    let path = config.key_path();
-    let text = match files::read_secret_text(&path) {
-        Ok(text) => text,
-        Err(error) if error.is_not_found() => {
-            let text =
-                format!("there is no node key at {}; create one with `lode-worker init`", path.display());
-            return Err(ExitError::new(Exit::BadConfig, text).into());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    SigningKey::from_hex(text.trim())
-        .map_err(|error| ExitError::new(Exit::BadConfig, format!("{}: {error}", path.display())).into())
+    lode_daemon::read_key(&config.key_path(), "lode-worker init")
 }

@@ -2,16 +2,18 @@
 //!
 //! [`core`] decides, [`driver`] owns the cores and does what they decide, [`app`] wires the parts together.
 
+pub use lode_worker_core as core;
+
 pub mod app;
 pub mod chain_view;
 pub mod check;
 pub mod commands;
 pub mod config;
-pub mod core;
 pub mod descriptor;
 pub mod directory;
 pub mod docker;
 pub mod driver;
+pub mod endpoints;
 pub mod engine;
 pub mod gpus;
 pub mod identity;

@@ -4,43 +4,39 @@
 //! Only requests signed by the pool's orchestrator are answered. Streams are bounded in number; lines are sent in
 //! batches, soon after they were written; a reader that is slow holds back only its own stream.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod batch;
+
+use std::collections::BTreeSet;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
+use batch::{BATCH_BYTES, BATCH_RECORDS, Batches};
 use lode_network::{FramedStream, IncomingStreams, LogPost, PeerClient};
 use lode_program::{Clock, TaskGroup};
 use lode_protocol::envelope::{Addressing, Audience, Expectation, open, seal};
 use lode_protocol::error_code::ErrorCode;
-use lode_protocol::ids::{Address, AssignmentId, Nonce};
-use lode_protocol::logs::{LogBatch, LogEnd, LogLine, LogRequest};
+use lode_protocol::ids::Address;
+use lode_protocol::logs::{LogBatch, LogEnd, LogRequest};
 use lode_protocol::units::{Millis, Timestamp};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::event::{ContainerId, EngineFailure};
-use crate::engine::{Engine, LogQuery};
 use crate::identity::Identity;
-use crate::output::KeptOutput;
+use crate::output::{Containers, KeptOutput, OutputQuery, OutputReader};
 
-/// Streams at one time.
+/// Streams at one time. Each holds one batch and the buffer of one file, less than a megabyte.
 const MOST_STREAMS: usize = 64;
-/// A batch is sent when it has so many bytes of text.
-const BATCH_BYTES: usize = 128 << 10;
-/// … or so many lines.
-const BATCH_LINES: usize = 1_000;
-/// … or when its first line has waited for this long.
-const LINGER: Duration = Duration::from_millis(100);
+/// Between two batches of output that is read as fast as it is written.
+const LINGER: Duration = Duration::from_millis(50);
 /// Time a request may take to arrive on its stream, and a batch to be taken.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Time that reading a container's output may take to begin, or to end behind its container: less than the silence that
+/// an orchestrator bears.
+const CATCHING_UP: Duration = Duration::from_secs(20);
 /// How long a batch counts.
 const LIFETIME: Millis = Millis::seconds(60);
-
-/// Containers by assignment, as the driver knows them.
-pub type Containers = BTreeMap<AssignmentId, Option<ContainerId>>;
 
 /// Answers requests for output.
 #[derive(Clone, Debug)]
@@ -51,7 +47,6 @@ pub struct LogServer {
 #[derive(Debug)]
 struct Inner {
     identity: Identity,
-    engine: Arc<dyn Engine>,
     kept: KeptOutput,
     containers: watch::Receiver<Containers>,
     orchestrator: watch::Receiver<Option<Address>>,
@@ -62,31 +57,6 @@ struct Inner {
     posting: Mutex<BTreeSet<[u8; 16]>>,
 }
 
-/// Output, line by line.
-struct Output {
-    lines: BoxStream<'static, Result<LogLine, EngineFailure>>,
-    /// Whose, if it is not what is kept of one that has ended.
-    container: Option<ContainerId>,
-}
-
-/// The newest line of a container.
-#[derive(PartialEq, Eq)]
-enum Newest {
-    Unknown,
-    Nothing,
-    Line(LogLine),
-}
-
-impl Newest {
-    /// Whether a line is this one, or comes after it.
-    fn is_reached_by(&self, line: &LogLine) -> bool {
-        match self {
-            Newest::Line(newest) => line == newest || line.at > newest.at,
-            Newest::Unknown | Newest::Nothing => false,
-        }
-    }
-}
-
 /// Where batches go.
 enum Sink {
     Stream(Box<FramedStream>),
@@ -94,10 +64,10 @@ enum Sink {
 }
 
 impl LogServer {
-    /// Serves the output of `containers`, and what is kept of those that are gone, to whoever is the orchestrator.
+    /// Serves what is kept of `containers`, and of those that are gone, to whoever is the orchestrator.
     pub fn new(
         identity: Identity,
-        (engine, kept): (Arc<dyn Engine>, KeptOutput),
+        kept: KeptOutput,
         containers: watch::Receiver<Containers>,
         orchestrator: watch::Receiver<Option<Address>>,
         clock: Clock,
@@ -105,7 +75,6 @@ impl LogServer {
     ) -> Self {
         let inner = Inner {
             identity,
-            engine,
             kept,
             containers,
             orchestrator,
@@ -206,15 +175,15 @@ impl Inner {
     }
 
     async fn answer(&self, request: LogRequest, mut sink: Sink) {
-        let mut writer = Writer::new(request.stream);
+        let mut batches = Batches::new(request.stream);
         let end = match self.source(&request).await {
-            Ok(source) => match self.copy(&request, source, &mut writer, &mut sink).await {
+            Ok(source) => match self.copy(&request, source, &mut batches, &mut sink).await {
                 Some(end) => end,
                 None => return,
             },
             Err(end) => end,
         };
-        if self.send(&mut writer, Some(end), &mut sink).await
+        if self.send(batches.end(end), &mut sink).await
             && let Sink::Stream(stream) = sink
             && let Err(error) = stream.close(PATIENCE).await
         {
@@ -222,110 +191,114 @@ impl Inner {
         }
     }
 
-    /// The output that is asked for: what is kept is whole, and its container is on its way out or gone.
-    async fn source(&self, request: &LogRequest) -> Result<Output, LogEnd> {
-        if let Some(lines) = self.kept.read(&request.assignment, query_of(request)).await {
-            return Ok(Output { lines, container: None });
-        }
-        let container = self.containers.borrow().get(&request.assignment).cloned();
-        match container {
-            Some(Some(container)) => {
-                let lines = self.engine.logs(&container, query_of(request));
-                Ok(Output { lines, container: Some(container) })
+    /// The output that is asked for.
+    async fn source(&self, request: &LogRequest) -> Result<OutputReader, LogEnd> {
+        let query = query_of(request);
+        let deadline = Instant::now() + CATCHING_UP;
+        let mut containers = self.containers.clone();
+        loop {
+            let place = containers.borrow_and_update().get(&request.assignment).cloned();
+            let is_known = place.is_some();
+            let kept = self.kept.read(&request.assignment, query).await;
+            match (kept, place) {
+                (Some(source), _) if source.is_complete_or_written() || !request.follow => return Ok(source),
+                (None, None) => {
+                    return Err(failed(
+                        "logs/unknown-assignment",
+                        "this node has no output of the assignment, or no longer keeps it",
+                    ));
+                }
+                (None, Some(place)) if place.container.is_none() => {
+                    return Err(failed(
+                        "logs/not-started",
+                        "the container has not been created yet; ask again later",
+                    ));
+                }
+                (Some(_) | None, _) => {}
             }
-            Some(None) => {
-                Err(failed("logs/not-started", "the container has not been created yet; ask again later"))
+            // Reading it from the engine is about to begin, or ended when this worker did.
+            if !is_known || Instant::now() >= deadline {
+                return Err(failed("logs/not-read", "the node does not read this output now; ask again"));
             }
-            None => Err(failed(
-                "logs/unknown-assignment",
-                "this node has no output of the assignment, or no longer keeps it",
-            )),
+            tokio::time::sleep(LINGER).await;
         }
     }
 
-    /// The newest line that a container has written. To be asked once the stream that follows is open: then that is
-    /// certain to send it.
-    async fn newest(&self, request: &LogRequest, container: &ContainerId) -> Newest {
-        let query = LogQuery { follow: false, tail: Some(1), since: request.since };
-        let mut lines = self.engine.logs(container, query);
-        let mut newest = Newest::Nothing;
-        while let Some(line) = lines.next().await {
-            match line {
-                Ok(line) => newest = Newest::Line(line),
-                Err(_) => return Newest::Unknown,
-            }
-        }
-        newest
-    }
-
-    /// Copies lines until the end; `None` if nobody listens any more.
+    /// Copies records until the end; `None` if nobody listens any more.
     async fn copy(
         &self,
         request: &LogRequest,
-        Output { mut lines, container }: Output,
-        writer: &mut Writer,
+        mut source: OutputReader,
+        batches: &mut Batches,
         sink: &mut Sink,
     ) -> Option<LogEnd> {
-        let mut first = true;
-        // Who follows is told when history is over.
-        let mut early = None;
-        let mut history = Newest::Unknown;
-        if let Some(container) = container.filter(|_| request.follow) {
-            early = tokio::time::timeout(LINGER, lines.next()).await.ok();
-            history = self.newest(request, &container).await;
-            let nothing = history == Newest::Nothing || request.tail == Some(0);
-            if nothing {
-                history = Newest::Unknown;
-                writer.live = Some(true);
-            }
-            if nothing && early.is_none() && !self.send(writer, None, sink).await {
-                return None;
-            }
+        if !request.follow {
+            self.catch_up(request, &mut source).await;
+            // The last lines are counted from the end as it is now.
+            source = self.kept.read(&request.assignment, query_of(request)).await.unwrap_or(source);
         }
-        let mut due = Instant::now();
+        // What had been written when the stream was opened.
+        let head = source.progress().next;
+        let mut is_live = !request.follow;
         loop {
-            let waiting = !(writer.lines.is_empty() && writer.live.is_none());
-            let next = match early.take() {
-                Some(next) => Ok(next),
-                // Without waiting lines there is no hurry: the next line, whenever it comes.
-                None if !waiting => Ok(lines.next().await),
-                None => tokio::time::timeout_at(due, lines.next()).await,
+            let progress = source.progress();
+            let records = match source.read(progress.next, (BATCH_RECORDS, BATCH_BYTES)).await {
+                Ok(records) => records,
+                Err(error) => return Some(unreadable(&error)),
             };
-            if !waiting {
-                due = Instant::now() + LINGER;
-            }
-            let flush = match next {
-                Ok(Some(Ok(line))) => {
-                    if history.is_reached_by(&line) {
-                        history = Newest::Unknown;
-                        writer.live = Some(true);
-                    }
-                    writer.take(line) || writer.live.is_some()
-                }
-                Ok(Some(Err(failure))) => {
-                    // The container may have been removed between the look for it and its first line.
-                    let kept = match first {
-                        true => self.kept.read(&request.assignment, query_of(request)).await,
-                        false => None,
-                    };
-                    lines = match kept {
-                        Some(kept) => kept,
-                        None => return Some(broken(&failure)),
-                    };
-                    false
-                }
-                Ok(None) => return Some(LogEnd::Complete),
-                Err(_) => true,
-            };
-            first = false;
-            if flush && !self.send(writer, None, sink).await {
+            let becomes_live = !is_live && source.position() >= head;
+            is_live |= becomes_live;
+            let is_behind = source.position() < progress.next;
+            if (becomes_live || !records.is_empty())
+                && !self.send(batches.next(records, becomes_live), sink).await
+            {
                 return None;
             }
+            if is_behind {
+                continue;
+            }
+            if progress.ended {
+                return Some(LogEnd::Complete);
+            }
+            if !request.follow && self.has_ended(request) {
+                return Some(failed(
+                    "logs/not-read",
+                    "the rest is still being read from the engine; ask again",
+                ));
+            }
+            if !request.follow {
+                return Some(LogEnd::Complete);
+            }
+            if !source.changed().await && !source.progress().ended {
+                return Some(failed("logs/not-read", "the node stopped reading this output; ask again"));
+            }
+            tokio::time::sleep(LINGER).await;
         }
     }
 
-    /// Sends what has gathered; false if nobody listens any more.
-    async fn send(&self, writer: &mut Writer, end: Option<LogEnd>, sink: &mut Sink) -> bool {
+    /// Whether the container that is meant is there, has ended, and is not started again.
+    fn has_ended(&self, request: &LogRequest) -> bool {
+        self.containers.borrow().get(&request.assignment).is_some_and(|place| place.has_ended)
+    }
+
+    /// Waits until what the engine has was read, and of an ended container everything.
+    async fn catch_up(&self, request: &LogRequest, source: &mut OutputReader) {
+        let has_ended = self.has_ended(request);
+        let reading = async {
+            loop {
+                let progress = source.progress();
+                let is_enough = progress.ended || (progress.has_caught_up && !has_ended);
+                if is_enough || !source.changed().await {
+                    return;
+                }
+            }
+        };
+        // What is there by then is given.
+        let _ = tokio::time::timeout(CATCHING_UP, reading).await;
+    }
+
+    /// Sends a batch; false if nobody listens any more.
+    async fn send(&self, batch: LogBatch, sink: &mut Sink) -> bool {
         let Some(orchestrator) = *self.orchestrator.borrow() else { return false };
         let addressing = Addressing {
             audience: Audience::Peer(orchestrator),
@@ -333,7 +306,7 @@ impl Inner {
             now: self.now(),
             lifetime: LIFETIME,
         };
-        let sealed = seal(&self.identity.key, addressing, &writer.next_batch(end));
+        let sealed = seal(&self.identity.key, addressing, &batch);
         let sent = match sink {
             Sink::Stream(stream) => stream.send(&sealed.bytes, PATIENCE).await.map(|()| true),
             Sink::Post(client) => {
@@ -347,71 +320,14 @@ impl Inner {
     }
 }
 
-fn query_of(request: &LogRequest) -> LogQuery {
-    LogQuery { follow: request.follow, tail: request.tail, since: request.since }
+fn query_of(request: &LogRequest) -> OutputQuery {
+    OutputQuery { tail: request.tail, since: request.since, after: request.after, before: request.before }
 }
 
 fn failed(code: &'static str, message: &str) -> LogEnd {
     LogEnd::Failed { code: ErrorCode::new(code), message: message.to_owned() }
 }
 
-fn broken(failure: &EngineFailure) -> LogEnd {
-    let message = match failure {
-        EngineFailure::Unavailable(detail) | EngineFailure::Other(detail) => detail.clone(),
-        other => format!("{other:?}"),
-    };
-    LogEnd::Failed { code: ErrorCode::new("logs/engine"), message }
-}
-
-/// Gathers lines into numbered batches.
-struct Writer {
-    stream: Nonce,
-    index: u64,
-    lines: Vec<LogLine>,
-    bytes: usize,
-    live: Option<bool>,
-}
-
-impl Writer {
-    fn new(stream: Nonce) -> Self {
-        Self { stream, index: 0, lines: Vec::new(), bytes: 0, live: None }
-    }
-
-    /// Takes a line; true if it is time to send.
-    fn take(&mut self, line: LogLine) -> bool {
-        self.bytes += line.text.len();
-        self.lines.push(line);
-        self.bytes >= BATCH_BYTES || self.lines.len() >= BATCH_LINES
-    }
-
-    fn next_batch(&mut self, end: Option<LogEnd>) -> LogBatch {
-        let batch = LogBatch {
-            stream: self.stream,
-            index: self.index,
-            lines: std::mem::take(&mut self.lines),
-            end,
-            live: self.live.take(),
-        };
-        self.index += 1;
-        self.bytes = 0;
-        batch
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use lode_protocol::envelope::{Signable, encode};
-    use lode_protocol::logs::LogSource;
-
-    #[test]
-    fn the_largest_batch_fits_its_envelope() {
-        let mut writer = Writer { index: u64::MAX - 2, live: Some(true), ..Writer::new(Nonce::default()) };
-        let line =
-            |length| LogLine { source: LogSource::Stdout, at: Timestamp(u64::MAX), text: "x".repeat(length) };
-        while !writer.take(line(LogLine::MAX_BYTES)) {}
-        assert!(encode(&writer.next_batch(Some(LogEnd::Complete))).len() < LogBatch::MAX_BYTES);
-        while !writer.take(line(0)) {}
-        assert!(encode(&writer.next_batch(None)).len() < LogBatch::MAX_BYTES);
-    }
+fn unreadable(error: &io::Error) -> LogEnd {
+    failed("logs/unreadable", &format!("what the node keeps of this output cannot be read: {error}"))
 }

@@ -100,13 +100,13 @@ pub struct DeployArguments {
     #[arg(long, value_parser = parse_amount)]
     pub validator_bond: Option<Amount>,
     /// Length of the validators' epochs (even seconds)
-    #[arg(long, value_parser = lode_program::config::parse_duration, value_name = "DURATION")]
+    #[arg(long, value_parser = lode_protocol::units::parse_duration, value_name = "DURATION")]
     pub epoch: Option<std::time::Duration>,
     /// How long stake stays bound after a request to take it out: at least as long as an accusation takes
-    #[arg(long, value_parser = lode_program::config::parse_duration, value_name = "DURATION")]
+    #[arg(long, value_parser = lode_protocol::units::parse_duration, value_name = "DURATION")]
     pub unbonding: Option<std::time::Duration>,
     /// How long a validator's bond stays bound after its exit
-    #[arg(long, value_parser = lode_program::config::parse_duration, value_name = "DURATION")]
+    #[arg(long, value_parser = lode_protocol::units::parse_duration, value_name = "DURATION")]
     pub exit: Option<std::time::Duration>,
     /// How many epochs a proof may count
     #[arg(long)]

@@ -21,7 +21,7 @@ pub enum PoolCommand {
         orchestrator: Address,
         /// Where workers reach the orchestrator (multiaddr or https URL); give it several times for several
         #[arg(long = "endpoint", required = true, value_name = "ENDPOINT")]
-        endpoints: Vec<lode_network::EndpointUrl>,
+        endpoints: Vec<lode_address::EndpointUrl>,
         /// Most member nodes; left out: any number
         #[arg(long)]
         max_nodes: Option<u32>,
@@ -77,7 +77,7 @@ pub enum PoolCommand {
         pool: PoolId,
         /// Multiaddrs or https URLs
         #[arg(required = true)]
-        endpoints: Vec<lode_network::EndpointUrl>,
+        endpoints: Vec<lode_address::EndpointUrl>,
     },
     /// Put another orchestrator key in place; the old one can never return
     SetOrchestrator {

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
+use lode_api_types::TaskState;
 use lode_protocol::ids::PoolId;
+use lode_protocol::units::{Millis, Timestamp};
 
 use super::{ChainFlags, StatementFlags};
 use crate::output::Written;
+use crate::wall_clock::now;
 
 /// `lode task …`
 #[derive(Debug, Subcommand)]
@@ -25,16 +29,18 @@ pub enum TaskCommand {
         #[arg(short, long)]
         follow: bool,
         /// Give up waiting after this time; the task goes on
-        #[arg(long, value_parser = lode_program::config::parse_duration, value_name = "DURATION")]
+        #[arg(long, value_parser = lode_protocol::units::parse_duration, value_name = "DURATION")]
         timeout: Option<std::time::Duration>,
     },
+    /// Print the JSON Schema of a task file
+    Schema,
     /// Sign what a task may cost at most; the order goes with it: `lode task run --order`
     Order(OrderArguments),
     /// List tasks, the newest first
     Ls {
-        /// Only tasks in this state: pending, running, stopping, stopped, succeeded, failed, deleting
-        #[arg(long)]
-        state: Option<String>,
+        /// Only tasks in this state
+        #[arg(long, value_parser = states())]
+        state: Option<TaskState>,
         /// Most tasks to list
         #[arg(long, default_value_t = 50)]
         limit: usize,
@@ -48,15 +54,18 @@ pub enum TaskCommand {
     Logs {
         /// Id or name
         task: String,
-        /// Go on with what it writes from now on, until it ends
+        /// Go on with what it writes from now on, through restarts, until the replica ends
         #[arg(short, long)]
         follow: bool,
         /// Only the last lines
         #[arg(long, value_name = "LINES")]
         tail: Option<u64>,
-        /// Which replica
-        #[arg(long, default_value_t = 0)]
-        replica: u32,
+        /// Only lines of this time or later: RFC 3339, or how long ago, like 10m
+        #[arg(long, value_name = "TIME", value_parser = parse_since)]
+        since: Option<Timestamp>,
+        /// Which replica, from 0; without it the first, and a task with several says so
+        #[arg(long)]
+        replica: Option<u32>,
         /// Put the time before each line
         #[arg(long)]
         timestamps: bool,
@@ -97,6 +106,13 @@ pub enum TaskCommand {
     },
 }
 
+fn states() -> impl TypedValueParser<Value = TaskState> {
+    PossibleValuesParser::new(TaskState::ALL.map(TaskState::as_str)).map(|word| {
+        let named = TaskState::ALL.into_iter().find(|state| state.as_str() == word);
+        named.expect("clap lets no other word pass")
+    })
+}
+
 /// What a task may cost at most.
 #[derive(Clone, Debug, Args)]
 pub struct OrderArguments {
@@ -123,4 +139,14 @@ pub struct OrderArguments {
     /// Where the signed order is written; left out: it is printed
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// A time, or how long ago.
+fn parse_since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let span = lode_protocol::units::parse_duration(text)
+        .map_err(|_| "write RFC 3339 like 2026-01-31T12:00:00Z, or how long ago, like 10m".to_owned())?;
+    Ok(now().minus(Millis::from_duration(span)))
 }

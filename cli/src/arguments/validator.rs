@@ -38,7 +38,7 @@ pub enum BondCommand {
         bond: Amount,
         /// Where workers dial it, like /ip4/203.0.113.7/tcp/7300
         #[arg(long)]
-        endpoint: lode_network::PeerAddress,
+        endpoint: lode_address::PeerAddress,
     },
     /// Bond more; it counts from the next epoch
     Stake {
@@ -55,7 +55,7 @@ pub enum BondCommand {
         #[command(flatten)]
         signer: SignerFlags,
         /// A multiaddr
-        endpoint: lode_network::PeerAddress,
+        endpoint: lode_address::PeerAddress,
     },
     /// Ask to leave; the bond can be withdrawn after the exit time
     Exit {

@@ -3,7 +3,7 @@
 mod deploy;
 mod info;
 
-use lode_contracts::{ChainReader as _, Intent};
+use lode_contracts::{ChainReader as _, Intent, TokenCall};
 use serde_json::json;
 
 use super::transact;
@@ -20,13 +20,16 @@ pub(super) async fn run(global: &Global, command: ChainCommand) -> anyhow::Resul
         ChainCommand::Mint { signer, to, amount } => {
             let shown = Denomination::lode().show(amount);
             let (what, done) = (format!("make {shown} for {to}"), format!("made {shown} for {to}"));
-            transact(global, &signer, what, done, Intent::Mint { to, amount }).await
+            transact(global, &signer, what, done, Intent::Token(TokenCall::Mint { to, amount })).await
         }
         ChainCommand::Transfer { signer, to, amount, coin } => {
             let (shown, intent) = if coin {
-                (format!("{amount} of the chain's coin"), Intent::TransferNative { to, amount })
+                (
+                    format!("{amount} of the chain's coin"),
+                    Intent::Token(TokenCall::TransferNative { to, amount }),
+                )
             } else {
-                (Denomination::lode().show(amount), Intent::TransferToken { to, amount })
+                (Denomination::lode().show(amount), Intent::Token(TokenCall::TransferToken { to, amount }))
             };
             let (what, done) = (format!("give {shown} to {to}"), format!("gave {shown} to {to}"));
             transact(global, &signer, what, done, intent).await

@@ -21,7 +21,7 @@ pub(super) fn run(global: &Global, command: ContextCommand) -> anyhow::Result<()
         }
         ContextCommand::Set { name, deployment, rpc_url, pool, current } => {
             let token = match &global.token_file {
-                Some(file) => Some(Token::new(&lode_program::files::read_secret_text(file)?)),
+                Some(file) => Some(Token::new(&lode_files::read_secret_text(file)?)),
                 None => None,
             };
             if let Some(url) = &global.url {

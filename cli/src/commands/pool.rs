@@ -6,8 +6,8 @@ mod show;
 
 pub(crate) use budget::reward_token;
 
-use lode_contracts::{Amount, ChainEvent, Intent, PoolParameters};
-use lode_network::EndpointUrl;
+use lode_address::EndpointUrl;
+use lode_contracts::{Amount, ChainEvent, Intent, PoolParameters, PoolsCall, PoolsEvent};
 use lode_protocol::ids::PoolId;
 use serde_json::json;
 
@@ -44,30 +44,45 @@ pub(super) async fn run(global: &Global, command: PoolCommand) -> anyhow::Result
         }
         PoolCommand::Start { signer, pool } => {
             let (what, done) = (format!("start pool {pool}"), format!("pool {pool} is running"));
-            transact(global, &signer, what, done, Intent::StartPool(pool)).await
+            transact(global, &signer, what, done, Intent::Pools(PoolsCall::StartPool(pool))).await
         }
         PoolCommand::End { signer, pool } => {
             let (what, done) = (format!("end pool {pool} for good"), format!("pool {pool} has ended"));
-            transact(global, &signer, what, done, Intent::EndPool(pool)).await
+            transact(global, &signer, what, done, Intent::Pools(PoolsCall::EndPool(pool))).await
         }
         PoolCommand::SetEndpoints { signer, pool, endpoints } => {
             let endpoints = join(&endpoints);
             let what = format!("send the workers of pool {pool} to {endpoints}");
             let done = format!("pool {pool} is reached at {endpoints}");
-            transact(global, &signer, what, done, Intent::SetEndpoints { pool, endpoints }).await
+            transact(global, &signer, what, done, Intent::Pools(PoolsCall::SetEndpoints { pool, endpoints }))
+                .await
         }
         PoolCommand::SetOrchestrator { signer, pool, orchestrator } => {
             let what = format!(
                 "make {orchestrator} the orchestrator of pool {pool}; the present key can never return"
             );
             let done = format!("{orchestrator} is the orchestrator of pool {pool}");
-            transact(global, &signer, what, done, Intent::SetOrchestrator { pool, orchestrator }).await
+            transact(
+                global,
+                &signer,
+                what,
+                done,
+                Intent::Pools(PoolsCall::SetOrchestrator { pool, orchestrator }),
+            )
+            .await
         }
         PoolCommand::SetRequirements { signer, pool, requirements, uri } => {
             let requirements = hash_of_file(&requirements)?;
             let what = format!("publish requirements {requirements} of pool {pool}");
             let done = format!("pool {pool} has the requirements {requirements}");
-            transact(global, &signer, what, done, Intent::SetRequirements { pool, requirements, uri }).await
+            transact(
+                global,
+                &signer,
+                what,
+                done,
+                Intent::Pools(PoolsCall::SetRequirements { pool, requirements, uri }),
+            )
+            .await
         }
         PoolCommand::Transfer { signer, pool, to, cancel: _ } => {
             let (what, done) = match to {
@@ -77,11 +92,11 @@ pub(super) async fn run(global: &Global, command: PoolCommand) -> anyhow::Result
                     format!("pool {pool} is offered to nobody"),
                 ),
             };
-            transact(global, &signer, what, done, Intent::TransferPool { pool, to }).await
+            transact(global, &signer, what, done, Intent::Pools(PoolsCall::TransferPool { pool, to })).await
         }
         PoolCommand::Accept { signer, pool } => {
             let (what, done) = (format!("become the owner of pool {pool}"), format!("pool {pool} is yours"));
-            transact(global, &signer, what, done, Intent::AcceptPool(pool)).await
+            transact(global, &signer, what, done, Intent::Pools(PoolsCall::AcceptPool(pool))).await
         }
         PoolCommand::Show { chain, pool } => show::show(global, &chain, pool).await,
         PoolCommand::Ls { chain } => show::list(global, &chain).await,
@@ -114,31 +129,31 @@ async fn members(global: &Global, command: MemberCommand) -> anyhow::Result<()> 
             signer,
             format!("put node {node} out of pool {pool}"),
             format!("node {node} is out of pool {pool}"),
-            Intent::Eject { pool, node },
+            Intent::Pools(PoolsCall::Eject { pool, node }),
         ),
         MemberCommand::Ban { signer, pool, node } => (
             signer,
             format!("ban node {node} from pool {pool}"),
             format!("node {node} is banned from pool {pool}"),
-            Intent::BanNode { pool, node },
+            Intent::Pools(PoolsCall::BanNode { pool, node }),
         ),
         MemberCommand::Unban { signer, pool, node } => (
             signer,
             format!("let node {node} come back to pool {pool}"),
             format!("node {node} may join pool {pool} again, by a new invite"),
-            Intent::UnbanNode { pool, node },
+            Intent::Pools(PoolsCall::UnbanNode { pool, node }),
         ),
         MemberCommand::BanProvider { signer, pool, provider } => (
             signer,
             format!("ban all nodes of provider {provider} from pool {pool}"),
             format!("provider {provider} is banned from pool {pool}"),
-            Intent::BanProvider { pool, provider },
+            Intent::Pools(PoolsCall::BanProvider { pool, provider }),
         ),
         MemberCommand::UnbanProvider { signer, pool, provider } => (
             signer,
             format!("let the nodes of provider {provider} count again in pool {pool}"),
             format!("provider {provider} counts again in pool {pool}"),
-            Intent::UnbanProvider { pool, provider },
+            Intent::Pools(PoolsCall::UnbanProvider { pool, provider }),
         ),
     };
     transact(global, &signer, what, done, intent).await
@@ -151,7 +166,7 @@ async fn create(wallet: &Wallet, parameters: PoolParameters, stopped: bool) -> a
         if stopped { "a pool" } else { "a pool and start it" },
         parameters.orchestrator
     );
-    let mut plan = Plan::new(what, String::new(), Intent::CreatePool(parameters));
+    let mut plan = Plan::new(what, String::new(), Intent::Pools(PoolsCall::CreatePool(parameters)));
     let Some(mut receipts) = wallet.carry_out_silently(&plan).await? else {
         if !stopped {
             eprintln!("once it is created, `lode pool start POOL` starts it");
@@ -160,7 +175,7 @@ async fn create(wallet: &Wallet, parameters: PoolParameters, stopped: bool) -> a
     };
     let created =
         receipts.iter().flat_map(|receipt| &receipt.events).find_map(|logged| match &logged.event {
-            ChainEvent::PoolCreated { pool, .. } => Some(*pool),
+            ChainEvent::Pools(PoolsEvent::PoolCreated { pool, .. }) => Some(*pool),
             _ => None,
         });
     let Some(pool) = created else {
@@ -168,7 +183,7 @@ async fn create(wallet: &Wallet, parameters: PoolParameters, stopped: bool) -> a
         return Err(Kind::Failed.with_remedy("the receipt does not name the pool that was created", remedy));
     };
     if !stopped {
-        let start = Plan::new("", "", Intent::StartPool(pool));
+        let start = Plan::new("", "", Intent::Pools(PoolsCall::StartPool(pool)));
         receipts.extend(wallet.go_on(&start).await?);
     }
     plan.done = if stopped {

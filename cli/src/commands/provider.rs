@@ -11,7 +11,7 @@ mod redeem;
 mod source;
 mod status;
 
-use lode_contracts::{Amount, ChainReader as _, Intent};
+use lode_contracts::{Amount, ChainReader as _, Intent, RegistryCall};
 use lode_protocol::ids::ProviderId;
 use lode_protocol::units::Millis;
 
@@ -31,7 +31,12 @@ pub(super) async fn run(global: &Global, command: ProviderCommand) -> anyhow::Re
             let earlier = wallet.approval(wallet.deployment().registry, amount).await?;
             let (what, done) =
                 (format!("stake {} more", lode(amount)), format!("staked {} more", lode(amount)));
-            wallet.carry_out(&Plan::new(what, done, Intent::Stake { amount }).after(earlier)).await.map(drop)
+            wallet
+                .carry_out(
+                    &Plan::new(what, done, Intent::Registry(RegistryCall::Stake { amount })).after(earlier),
+                )
+                .await
+                .map(drop)
         }
         ProviderCommand::Unstake { signer, amount } => unstake(global, &signer, amount).await,
         ProviderCommand::Withdraw { signer } => withdraw(global, &signer).await,
@@ -43,13 +48,19 @@ pub(super) async fn run(global: &Global, command: ProviderCommand) -> anyhow::Re
         }
         ProviderCommand::Remove { signer, node } => {
             let what = format!("release node {node}; its memberships and proofs are void");
-            transact(global, &signer, what, format!("node {node} is released"), Intent::RemoveNode(node))
-                .await
+            transact(
+                global,
+                &signer,
+                what,
+                format!("node {node} is released"),
+                Intent::Registry(RegistryCall::RemoveNode(node)),
+            )
+            .await
         }
         ProviderCommand::Revoke { signer } => {
             let what = "kill every authorisation that the provider signed and that nobody has used";
             let done = "authorisations signed before are dead; nodes that were taken on stay";
-            transact(global, &signer, what, done, Intent::RevokeAuthorizations).await
+            transact(global, &signer, what, done, Intent::Registry(RegistryCall::RevokeAuthorizations)).await
         }
         ProviderCommand::ApprovePool { signer, statement, pool, withdraw } => {
             approval::approve(global, &signer, &statement, pool, !withdraw).await
@@ -97,7 +108,7 @@ async fn register(
         format!("stake {} as a provider", lode(stake)),
         format!("{} is a provider with {}", wallet.address()?, lode(stake)),
     );
-    let intent = Intent::RegisterProvider { amount: stake, permit };
+    let intent = Intent::Registry(RegistryCall::RegisterProvider { amount: stake, permit });
     wallet.carry_out(&Plan::new(what, done, intent).after(earlier)).await.map(drop)
 }
 
@@ -111,7 +122,10 @@ async fn unstake(global: &Global, signer: &SignerFlags, amount: Amount) -> anyho
         span(delay)
     );
     let done = format!("{} unbond; collect them with `lode provider withdraw` {from}", lode(amount));
-    wallet.carry_out(&Plan::new(what, done, Intent::RequestUnstake { amount })).await.map(drop)
+    wallet
+        .carry_out(&Plan::new(what, done, Intent::Registry(RegistryCall::RequestUnstake { amount })))
+        .await
+        .map(drop)
 }
 
 async fn withdraw(global: &Global, signer: &SignerFlags) -> anyhow::Result<()> {
@@ -122,5 +136,8 @@ async fn withdraw(global: &Global, signer: &SignerFlags) -> anyhow::Result<()> {
         return Err(Kind::NotFound.with_remedy(format!("{provider} is not a provider on this chain"), remedy));
     };
     let what = format!("collect up to {} of unbonded stake", lode(record.unbonding));
-    wallet.carry_out(&Plan::new(what, "the stake is paid out", Intent::Withdraw)).await.map(drop)
+    wallet
+        .carry_out(&Plan::new(what, "the stake is paid out", Intent::Registry(RegistryCall::Withdraw)))
+        .await
+        .map(drop)
 }

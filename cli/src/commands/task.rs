@@ -1,5 +1,6 @@
 //! `lode task …`: submitting tasks and looking at them.
 
+mod logs;
 mod order;
 mod show;
 mod wait;
@@ -7,20 +8,20 @@ mod wait;
 use std::io::Read as _;
 use std::path::Path;
 
-use anyhow::Context as _;
-use lode_program::text::escape_controls;
+use lode_api_types::{Event, ExplainQuery, Explanation, Pool, Submission, Submitted, TaskState, TaskSummary};
+use lode_protocol::ids::TaskId;
 use lode_protocol::task::{MAX_SPEC_BYTES, SpecError, TaskSpec};
-use serde_json::{Value, json};
 
 use crate::api::sse::SseParser;
-use crate::api::{Api, LogRequest, TaskSummary, follow_logs};
+use crate::api::{Api, LogRequest, read_logs};
 use crate::arguments::{Global, TaskCommand};
 use crate::failure::{Failure, Kind};
 use crate::keys;
 use crate::output::{self, Format, Sheet};
 
-pub(crate) use show::why;
-pub(crate) use wait::{Wanted, wait_until};
+pub(crate) use logs::LogPrinter;
+pub use show::why;
+pub use wait::{Wanted, wait_until};
 
 pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result<()> {
     let api = || Api::of(global);
@@ -29,88 +30,92 @@ pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result
         TaskCommand::Run { file, order, wait, follow, timeout } => {
             let api = api()?;
             let spec = read_spec(&file)?;
-            let task = match order {
-                Some(order) => submit_value(&api, &order::with_spec(&order, &spec)?).await?,
-                None => submit(&api, &spec).await?,
+            let submission = match order {
+                Some(order) => order::with_spec(&order, spec)?,
+                None => Submission { spec, order: None, signature: None },
             };
-            let id = task.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let submitted = submit(&api, &submission).await?;
+            let id = submitted.task.id;
+            for warning in &submitted.warnings {
+                output::note(&format!("warning: {} [{}]", warning.message, warning.code));
+            }
             match global.output {
-                Format::Json if !wait && !follow => output::json(&task)?,
+                Format::Json if !wait && !follow => output::json(&submitted)?,
                 Format::Json => {}
-                Format::Table | Format::Wide => output::line(&escape_controls(&id))?,
+                Format::Table | Format::Wide => output::line(&id.to_string())?,
             }
             if wait || follow {
-                wait::after_submission(&api, global.output, &id, follow, timeout).await?;
+                wait::after_submission(&api, global.output, id, follow, timeout).await?;
             }
             Ok(())
         }
+        TaskCommand::Schema => output::json(&lode_protocol::task::json_schema()),
         TaskCommand::Ls { state, limit } => list(&api()?, global, state, limit).await,
         TaskCommand::Show { task } => {
             let api = api()?;
             let id = api.task_id(&task).await?;
-            let value = api.get(&format!("v1/tasks/{id}"), &[]).await?;
+            let task = api.task(id).await?;
             match global.output {
-                Format::Json => output::json(&value),
-                Format::Table | Format::Wide => show::task(&api.view(&value)?),
+                Format::Json => output::json(&task),
+                Format::Table | Format::Wide => show::task(&task),
             }
         }
-        TaskCommand::Logs { task, follow, tail, replica, timestamps } => {
+        TaskCommand::Logs { task, follow, tail, since, replica, timestamps } => {
             let api = api()?;
-            let task = api.task_id(&task).await?;
-            if follow {
-                let request = LogRequest { task, replica, tail, wait_for_start: true };
-                follow_logs(&api, &request, |line| print_line(global.output, line, timestamps)).await
-            } else {
-                logs(&api, global.output, &task, tail, replica, timestamps).await
-            }
+            let request = LogRequest {
+                task: api.task_id(&task).await?.to_string(),
+                replica: replica.unwrap_or_default(),
+                follow,
+                tail,
+                since: since.map(|since| since.to_string()),
+                wait_for_start: follow,
+            };
+            let mut printer = LogPrinter::new(global.output, timestamps, replica.is_some());
+            read_logs(&api, &request, &mut printer).await
         }
         TaskCommand::Stop { task, wait } => {
             let api = api()?;
             let id = api.task_id(&task).await?;
-            let value = api.post(&format!("v1/tasks/{id}/stop"), None).await?;
+            let value: TaskSummary = api.post(&format!("v1/tasks/{id}/stop")).await?;
             if wait {
-                wait_until(&api, &id, Wanted::Ended, None).await?;
+                wait_until(&api, id, Wanted::Ended, None).await?;
             }
             said(global.output, &value, &format!("task {id} is told to stop"))
         }
         TaskCommand::Start { task } => {
             let api = api()?;
             let id = api.task_id(&task).await?;
-            let value = api.post(&format!("v1/tasks/{id}/start"), None).await?;
+            let value: TaskSummary = api.post(&format!("v1/tasks/{id}/start")).await?;
             said(global.output, &value, &format!("task {id} is started"))
         }
         TaskCommand::Rm { task } => {
             let api = api()?;
             let id = api.task_id(&task).await?;
-            let value = api.delete(&format!("v1/tasks/{id}")).await?;
+            let value = api.delete_task(id).await?;
             said(global.output, &value, &format!("task {id} is being deleted"))
         }
         TaskCommand::Explain { task, nodes } => {
             let api = api()?;
             let id = api.task_id(&task).await?;
-            let query = if nodes { vec![("nodes", "true".to_owned())] } else { Vec::new() };
-            let value = api.get(&format!("v1/tasks/{id}/explain"), &query).await?;
+            let query = ExplainQuery { nodes, ..ExplainQuery::default() };
+            let explanation: Explanation = api.get(&format!("v1/tasks/{id}/explain"), &query).await?;
             match global.output {
-                Format::Json => output::json(&value),
-                Format::Table | Format::Wide => show::explanation(&api.view(&value)?, nodes),
+                Format::Json => output::json(&explanation),
+                Format::Table | Format::Wide => show::explanation(&explanation, nodes),
             }
         }
         TaskCommand::Events { task, follow } => {
             let api = api()?;
             let id = api.task_id(&task).await?;
-            events(&api, global.output, &id, follow).await
+            events(&api, global.output, id, follow).await
         }
     }
 }
 
 /// Submits a task; broken connections do not make two of it.
-pub(crate) async fn submit(api: &Api, spec: &TaskSpec) -> anyhow::Result<Value> {
-    submit_value(api, &serde_json::to_value(spec)?).await
-}
-
-async fn submit_value(api: &Api, body: &Value) -> anyhow::Result<Value> {
+pub async fn submit(api: &Api, submission: &Submission) -> anyhow::Result<Submitted> {
     let key = format!("lode-{}", keys::random_hex(16)?);
-    api.submit(body, &key).await
+    api.submit(submission, &key).await
 }
 
 /// Reads a task file: JSON where it is named so or starts with a brace, TOML otherwise. What is wrong with it is said
@@ -143,92 +148,72 @@ fn parse_spec(file: &Path, text: &str) -> Result<TaskSpec, SpecError> {
     Ok(spec)
 }
 
-fn said(format: Format, value: &Value, words: &str) -> anyhow::Result<()> {
+fn said(format: Format, value: &impl serde::Serialize, words: &str) -> anyhow::Result<()> {
     match format {
         Format::Json => output::json(value),
         Format::Table | Format::Wide => output::line(words),
     }
 }
 
-async fn list(api: &Api, global: &Global, state: Option<String>, limit: usize) -> anyhow::Result<()> {
-    let query: Vec<_> = state.map(|state| ("state", state)).into_iter().collect();
-    let items = api.list("v1/tasks", &query, limit).await?;
+async fn list(api: &Api, global: &Global, state: Option<TaskState>, limit: usize) -> anyhow::Result<()> {
+    let page = api.tasks(state, limit).await?;
     match global.output {
-        Format::Json => output::json(&json!({ "items": items })),
+        Format::Json => output::json(&page)?,
         Format::Table | Format::Wide => {
             let mut sheet =
                 Sheet::new(["id", "name", "kind", "state", "replicas", "created"]).or_else("no tasks");
-            for item in &items {
-                let task: TaskSummary = api.view(item)?;
-                let replicas = show::replicas(&task);
-                sheet.row([task.id, task.name, task.kind, task.state, replicas, task.created]);
+            for task in &page.items {
+                sheet.row([
+                    task.id.to_string(),
+                    task.name.clone(),
+                    show::word(&task.kind),
+                    task.state.to_string(),
+                    show::replicas(task),
+                    task.created.to_string(),
+                ]);
             }
-            output::sheet(&sheet)
+            output::sheet(&sheet)?;
         }
     }
-}
-
-fn print_line(format: Format, line: &crate::api::LogLine, timestamps: bool) -> anyhow::Result<()> {
-    match format {
-        Format::Json => {
-            output::line(&json!({ "at": line.at, "source": line.source, "text": line.text }).to_string())
-        }
-        Format::Table | Format::Wide if timestamps => {
-            output::line(&format!("{} {}", escape_controls(&line.at), escape_controls(&line.text)))
-        }
-        Format::Table | Format::Wide => output::line(&escape_controls(&line.text)),
-    }
-}
-
-async fn logs(
-    api: &Api,
-    format: Format,
-    id: &str,
-    tail: Option<u64>,
-    replica: u32,
-    timestamps: bool,
-) -> anyhow::Result<()> {
-    let mut query = vec![("replica", replica.to_string())];
-    query.extend(tail.map(|tail| ("tail", tail.to_string())));
-    query.extend(timestamps.then(|| ("timestamps", "true".to_owned())));
-    let mut response = api.text(&format!("v1/tasks/{id}/logs"), &query).await?;
-    let mut pending = Vec::new();
-    let print = |bytes: &[u8]| {
-        let text = String::from_utf8_lossy(bytes);
-        match format {
-            Format::Json => output::line(&json!({ "text": text }).to_string()),
-            Format::Table | Format::Wide => output::line(&escape_controls(&text)),
-        }
-    };
-    while let Some(chunk) = response.chunk().await.context("the output broke off")? {
-        pending.extend_from_slice(&chunk);
-        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = pending.drain(..=end).collect();
-            print(line.strip_suffix(b"\n").unwrap_or(&line))?;
+    if page.next.is_some() {
+        let pool: Pool = api.get("v1/pool", &()).await?;
+        let left = unlisted(&pool, state, page.items.len());
+        if left > 0 {
+            output::note(&format!("{left} more: --limit {}", page.items.len().saturating_add(left)));
         }
     }
-    if pending.is_empty() { Ok(()) } else { print(&pending) }
+    Ok(())
 }
 
-async fn events(api: &Api, format: Format, id: &str, follow: bool) -> anyhow::Result<()> {
-    let path = format!("v1/tasks/{id}/events");
-    let show = |event: &Value| match format {
-        Format::Json => output::line(&event.to_string()),
+/// How many tasks are in no list that shows so many of them.
+fn unlisted(pool: &Pool, state: Option<TaskState>, shown: usize) -> usize {
+    let counted = pool.tasks.iter().filter(|(of, _)| state.is_none_or(|state| state == **of));
+    let all: u64 = counted.map(|(_, count)| u64::from(*count)).sum();
+    usize::try_from(all).unwrap_or(usize::MAX).saturating_sub(shown)
+}
+
+async fn events(api: &Api, format: Format, id: TaskId, follow: bool) -> anyhow::Result<()> {
+    let show = |event: &Event| match format {
+        Format::Json => output::line(&serde_json::to_string(event)?),
         Format::Table | Format::Wide => output::line(&show::event(event)),
     };
     if !follow {
-        for event in api.list(&path, &[], usize::MAX).await? {
+        for event in api.events_of(id).await? {
             show(&event)?;
         }
         return Ok(());
     }
+    let path = format!("v1/tasks/{id}/events");
     let mut last_id: Option<String> = None;
     loop {
         let mut response = api.events(&path, &[], last_id.as_deref()).await?;
         let mut parser = SseParser::default();
         while let Ok(Some(chunk)) = response.chunk().await {
             for event in parser.push(&chunk)? {
-                show(&serde_json::from_str(&event.data)?)?;
+                // The stream ends when its reader has fallen out of what is kept; the next one is told so.
+                if event.kind != "end" {
+                    show(&serde_json::from_str(&event.data)?)?;
+                }
                 last_id = event.id.or(last_id);
             }
         }
@@ -256,11 +241,11 @@ mod tests {
         let file = folder.path().join("bad.toml");
         std::fs::write(&file, "name = \"a\"\nkind = \"batch\"\nimage = \"busybox\"\nrepilcas = 2\n").unwrap();
         let error = read_spec(&file).unwrap_err();
-        let (kind, code, _) = crate::failure::classify(&error);
+        let (kind, code, _) = crate::report::classify(&error);
         assert_eq!((kind, code.as_deref()), (Kind::Usage, Some("task/spec-malformed")));
         assert!(format!("{error:#}").contains("repilcas"), "{error:#}");
         let missing = read_spec(&folder.path().join("none.toml")).unwrap_err();
-        assert_eq!(crate::failure::classify(&missing).0, Kind::NotFound);
+        assert_eq!(crate::report::classify(&missing).0, Kind::NotFound);
     }
 
     #[test]

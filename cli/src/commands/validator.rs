@@ -5,7 +5,7 @@ mod accuse;
 mod judge;
 mod status;
 
-use lode_contracts::{AccusationPhase, Amount, ChainReader as _, Intent};
+use lode_contracts::{AccusationPhase, Amount, ChainReader as _, Intent, ValidatorsCall};
 use lode_protocol::units::Millis;
 
 use super::transact;
@@ -33,14 +33,24 @@ async fn bond(global: &Global, command: BondCommand) -> anyhow::Result<()> {
                 format!("bonded {} more; it counts from the next epoch", lode(amount)),
             );
             wallet
-                .carry_out(&Plan::new(what, done, Intent::StakeValidator { amount }).after(earlier))
+                .carry_out(
+                    &Plan::new(what, done, Intent::Validators(ValidatorsCall::StakeValidator { amount }))
+                        .after(earlier),
+                )
                 .await
                 .map(drop)
         }
         BondCommand::SetEndpoint { signer, endpoint } => {
             let endpoint = endpoint.to_string();
             let (what, done) = (format!("send workers to {endpoint}"), format!("workers dial {endpoint}"));
-            transact(global, &signer, what, done, Intent::SetValidatorEndpoint { endpoint }).await
+            transact(
+                global,
+                &signer,
+                what,
+                done,
+                Intent::Validators(ValidatorsCall::SetValidatorEndpoint { endpoint }),
+            )
+            .await
         }
         BondCommand::Exit { signer } => {
             let wallet = Wallet::open(global, &signer).await?;
@@ -51,11 +61,20 @@ async fn bond(global: &Global, command: BondCommand) -> anyhow::Result<()> {
                 span(delay)
             );
             let done = format!("the exit is asked for; `lode validator withdraw` collects the bond {from}");
-            wallet.carry_out(&Plan::new(what, done, Intent::RequestExit)).await.map(drop)
+            wallet
+                .carry_out(&Plan::new(what, done, Intent::Validators(ValidatorsCall::RequestExit)))
+                .await
+                .map(drop)
         }
         BondCommand::Withdraw { signer } => {
-            transact(global, &signer, "collect the bond", "the bond is paid out", Intent::WithdrawValidator)
-                .await
+            transact(
+                global,
+                &signer,
+                "collect the bond",
+                "the bond is paid out",
+                Intent::Validators(ValidatorsCall::WithdrawValidator),
+            )
+            .await
         }
         BondCommand::Status { chain, validator } => status::show(global, &chain, validator).await,
         BondCommand::Ls { chain } => status::list(global, &chain).await,
@@ -82,7 +101,7 @@ async fn register(
     };
     let what = format!("bond {} as a validator at {endpoint}", lode(bond));
     let done = format!("{} is a validator; its bond counts from the next epoch", wallet.address()?);
-    let intent = Intent::RegisterValidator { amount: bond, permit, endpoint };
+    let intent = Intent::Validators(ValidatorsCall::RegisterValidator { amount: bond, permit, endpoint });
     wallet.carry_out(&Plan::new(what, done, intent).after(earlier)).await.map(drop)
 }
 

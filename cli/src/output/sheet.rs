@@ -4,7 +4,7 @@
 //! In every one of them no line is longer than the width.
 
 use comfy_table::{ContentArrangement, Table, presets};
-use lode_program::text::escape_controls;
+use lode_protocol::text::escape_controls;
 
 /// Below this many columns a wrapped table is harder to read than records.
 const LEAST_TABLE_WIDTH: usize = 72;

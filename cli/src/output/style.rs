@@ -4,35 +4,35 @@ use std::io::IsTerminal as _;
 
 /// Whether and how to colour.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Paint {
+pub struct Paint {
     on: bool,
 }
 
 impl Paint {
     /// For standard output: a terminal, and neither `NO_COLOR` nor `TERM=dumb`.
-    pub(crate) fn for_stdout() -> Self {
+    pub fn for_stdout() -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_none_or(|value| value == "dumb");
         Paint { on: std::io::stdout().is_terminal() && !plain }
     }
 
-    pub(crate) fn is_on(self) -> bool {
+    pub fn is_on(self) -> bool {
         self.on
     }
 
-    pub(crate) fn good(self, text: &str) -> String {
+    pub fn good(self, text: &str) -> String {
         self.paint("32", text)
     }
 
-    pub(crate) fn bad(self, text: &str) -> String {
+    pub fn bad(self, text: &str) -> String {
         self.paint("31", text)
     }
 
-    pub(crate) fn strong(self, text: &str) -> String {
+    pub fn strong(self, text: &str) -> String {
         self.paint("1", text)
     }
 
-    pub(crate) fn faint(self, text: &str) -> String {
+    pub fn faint(self, text: &str) -> String {
         self.paint("2", text)
     }
 

@@ -1,6 +1,6 @@
 //! `ComputePools`.
 
-use super::{Sentence, sentence};
+use super::sentence::{Sentence, sentence};
 use crate::failure::Kind::{Conflict, Denied, NotFound, Usage};
 
 pub(super) const SENTENCES: [Sentence; 22] = [

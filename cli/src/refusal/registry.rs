@@ -1,6 +1,6 @@
 //! `ComputeRegistry`, and what all contracts that hold stake have in common.
 
-use super::{Sentence, sentence};
+use super::sentence::{Sentence, sentence};
 use crate::failure::Kind::{Conflict, Denied, Failed, NotFound, Usage};
 
 pub(super) const SENTENCES: [Sentence; 32] = [

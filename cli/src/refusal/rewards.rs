@@ -1,6 +1,6 @@
 //! `Rewards`.
 
-use super::{Sentence, sentence};
+use super::sentence::{Sentence, sentence};
 use crate::failure::Kind::{Conflict, Denied, Failed, NotFound, Usage};
 
 pub(super) const SENTENCES: [Sentence; 28] = [

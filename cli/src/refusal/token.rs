@@ -1,6 +1,6 @@
 //! The tokens.
 
-use super::{Sentence, sentence};
+use super::sentence::{Sentence, sentence};
 use crate::failure::Kind::{Conflict, Denied, Usage};
 
 pub(super) const SENTENCES: [Sentence; 11] = [

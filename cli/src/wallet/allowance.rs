@@ -1,6 +1,8 @@
 //! Tokens that a contract takes: by a permit where the key is here or has signed one, else after an approval.
 
-use lode_contracts::{Amount, ChainReader as _, Intent, Permit, seconds_of_timestamp, sign_permit};
+use lode_contracts::{
+    Amount, ChainReader as _, Intent, Permit, TokenCall, seconds_of_timestamp, sign_permit,
+};
 use lode_protocol::ids::Address;
 
 use super::account::Wallet;
@@ -65,7 +67,11 @@ impl Wallet {
     /// The approval that a contract needs which takes staking tokens of whoever sends; nothing if one suffices.
     pub(crate) async fn approval(&self, spender: Address, amount: Amount) -> anyhow::Result<Vec<Intent>> {
         let allowed = self.chain.token_allowance(self.address()?, spender).await?;
-        Ok(if allowed < amount { vec![Intent::Approve { spender, amount }] } else { Vec::new() })
+        Ok(if allowed < amount {
+            vec![Intent::Token(TokenCall::Approve { spender, amount })]
+        } else {
+            Vec::new()
+        })
     }
 
     /// The same for any token.
@@ -76,7 +82,11 @@ impl Wallet {
         amount: Amount,
     ) -> anyhow::Result<Vec<Intent>> {
         let allowed = self.chain.allowance_of_token(token, self.address()?, spender).await?;
-        Ok(if allowed < amount { vec![Intent::ApproveToken { token, spender, amount }] } else { Vec::new() })
+        Ok(if allowed < amount {
+            vec![Intent::Token(TokenCall::ApproveToken { token, spender, amount })]
+        } else {
+            Vec::new()
+        })
     }
 
     async fn permit(

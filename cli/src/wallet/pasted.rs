@@ -199,7 +199,7 @@ mod tests {
             assert_eq!(hex_or_file(named).unwrap(), "0xab", "{content}");
         }
         assert_eq!(hex_or_file(" 0xcd ").unwrap(), "0xcd");
-        let (kind, ..) = crate::failure::classify(&hex_or_file("nowhere").unwrap_err());
+        let (kind, ..) = crate::report::classify(&hex_or_file("nowhere").unwrap_err());
         assert_eq!(kind, Kind::NotFound);
     }
 }

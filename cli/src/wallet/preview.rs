@@ -158,7 +158,7 @@ fn arguments_json(contract: Option<&str>, arguments: &[Argument], words: &Words<
 
 #[cfg(test)]
 mod tests {
-    use lode_contracts::{Amount, Fees, Intent};
+    use lode_contracts::{Amount, Fees, Intent, RegistryCall, RewardsCall, TokenCall};
     use lode_protocol::ids::PoolId;
 
     use super::super::rehearsal::{Gas, Step};
@@ -169,7 +169,7 @@ mod tests {
         let steps = intents
             .iter()
             .map(|intent| Step {
-                call: intent.describe(&deployment()),
+                call: lode_contracts::describe_intent(intent, &deployment()),
                 gas: Some(Gas { used: 100_000, limit: 150_000 }),
                 events: Vec::new(),
             })
@@ -186,8 +186,8 @@ mod tests {
     fn contract_call_amount_payer_and_fee_stand_there_before_anything_is_sent() {
         let spender = deployment().registry;
         let intents = [
-            Intent::Approve { spender, amount: Amount::tokens(5) },
-            Intent::Stake { amount: Amount::tokens(5) },
+            Intent::Token(TokenCall::Approve { spender, amount: Amount::tokens(5) }),
+            Intent::Registry(RegistryCall::Stake { amount: Amount::tokens(5) }),
         ];
         let text = text(&intents, &Denomination::lode());
         for part in [
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn amounts_of_a_pool_are_shown_in_the_token_that_it_pays_in() {
-        let intents = [Intent::SetSpendCap { pool: PoolId(1), cap: Amount(1_500_000) }];
+        let intents = [Intent::Rewards(RewardsCall::SetSpendCap { pool: PoolId(1), cap: Amount(1_500_000) })];
         let text = text(&intents, &Denomination::new("USDX", 6));
         assert!(text.contains("1.5 USDX"), "{text}");
     }

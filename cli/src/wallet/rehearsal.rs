@@ -77,7 +77,7 @@ impl Wallet {
         let simulated = self.chain.simulate(from, &plan.steps).await?;
         let mut steps = Vec::with_capacity(plan.steps.len());
         for (index, intent) in plan.steps.iter().enumerate() {
-            let call = intent.describe(self.deployment());
+            let call = lode_contracts::describe_intent(intent, self.deployment());
             let told = simulated.as_ref().and_then(|list| list.get(index));
             let (gas, events) = match told {
                 Some(Simulated { gas_used, outcome }) => {
@@ -113,7 +113,7 @@ pub(super) fn refused_item(events: &[EventDescription]) -> Option<Failure> {
         }
         ArgumentValue::Text(_) | ArgumentValue::Amount(_) | ArgumentValue::Time(_) => None,
     })?;
-    Some(item_failure(&Refusal::of_selector(selector)))
+    Some(item_failure(&lode_contracts::refusal_of_selector(selector)))
 }
 
 /// Why an item of a batch was refused.

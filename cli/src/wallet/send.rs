@@ -1,6 +1,6 @@
 //! A plan carried out: rehearsed, shown, asked about, sent, reported.
 
-use lode_contracts::{ChainEvent, Receipt};
+use lode_contracts::{ChainEvent, Receipt, RegistryEvent, RewardsEvent};
 use serde_json::{Map, Value, json};
 
 use super::account::{Wallet, Way};
@@ -131,9 +131,8 @@ impl Wallet {
 /// An item that was refused in a transaction that succeeded: the state has changed since the rehearsal.
 fn refused_item(receipt: &Receipt) -> Option<Failure> {
     receipt.events.iter().find_map(|logged| match &logged.event {
-        ChainEvent::NodeAddFailed { reason, .. } | ChainEvent::ClaimFailed { reason, .. } => {
-            Some(item_failure(reason))
-        }
+        ChainEvent::Registry(RegistryEvent::NodeAddFailed { reason, .. })
+        | ChainEvent::Rewards(RewardsEvent::ClaimFailed { reason, .. }) => Some(item_failure(reason)),
         _ => None,
     })
 }

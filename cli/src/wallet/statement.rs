@@ -5,14 +5,14 @@ use lode_protocol::eip712::Domain;
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::Address;
 use lode_protocol::join::{LeaveStatement, NodeAuthorization, PoolApproval};
-use lode_protocol::settlement::{Answer, TaskOrder};
+use lode_protocol::settlement::{Answer, SpendAuthorization};
 use serde_json::{Value, json};
 
 use super::typed_data::{TypedData, TypedDomain};
 
 /// The types of statements that are signed with a person's key. Others are the business of programs.
 pub(crate) const TYPES: [&str; 6] =
-    ["Permit", "NodeAuthorization", "PoolApproval", "Leave", "Answer", "TaskOrder"];
+    ["Permit", "NodeAuthorization", "PoolApproval", "Leave", "Answer", "SpendAuthorization"];
 
 /// The owner of tokens lets a contract take some (ERC-2612).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,7 +32,7 @@ pub(crate) enum Statement {
     PoolApproval(PoolApproval),
     Leave(LeaveStatement),
     Answer(Answer),
-    TaskOrder(TaskOrder),
+    SpendAuthorization(SpendAuthorization),
 }
 
 impl Statement {
@@ -51,7 +51,7 @@ impl Statement {
             Statement::PoolApproval(statement) => statement.digest(&deployment.pools_domain()),
             Statement::Leave(statement) => statement.digest(&deployment.pools_domain()),
             Statement::Answer(statement) => statement.digest(&deployment.slashing_domain()),
-            Statement::TaskOrder(statement) => statement.digest(&deployment.task_order_domain()),
+            Statement::SpendAuthorization(statement) => statement.digest(&deployment.task_order_domain()),
         }
     }
 
@@ -63,7 +63,7 @@ impl Statement {
             Statement::PoolApproval(statement) => statement.deadline,
             Statement::Leave(statement) => statement.deadline,
             Statement::Answer(statement) => statement.deadline,
-            Statement::TaskOrder(statement) => statement.deadline,
+            Statement::SpendAuthorization(statement) => statement.deadline,
         }
     }
 
@@ -128,9 +128,9 @@ impl Statement {
                     ("deadline", "uint64", number(statement.deadline)),
                 ],
             ),
-            Statement::TaskOrder(statement) => TypedData::new(
+            Statement::SpendAuthorization(statement) => TypedData::new(
                 of(deployment.task_order_domain()),
-                "TaskOrder",
+                "SpendAuthorization",
                 [
                     ("poolId", "uint64", number(statement.pool.0)),
                     ("tenant", "address", json!(statement.tenant)),
@@ -212,7 +212,7 @@ pub(super) mod tests {
                 uri: "https://provider.example/answer".to_owned(),
                 deadline,
             }),
-            Statement::TaskOrder(TaskOrder {
+            Statement::SpendAuthorization(SpendAuthorization {
                 pool,
                 tenant: Address([9; 20]),
                 spec: Digest([0xcd; 32]),

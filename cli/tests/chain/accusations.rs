@@ -4,7 +4,7 @@ use lode_contracts::{Amount, ChainReader as _, DeployParameters};
 use lode_protocol::ids::ProviderId;
 use serde_json::json;
 
-use crate::world::{Who, World};
+use super::world::{Who, World};
 
 const JURY: [Who; 3] = [Who::Validator, Who::Second, Who::Third];
 

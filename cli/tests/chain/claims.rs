@@ -3,13 +3,13 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
-use lode_contracts::{Amount, ChainReader as _, EarningsLeaf, EarningsTree, Epoch, Intent};
+use lode_contracts::{Amount, ChainReader as _, EarningsLeaf, EarningsTree, Epoch, Intent, RewardsCall};
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, NodeId, PoolId};
 use lode_protocol::settlement::Receipt;
 use serde_json::{Value, json};
 
-use crate::world::{Who, World};
+use super::world::{Who, World};
 
 const VALIDATORS: [Who; 1] = [Who::Validator];
 
@@ -34,14 +34,14 @@ fn tree(world: &World, amounts: &[(Who, u64)]) -> EarningsTree {
 async fn post(world: &World, tree: &EarningsTree, proven: Epoch) -> Epoch {
     let epoch = world.to_phase(lode_contracts::EpochPhase::Commit, 1).await;
     let epoch = Epoch(epoch.0 - 1);
-    let intent = Intent::PostRoot {
+    let intent = Intent::Rewards(RewardsCall::PostRoot {
         pool: PoolId(1),
         epoch,
         root: tree.root(),
         total: tree.total(),
         depth: tree.depth(),
         proven_epoch: proven,
-    };
+    });
     world.operator(Who::Orchestrator).execute(intent).await.unwrap();
     epoch
 }

@@ -3,7 +3,7 @@
 use lode_contracts::{Amount, ChainReader as _};
 use serde_json::json;
 
-use crate::world::{Who, World};
+use super::world::{Who, World};
 
 #[tokio::test]
 async fn contracts_are_deployed_once_shown_and_verified() {

@@ -1,12 +1,12 @@
 //! Pools, and who may be in them.
 
-use lode_contracts::{ChainReader as _, Intent, MembershipState};
+use lode_contracts::{ChainReader as _, Intent, MembershipState, PoolsCall};
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{NodeId, PoolId, ProviderId};
 use lode_protocol::join::{Invite, Join};
 use serde_json::json;
 
-use crate::world::{Who, World};
+use super::world::{Who, World};
 
 /// A node that serves the provider and has joined pool 1.
 async fn joined(world: &World) -> NodeId {
@@ -37,7 +37,7 @@ async fn join(world: &World) {
         invite_signature: world.key(Who::Orchestrator).sign_recoverable(&invite.invite_digest(&domain)),
         consent_signature: node.sign_recoverable(&invite.consent_digest(&domain)),
     };
-    world.operator(Who::Orchestrator).execute(Intent::JoinBatch(vec![join])).await.unwrap();
+    world.operator(Who::Orchestrator).execute(Intent::Pools(PoolsCall::JoinBatch(vec![join]))).await.unwrap();
 }
 
 async fn state(world: &World, node: NodeId) -> (MembershipState, bool) {

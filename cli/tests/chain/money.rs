@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{Who, World};
+use super::world::{Who, World};
 
 #[tokio::test]
 async fn an_owner_funds_caps_and_takes_back_a_budget_after_the_delay() {
@@ -84,10 +84,10 @@ async fn amounts_of_a_foreign_reward_token_have_its_symbol_and_its_decimals() {
     let other = lode_contracts::deploy(&config, &world.key(Who::Deployer), &parameters, None).await.unwrap();
     let token = other.token.to_string();
     let chain = std::sync::Arc::new(lode_contracts::RpcChain::new(config, other).unwrap());
-    let mint = lode_contracts::Intent::Mint {
+    let mint = lode_contracts::Intent::Token(lode_contracts::TokenCall::Mint {
         to: world.address(Who::Owner),
         amount: lode_contracts::Amount::tokens(100),
-    };
+    });
     lode_contracts::Operator::new(chain, world.key(Who::Deployer)).execute(mint).await.unwrap();
     let orchestrator = world.address(Who::Orchestrator).to_string();
     world.done(

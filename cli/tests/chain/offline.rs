@@ -4,7 +4,7 @@ use lode_contracts::{Amount, ChainReader as _};
 use lode_protocol::ids::{NodeId, PoolId, ProviderId};
 use serde_json::{Value, json};
 
-use crate::world::{Who, World};
+use super::world::{Who, World};
 
 /// Deadline of a statement, as its JSON carries it.
 fn deadline(typed_data: &Value) -> String {

@@ -2,10 +2,10 @@
 
 use lode_contracts::ChainReader as _;
 use lode_protocol::keys::EthereumSignature;
-use lode_protocol::settlement::TaskOrder;
+use lode_protocol::settlement::SpendAuthorization;
 use serde_json::json;
 
-use crate::world::{Who, World};
+use super::world::{Who, World};
 
 const TASK: &str = "name = \"train\"\nkind = \"batch\"\nimage = \"registry.example/train:1\"\n";
 
@@ -19,7 +19,7 @@ async fn an_order_is_signed_by_a_key_or_a_wallet_and_goes_with_its_task_only() {
     let key = ["--key-file", "owner.key", "--out", "order.json"];
     world.text(&[&order[..], &key].concat());
     let signed = world.read("order.json");
-    let statement: TaskOrder = serde_json::from_value(signed["order"].clone()).unwrap();
+    let statement: SpendAuthorization = serde_json::from_value(signed["order"].clone()).unwrap();
     let signature: EthereumSignature = serde_json::from_value(signed["signature"].clone()).unwrap();
     let digest = statement.digest(&world.chain.deployment().task_order_domain());
     assert_eq!(signature.recover(&digest), Ok(world.address(Who::Owner)));

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{Who, World};
+use super::world::{Who, World};
 
 #[tokio::test]
 async fn a_provider_stakes_by_a_permit_adds_takes_out_and_withdraws_after_the_delay() {

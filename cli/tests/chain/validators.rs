@@ -1,13 +1,14 @@
 //! Bonds of validators, and what they veto.
 
 use lode_contracts::{
-    Amount, ChainReader as _, EarningsLeaf, EarningsTree, Epoch, EpochPhase, Intent, RootState, commitment,
+    Amount, ChainReader as _, EarningsLeaf, EarningsTree, Epoch, EpochPhase, Intent, RewardsCall, RootState,
+    ValidatorsCall, commitment,
 };
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{PoolId, ValidatorId};
 use serde_json::json;
 
-use crate::world::{Who, World};
+use super::world::{Who, World};
 
 #[tokio::test]
 async fn a_validator_bonds_adds_moves_leaves_and_withdraws_after_the_delay() {
@@ -58,14 +59,14 @@ async fn a_quorum_vetoes_a_root_and_a_vote_that_is_never_revealed_costs_bond() {
     let epoch = Epoch(world.to_phase(EpochPhase::Commit, 1).await.0 - 1);
     let leaf = EarningsLeaf { payee: world.address(Who::Owner), cumulative: Amount::tokens(60) };
     let tree = EarningsTree::new(vec![leaf]).unwrap();
-    let post = Intent::PostRoot {
+    let post = Intent::Rewards(RewardsCall::PostRoot {
         pool: PoolId(1),
         epoch,
         root: tree.root(),
         total: tree.total(),
         depth: tree.depth(),
         proven_epoch: proven,
-    };
+    });
     world.operator(Who::Orchestrator).execute(post).await.unwrap();
     std::fs::write(world.path("evidence.json"), "the owner pays itself").unwrap();
     let number = epoch.to_string();
@@ -85,7 +86,11 @@ async fn a_quorum_vetoes_a_root_and_a_vote_that_is_never_revealed_costs_bond() {
     let epoch = world.to_phase(EpochPhase::Commit, 1).await;
     let id = ValidatorId(world.address(Who::Third));
     let commitment = commitment(id, epoch, Digest([1; 32]), Digest([2; 32]));
-    world.operator(Who::Third).execute(Intent::Commit { epoch, commitment }).await.unwrap();
+    world
+        .operator(Who::Third)
+        .execute(Intent::Validators(ValidatorsCall::Commit { epoch, commitment }))
+        .await
+        .unwrap();
     let number = epoch.to_string();
     let penalize = ["validator", "penalize", &number, &id.to_string()].map(str::to_owned);
     let penalize: Vec<&str> = penalize.iter().map(String::as_str).collect();

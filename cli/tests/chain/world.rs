@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lode_contracts::{
     Amount, ChainReader as _, DeployParameters, Deployment, Epoch, EpochPhase, Intent, Operator, RpcChain,
-    RpcConfig, commitment, seconds_of_timestamp,
+    RpcConfig, TokenCall, ValidatorsCall, commitment, seconds_of_timestamp,
 };
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, NodeId, ProviderId, ValidatorId};
@@ -95,7 +95,8 @@ impl World {
         let world = World { anvil, home, chain };
         let deployer = world.operator(Who::Deployer);
         for who in Who::ALL {
-            let mint = Intent::Mint { to: world.address(who), amount: Amount::tokens(1_000) };
+            let mint =
+                Intent::Token(TokenCall::Mint { to: world.address(who), amount: Amount::tokens(1_000) });
             deployer.execute(mint).await.unwrap();
         }
         world
@@ -256,11 +257,17 @@ impl World {
         let (root, salt) = (Digest([0xab; 32]), Digest([0xcd; 32]));
         for who in validators {
             let commitment = commitment(ValidatorId(self.address(*who)), epoch, salt, root);
-            self.operator(*who).execute(Intent::Commit { epoch, commitment }).await.unwrap();
+            self.operator(*who)
+                .execute(Intent::Validators(ValidatorsCall::Commit { epoch, commitment }))
+                .await
+                .unwrap();
         }
         self.to_phase(EpochPhase::Reveal, 0).await;
         for who in validators {
-            self.operator(*who).execute(Intent::Reveal { epoch, root, salt }).await.unwrap();
+            self.operator(*who)
+                .execute(Intent::Validators(ValidatorsCall::Reveal { epoch, root, salt }))
+                .await
+                .unwrap();
         }
         epoch
     }

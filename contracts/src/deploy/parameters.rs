@@ -4,7 +4,7 @@ use lode_protocol::amount::Amount;
 use lode_protocol::ids::Address;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{SettlementTerms, SlashingTerms};
+use crate::{SettlementParameters, SlashingParameters};
 
 /// What the contracts are deployed with; nothing of it can be changed later.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -29,9 +29,9 @@ pub struct DeployParameters {
     /// How many validators are expected to be drawn for a node.
     pub committee_size: u64,
     /// How accusations are judged. Their reach must not be longer than `unbonding_seconds`.
-    pub slashing: SlashingTerms,
+    pub slashing: SlashingParameters,
     /// How fast pools settle. A withdrawal takes an epoch, the posting time and two veto times at least.
-    pub settlement: SettlementTerms,
+    pub settlement: SettlementParameters,
 }
 
 impl Default for DeployParameters {
@@ -46,7 +46,7 @@ impl Default for DeployParameters {
             treasury: None,
             missed_reveal_basis_points: 100,
             committee_size: 5,
-            slashing: SlashingTerms {
+            slashing: SlashingParameters {
                 min_bond: Amount::tokens(100),
                 bond_basis_points: 1_000,
                 max_slash_basis_points: 5_000,
@@ -58,7 +58,7 @@ impl Default for DeployParameters {
                 vote_seconds: 3 * 86_400,
                 execution_seconds: 86_400,
             },
-            settlement: SettlementTerms {
+            settlement: SettlementParameters {
                 posting_seconds: 6 * 3_600,
                 veto_seconds: 86_400,
                 withdrawal_seconds: 3 * 86_400,
@@ -81,7 +81,7 @@ impl DeployParameters {
             treasury: None,
             missed_reveal_basis_points: 100,
             committee_size: 3,
-            slashing: SlashingTerms {
+            slashing: SlashingParameters {
                 min_bond: Amount::tokens(1),
                 bond_basis_points: 1_000,
                 max_slash_basis_points: 5_000,
@@ -93,7 +93,7 @@ impl DeployParameters {
                 vote_seconds: 15,
                 execution_seconds: 10,
             },
-            settlement: SettlementTerms {
+            settlement: SettlementParameters {
                 posting_seconds: 60,
                 veto_seconds: 20,
                 withdrawal_seconds: 150,

@@ -17,10 +17,11 @@ use crate::artifact::Artifact;
 use crate::code;
 use crate::convert::{from_address, from_optional, to_address};
 use crate::deployment::Deployment;
+use crate::encode::{Call, ToCall as _};
 use crate::error::ChainError;
-use crate::intent::{Call, Intent};
 use crate::port::{Fees, SendError};
 use crate::rpc::{Transport, sign, unsigned};
+use crate::{Intent, RegistryCall};
 
 /// Longest wait for each transaction; the next run waits on.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -130,7 +131,7 @@ impl<'a> Deployer<'a> {
             Some(other) => return Err(malformed(format!("the registry obeys {other} already"))),
             None => {}
         }
-        let Call { to, data, .. } = Intent::SetSlasher.call(deployment);
+        let Call { to, data, .. } = Intent::Registry(RegistryCall::SetSlasher).call(deployment);
         self.settle("SetSlasher", TxKind::Call(to), data).await?;
         self.progress.sent = None;
         self.save()

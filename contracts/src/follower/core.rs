@@ -16,7 +16,7 @@
 
 use std::fmt;
 
-use crate::block::{BlockRef, ChainCursor};
+use crate::{BlockRef, ChainCursor};
 
 /// How many blocks are remembered: how deep a reorganisation may go to be a rollback.
 pub(super) const REMEMBERED: usize = 256;

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use super::OutboxConfig;
-use crate::port::Receipt;
+use crate::Receipt;
 
 /// How many looks in a row must say that our nonce is out of place: one can be an RPC that lags behind another.
 const LOOKS_UNTIL_LOST: u32 = 3;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::OutboxError;
 use super::record::{Flight, Owner, Record};
 use super::store::OutboxStore;
-use super::{IntentId, OutboxError};
-use crate::intent::Intent;
+use crate::Intent;
+use crate::IntentId;
 
 /// What the keeper is asked.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use lode_protocol::ids::{Address, ChainId};
 use minicbor::{Decode, Encode};
 
 use super::OutboxError;
+use crate::Intent;
 use crate::deployment::Deployment;
-use crate::intent::Intent;
 use crate::port::Fees;
 
 /// Whose intents these are. A record is never sent with another key or to other contracts.
@@ -81,6 +81,7 @@ mod tests {
     use lode_protocol::ids::PoolId;
 
     use super::*;
+    use crate::{PoolsCall, RegistryCall};
 
     fn record(intent: Intent) -> Record {
         let owner = Owner { sender: Address([1; 20]), chain: ChainId(5), registry: Address([2; 20]) };
@@ -90,7 +91,10 @@ mod tests {
     #[test]
     fn the_form_of_records_is_fixed_because_older_outboxes_must_be_read() {
         let owner = format!("835 4{} 05 54{}", "01".repeat(20), "02".repeat(20)).replace(' ', "");
-        for (intent, form) in [(Intent::Withdraw, "820380"), (Intent::StartPool(PoolId(7)), "820a8107")] {
+        for (intent, form) in [
+            (Intent::Registry(RegistryCall::Withdraw), "820380"),
+            (Intent::Pools(PoolsCall::StartPool(PoolId(7))), "820a8107"),
+        ] {
             let written = record(intent).to_bytes();
             // minicbor leaves a trailing `None` out.
             assert_eq!(hex::encode(&written), format!("82{owner}{form}"));
@@ -106,7 +110,8 @@ mod tests {
             attempts: vec![Digest([3; 32]), Digest([4; 32])],
             bytes: vec![1, 2, 3],
         };
-        let record = Record { flight: Some(flight), ..record(Intent::RevokeAuthorizations) };
+        let record =
+            Record { flight: Some(flight), ..record(Intent::Registry(RegistryCall::RevokeAuthorizations)) };
         let bytes = record.to_bytes();
         assert_eq!(Record::from_bytes(1, &bytes, &record.owner).unwrap(), record);
         let other = Owner { chain: ChainId(6), ..record.owner };

@@ -3,17 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lode_protocol::backoff::{Backoff, BackoffPolicy, seed_of};
 use lode_protocol::keys::SigningKey;
+use lode_protocol::units::Millis;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::flight::{Decision, Observation, Waiting, decide};
 use super::keeper::{Command, Keeper};
 use super::record::{Flight, Record};
-use super::{Blocked, IntentId, OutboxConfig, OutboxEvent, OutboxStatus, Outcome};
+use super::{Blocked, OutboxConfig, OutboxEvent, OutboxStatus};
+use crate::Intent;
+use crate::Receipt;
 use crate::error::ChainError;
-use crate::intent::Intent;
-use crate::port::{Fees, Quote, Receipt, SendError, SignedTransaction, TransactionPort};
+use crate::port::{Fees, Quote, SendError, SignedTransaction, TransactionPort};
+use crate::{IntentId, Outcome};
 
 /// Runs an outbox. Dropping the future stops it; nothing is lost by that.
 #[derive(Debug)]
@@ -36,6 +40,10 @@ impl OutboxRunner {
         events: mpsc::UnboundedSender<OutboxEvent>,
         status: watch::Sender<OutboxStatus>,
     ) -> Self {
+        let (first, most) = (config.min_backoff_ms.max(1), config.max_backoff_ms.max(1));
+        // Each key has one sender, so that those who wait for one chain are spread by their keys.
+        let seed = seed_of(&key.address().0);
+        let backoff = Backoff::new(BackoffPolicy::new(Millis(first), Millis(most)), seed);
         let sender = Sender {
             port,
             key,
@@ -44,7 +52,7 @@ impl OutboxRunner {
             events,
             status: status.clone(),
             submitted: Arc::new(Notify::new()),
-            attempts: 0,
+            backoff,
         };
         OutboxRunner { keeper, receiver, status, sender }
     }
@@ -79,8 +87,8 @@ struct Sender {
     events: mpsc::UnboundedSender<OutboxEvent>,
     status: watch::Sender<OutboxStatus>,
     submitted: Arc<Notify>,
-    /// Failures in a row.
-    attempts: u32,
+    /// Knows the failures in a row.
+    backoff: Backoff,
 }
 
 /// What a transaction in flight remembers between looks.
@@ -315,18 +323,18 @@ impl Sender {
             Trouble::Chain(error) => (error.code(), error.to_string()),
             Trouble::Store(error) => (error.code(), error.to_string()),
         };
-        self.attempts = self.attempts.saturating_add(1);
-        let attempts = self.attempts;
+        let wait = self.backoff.next_wait();
+        let attempts = self.backoff.failures();
         if attempts == 1 {
             tracing::warn!(%code, message, "the outbox waits");
         }
         self.status.send_modify(|status| status.blocked = Some(Blocked { code, message, attempts }));
-        let doubled = self.config.min_backoff_ms.saturating_mul(1u64 << attempts.saturating_sub(1).min(20));
-        Duration::from_millis(doubled.min(self.config.max_backoff_ms).max(1))
+        wait
     }
 
     fn unblocked(&mut self) {
-        if std::mem::take(&mut self.attempts) > 0 {
+        if self.backoff.failures() > 0 {
+            self.backoff.reset();
             tracing::info!("the outbox goes on");
             self.status.send_modify(|status| status.blocked = None);
         }
@@ -335,22 +343,12 @@ impl Sender {
 
 fn refused(
     intent: &Intent,
-    error: crate::revert::Revert,
+    error: crate::Revert,
     transaction: Option<lode_protocol::hash::Digest>,
 ) -> Outcome {
     if intent.is_fulfilled_by(&error) {
         Outcome::AlreadyDone(error)
     } else {
         Outcome::Reverted { error, transaction }
-    }
-}
-
-impl Outcome {
-    fn name(&self) -> &'static str {
-        match self {
-            Outcome::Confirmed(_) => "confirmed",
-            Outcome::AlreadyDone(_) => "already-done",
-            Outcome::Reverted { .. } => "reverted",
-        }
     }
 }

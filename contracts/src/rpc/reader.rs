@@ -1,47 +1,43 @@
 //! The chain reader over JSON-RPC.
 
 mod economy;
-
-use std::collections::{BTreeMap, BTreeSet};
+mod registry;
+mod validators;
 
 use alloy::primitives::{Address as AlloyAddress, B256, U256};
 use alloy::rpc::types::Filter;
-use alloy::sol_types::SolEvent as _;
 use async_trait::async_trait;
 use lode_protocol::amount::Amount;
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{AccusationId, Address, NodeId, PoolId, ProviderId, ValidatorId};
-use lode_protocol::proof::ProofClassId;
 
-use super::{KnownValidators, RpcChain};
+use super::RpcChain;
+use crate::LoggedEvent;
 use crate::abi::{
     ComputePools as Pools, ComputeRegistry as Registry, LodeToken as Token, ValidatorSet as Validators,
 };
-use crate::block::{BlockRef, timestamp_of_seconds};
-use crate::convert::{
-    amount, amount_saturating, from_address, from_optional, from_word, number, to_address, to_word,
-};
+use crate::convert::{amount, amount_saturating, from_optional, from_word, number, to_address, to_word};
 use crate::deployment::Deployment;
-use crate::epoch::{Epoch, EpochTiming};
 use crate::error::ChainError;
-use crate::event::{ChainEvent, LoggedEvent, decode};
 use crate::reader::ChainReader;
-use crate::record::{
+use crate::{
     AccusationRecord, BudgetRecord, EarningsRecord, MembershipRecord, MembershipState, NodeRecord,
-    PoolRecord, PoolState, ProvenRecord, ProviderRecord, RedemptionRecord, RootRecord, SettlementTerms,
-    SlashingTerms, StakingTerms, ValidatorRecord,
+    PoolRecord, ProvenRecord, ProviderRecord, RedemptionRecord, RootRecord, SettlementParameters,
+    SlashingParameters, StakingParameters, ValidatorRecord,
 };
+use crate::{BlockRef, timestamp_of_seconds};
+use crate::{Epoch, EpochTiming};
 
 impl RpcChain {
-    fn registry(&self) -> AlloyAddress {
+    pub(super) fn registry(&self) -> AlloyAddress {
         to_address(self.deployment.registry)
     }
 
-    fn pools(&self) -> AlloyAddress {
+    pub(super) fn pools(&self) -> AlloyAddress {
         to_address(self.deployment.pools)
     }
 
-    fn validator_set(&self) -> AlloyAddress {
+    pub(super) fn validator_set(&self) -> AlloyAddress {
         to_address(self.deployment.validators)
     }
 
@@ -61,58 +57,23 @@ impl RpcChain {
     }
 
     /// Events in `from..=to` that a filter lets through, fetched in pieces of bounded width.
-    async fn logged(&self, filter: &Filter, from: u64, to: u64) -> Result<Vec<LoggedEvent>, ChainError> {
+    pub(super) async fn logged(
+        &self,
+        filter: &Filter,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<LoggedEvent>, ChainError> {
         let transport = self.verified().await?;
         let mut events = Vec::new();
         let mut start = from;
         while start <= to {
             let end = to.min(start.saturating_add(self.max_range - 1));
             for log in transport.logs(filter.clone().from_block(start).to_block(end)).await? {
-                events.extend(decode(&self.deployment, &log)?);
+                events.extend(crate::decode::decode(&self.deployment, &log)?);
             }
             start = end.saturating_add(1);
         }
         Ok(events)
-    }
-
-    /// Everybody who ever registered as a validator; only new blocks are read, unless history changed.
-    async fn validator_ids(&self) -> Result<BTreeSet<ValidatorId>, ChainError> {
-        let head = self.head().await?;
-        let mut known = self.known_validators.lock().await;
-        let mut from = self.deployment.block;
-        let mut ids = BTreeSet::new();
-        if let Some(earlier) = known.as_ref()
-            && self.block(earlier.seen.number).await?.is_some_and(|block| block.hash == earlier.seen.hash)
-        {
-            from = earlier.seen.number.saturating_add(1);
-            ids = earlier.ids.clone();
-        }
-        let filter = Filter::new()
-            .address(self.validator_set())
-            .event_signature(Validators::ValidatorRegistered::SIGNATURE_HASH);
-        for logged in self.logged(&filter, from, head.number).await? {
-            if let ChainEvent::ValidatorRegistered { validator, .. } = logged.event {
-                ids.insert(validator);
-            }
-        }
-        *known = Some(KnownValidators { seen: head.cursor(), ids: ids.clone() });
-        Ok(ids)
-    }
-
-    async fn validator_records(&self, ids: &[ValidatorId]) -> Result<Vec<ValidatorRecord>, ChainError> {
-        let calls = ids.iter().map(|id| Validators::validatorOfCall { validator: to_address(id.0) });
-        let found = self.verified().await?.calls("read validators", self.validator_set(), calls).await?;
-        Ok(ids
-            .iter()
-            .zip(found)
-            .filter(|(_, record)| record.stake != 0)
-            .map(|(id, record)| ValidatorRecord {
-                id: *id,
-                stake: Amount(record.stake),
-                exit_at: (record.exitAt != 0).then(|| timestamp_of_seconds(record.exitAt)),
-                endpoint: record.endpoint,
-            })
-            .collect())
     }
 }
 
@@ -162,51 +123,11 @@ impl ChainReader for RpcChain {
     }
 
     async fn nodes(&self, nodes: &[NodeId]) -> Result<Vec<Option<NodeRecord>>, ChainError> {
-        let operation = "read nodes";
-        let transport = self.verified().await?;
-        let mut records = Vec::with_capacity(nodes.len());
-        let calls = nodes.chunks(LENS).map(|chunk| Registry::nodesOfCall { nodes: addresses(chunk) });
-        for answer in transport.calls(operation, self.registry(), calls).await? {
-            records.extend(answer);
-        }
-        complete(operation, nodes.len(), records.len())?;
-        // Whether the stake suffices is one answer for all nodes of a provider.
-        let mut witnesses: BTreeMap<AlloyAddress, NodeId> = BTreeMap::new();
-        for (node, record) in nodes.iter().zip(&records).filter(|(_, record)| !record.provider.is_zero()) {
-            witnesses.entry(record.provider).or_insert(*node);
-        }
-        let calls = witnesses.values().map(|node| Registry::isEligibleCall { node: to_address(node.0) });
-        let answers = transport.calls(operation, self.registry(), calls).await?;
-        let eligible: BTreeMap<AlloyAddress, bool> = witnesses.keys().copied().zip(answers).collect();
-        Ok(records
-            .into_iter()
-            .map(|record| {
-                Some(NodeRecord {
-                    provider: ProviderId(from_optional(record.provider)?),
-                    units: record.units,
-                    registration: record.registration.to(),
-                    eligible: eligible.get(&record.provider).copied().unwrap_or_default(),
-                })
-            })
-            .collect())
+        self.read_nodes(nodes).await
     }
 
     async fn provider(&self, provider: ProviderId) -> Result<Option<ProviderRecord>, ChainError> {
-        let call = Registry::providerOfCall { provider: to_address(provider.0) };
-        let record = self.verified().await?.call("read a provider", self.registry(), call).await?;
-        let registered_at: u64 = record.registeredAt.to();
-        if registered_at == 0 {
-            return Ok(None);
-        }
-        Ok(Some(ProviderRecord {
-            stake: Amount(record.stake),
-            units: record.units.to(),
-            registered_at: timestamp_of_seconds(registered_at),
-            authorization_epoch: record.authorizationEpoch.to(),
-            unbonding: Amount(record.unbonding),
-            release_at: (record.releaseAt != 0).then(|| timestamp_of_seconds(record.releaseAt)),
-            locked: Amount(record.locked),
-        }))
+        self.read_provider(provider).await
     }
 
     async fn consent_nonce(&self, node: NodeId) -> Result<u64, ChainError> {
@@ -223,31 +144,7 @@ impl ChainReader for RpcChain {
     }
 
     async fn pool(&self, pool: PoolId) -> Result<Option<PoolRecord>, ChainError> {
-        let call = Pools::poolOfCall { poolId: pool.0 };
-        let record = match self.verified().await?.call("read a pool", self.pools(), call).await {
-            Ok(record) => record,
-            Err(ChainError::Reverted(refusal)) if refusal.name == "PoolNotFound" => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let state = match record.state {
-            Pools::PoolState::Created => PoolState::Created,
-            Pools::PoolState::Running => PoolState::Running,
-            Pools::PoolState::Ended => PoolState::Ended,
-            _ => return Ok(None),
-        };
-        Ok(Some(PoolRecord {
-            id: pool,
-            owner: from_address(record.owner),
-            pending_owner: from_optional(record.pendingOwner),
-            orchestrator: from_address(record.orchestrator),
-            reward_token: from_optional(record.rewardToken),
-            requirements: from_word(record.requirementsHash),
-            state,
-            max_nodes: (record.maxNodes != 0).then_some(record.maxNodes),
-            member_count: record.memberCount,
-            created_at: timestamp_of_seconds(record.createdAt),
-            endpoints: record.endpoints,
-        }))
+        self.read_pool(pool).await
     }
 
     async fn pool_count(&self) -> Result<u64, ChainError> {
@@ -255,15 +152,7 @@ impl ChainReader for RpcChain {
     }
 
     async fn memberships(&self, pool: PoolId, nodes: &[NodeId]) -> Result<Vec<MembershipRecord>, ChainError> {
-        let operation = "read memberships";
-        let calls = nodes
-            .chunks(LENS)
-            .map(|chunk| Pools::membershipsOfCall { poolId: pool.0, nodes: addresses(chunk) });
-        let answers = self.verified().await?.calls(operation, self.pools(), calls).await?;
-        let records: Vec<_> =
-            answers.iter().flatten().map(|record| membership(operation, record)).collect::<Result<_, _>>()?;
-        complete(operation, nodes.len(), records.len())?;
-        Ok(records)
+        self.read_memberships(pool, nodes).await
     }
 
     async fn is_provider_banned(&self, pool: PoolId, provider: ProviderId) -> Result<bool, ChainError> {
@@ -288,27 +177,7 @@ impl ChainReader for RpcChain {
     }
 
     async fn proven(&self, nodes: &[NodeId]) -> Result<Vec<Option<ProvenRecord>>, ChainError> {
-        let operation = "read proofs";
-        let calls = nodes.chunks(LENS).map(|chunk| Validators::provenOfManyCall { nodes: addresses(chunk) });
-        let answers = self.verified().await?.calls(operation, self.validator_set(), calls).await?;
-        let records: Vec<_> = answers.into_iter().flatten().collect();
-        complete(operation, nodes.len(), records.len())?;
-        Ok(records
-            .into_iter()
-            .map(|record| {
-                (record.provenEpoch != 0).then(|| ProvenRecord {
-                    class: ProofClassId(record.classId),
-                    gpu_count: record.gpuCount,
-                    vram_gib: record.vramGib,
-                    walk_score: record.walkScore,
-                    gemm_score: record.gemmScore,
-                    proven_epoch: Epoch(record.provenEpoch),
-                    expiry_epoch: Epoch(record.expiryEpoch),
-                    registration: record.registration.to(),
-                    current: record.current,
-                })
-            })
-            .collect())
+        self.read_proven(nodes).await
     }
 
     async fn validators(&self) -> Result<Vec<ValidatorRecord>, ChainError> {
@@ -333,18 +202,7 @@ impl ChainReader for RpcChain {
     }
 
     async fn epoch_timing(&self) -> Result<EpochTiming, ChainError> {
-        let operation = "read the length of an epoch";
-        let read = async || {
-            let transport = self.verified().await?;
-            let set = self.validator_set();
-            let seconds = transport.call(operation, set, Validators::epochSecondsCall {}).await?;
-            let validity = transport.call(operation, set, Validators::maxValidityEpochsCall {}).await?;
-            Ok(EpochTiming {
-                epoch_seconds: number(operation, seconds)?,
-                max_validity_epochs: number(operation, validity)?,
-            })
-        };
-        self.timing.get_or_try_init(read).await.copied()
+        self.read_epoch_timing().await
     }
 
     async fn root_of(&self, epoch: Epoch) -> Result<Option<Digest>, ChainError> {
@@ -365,12 +223,7 @@ impl ChainReader for RpcChain {
         validator: ValidatorId,
         nodes: &[NodeId],
     ) -> Result<Vec<bool>, ChainError> {
-        let calls = nodes.iter().map(|node| Validators::isDrawnCall {
-            epoch: epoch.0,
-            node: to_address(node.0),
-            validator: to_address(validator.0),
-        });
-        self.verified().await?.calls("read who is drawn", self.validator_set(), calls).await
+        self.read_drawn(epoch, validator, nodes).await
     }
 
     async fn commitment_of(
@@ -395,32 +248,11 @@ impl ChainReader for RpcChain {
         amount(operation, self.verified().await?.call(operation, self.validator_set(), call).await?)
     }
 
-    async fn staking_terms(&self) -> Result<StakingTerms, ChainError> {
-        let operation = "read the terms of staking";
-        let read = async || {
-            let transport = self.verified().await?;
-            let (registry, set) = (self.registry(), self.validator_set());
-            let per_unit = transport.call(operation, registry, Registry::minStakePerUnitCall {}).await?;
-            let unbonding = transport.call(operation, registry, Registry::unbondingDelayCall {}).await?;
-            let minimum = transport.call(operation, set, Validators::minStakeCall {}).await?;
-            let exit = transport.call(operation, set, Validators::exitDelayCall {}).await?;
-            let missed = transport.call(operation, set, Validators::missedRevealBasisPointsCall {}).await?;
-            let committee = transport.call(operation, set, Validators::committeeSizeCall {}).await?;
-            let treasury = transport.call(operation, set, Validators::treasuryCall {}).await?;
-            Ok(StakingTerms {
-                min_stake_per_unit: amount(operation, per_unit)?,
-                unbonding_seconds: number(operation, unbonding)?,
-                validator_min_stake: amount(operation, minimum)?,
-                validator_exit_seconds: number(operation, exit)?,
-                missed_reveal_basis_points: number(operation, missed)?,
-                committee_size: number(operation, committee)?,
-                treasury: from_address(treasury),
-            })
-        };
-        self.terms.get_or_try_init(read).await.copied()
+    async fn staking_terms(&self) -> Result<StakingParameters, ChainError> {
+        self.read_staking_terms().await
     }
 
-    async fn slashing_terms(&self) -> Result<SlashingTerms, ChainError> {
+    async fn slashing_terms(&self) -> Result<SlashingParameters, ChainError> {
         self.slashing_terms.get_or_try_init(|| self.read_slashing_terms()).await.copied()
     }
 
@@ -452,7 +284,7 @@ impl ChainReader for RpcChain {
         self.read_max_slash(provider).await
     }
 
-    async fn settlement_terms(&self) -> Result<SettlementTerms, ChainError> {
+    async fn settlement_terms(&self) -> Result<SettlementParameters, ChainError> {
         self.settlement_terms.get_or_try_init(|| self.read_settlement_terms()).await.copied()
     }
 

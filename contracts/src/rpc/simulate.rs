@@ -8,12 +8,13 @@ use serde_json::json;
 
 use super::writer::funds;
 use super::{CallRequest, RpcChain};
+use crate::Intent;
 use crate::convert::{from_address, to_address, to_u256};
 use crate::describe::{EventDescription, describe_log};
+use crate::encode::{Call, ToCall as _};
 use crate::error::ChainError;
-use crate::intent::{Call, Intent};
 use crate::offline::RawTransaction;
-use crate::revert::Revert;
+use crate::{Revert, decode_revert};
 
 /// What one transaction would do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,7 +87,7 @@ impl RpcChain {
             .map(|call| Simulated {
                 gas_used: call.gas_used.to(),
                 outcome: if call.status.is_zero() {
-                    Err(Revert::decode(&call.return_data))
+                    Err(decode_revert(&call.return_data))
                 } else {
                     Ok(call.logs.iter().filter_map(|log| self.described(log)).collect())
                 },

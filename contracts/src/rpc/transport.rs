@@ -13,10 +13,10 @@ use lode_protocol::ids::ChainId;
 use serde::Serialize;
 
 use super::RpcConfig;
-use crate::block::{BlockRef, timestamp_of_seconds};
 use crate::convert::{from_address, from_word};
+use crate::decode_revert;
 use crate::error::ChainError;
-use crate::revert::Revert;
+use crate::{BlockRef, timestamp_of_seconds};
 
 /// `eth_call` and `eth_estimateGas` take this.
 #[derive(Clone, Debug, Serialize)]
@@ -194,10 +194,10 @@ impl Transport {
 fn answered(operation: &'static str, payload: ErrorPayload) -> ChainError {
     let message = payload.message.to_lowercase();
     if let Some(data) = payload.as_revert_data() {
-        return ChainError::Reverted(Revert::decode(&data));
+        return ChainError::Reverted(decode_revert(&data));
     }
     if message.contains("execution reverted") {
-        return ChainError::Reverted(Revert::decode(&[]));
+        return ChainError::Reverted(decode_revert(&[]));
     }
     ChainError::Rpc { operation, rpc_code: payload.code, message: cut(&payload.message) }
 }

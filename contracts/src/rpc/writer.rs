@@ -10,13 +10,14 @@ use lode_protocol::ids::{Address, ChainId};
 use lode_protocol::keys::SigningKey;
 
 use super::{CallRequest, RpcChain, Transport};
+use crate::Intent;
+use crate::Receipt;
+use crate::Revert;
 use crate::convert::{from_word, to_address, to_word};
 use crate::deployment::Deployment;
+use crate::encode::{Call, ToCall as _};
 use crate::error::ChainError;
-use crate::event::decode;
-use crate::intent::{Call, Intent};
-use crate::port::{Fees, Quote, Receipt, SendError, SignedTransaction, TransactionPort};
-use crate::revert::Revert;
+use crate::port::{Fees, Quote, SendError, SignedTransaction, TransactionPort};
 
 /// Most gas that one transaction may have (EIP-7825).
 const MAX_TRANSACTION_GAS: u64 = 1 << 24;
@@ -63,7 +64,7 @@ impl TransactionPort for RpcChain {
         let (Some(block), Some(block_hash)) = (raw.block_number, raw.block_hash) else { return Ok(None) };
         let mut events = Vec::new();
         for log in raw.inner.logs() {
-            events.extend(decode(&self.deployment, log)?);
+            events.extend(crate::decode::decode(&self.deployment, log)?);
         }
         Ok(Some(Receipt {
             transaction,

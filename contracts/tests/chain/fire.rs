@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use lode_contracts::{
     AccusationPhase, Amount, Chain, ChainEvent, ClaimItem, EarningsLeaf, EarningsTree, Epoch, Intent,
-    IntentId, MemoryOutboxStore, Offence, Operator, Outbox, OutboxConfig, OutboxEvent, Outcome, RootState,
-    RpcChain, RpcConfig,
+    IntentId, MemoryOutboxStore, Offence, Operator, Outbox, OutboxConfig, OutboxEvent, Outcome, PoolsCall,
+    PoolsEvent, RewardsCall, RewardsEvent, RootState, RpcChain, RpcConfig, SlashingCall, SlashingEvent,
+    TokenCall,
 };
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{AccusationId, Address, NodeId, PoolId, ProviderId};
@@ -126,11 +127,16 @@ struct Stage {
 
 async fn funded(world: &World, spender: Address) -> SigningKey {
     let (key, rich) = (world.key(), world.rich().await);
-    let give = Intent::TransferToken { to: key.address(), amount: Amount::tokens(200) };
+    let give = Intent::Token(TokenCall::TransferToken { to: key.address(), amount: Amount::tokens(200) });
     rich.execute(give).await.unwrap();
-    rich.execute(Intent::TransferNative { to: key.address(), amount: Amount::tokens(1) }).await.unwrap();
+    rich.execute(Intent::Token(TokenCall::TransferNative { to: key.address(), amount: Amount::tokens(1) }))
+        .await
+        .unwrap();
     let operator = Operator::new(world.chain.clone(), key.clone());
-    operator.execute(Intent::Approve { spender, amount: Amount::tokens(200) }).await.unwrap();
+    operator
+        .execute(Intent::Token(TokenCall::Approve { spender, amount: Amount::tokens(200) }))
+        .await
+        .unwrap();
     key
 }
 
@@ -140,9 +146,12 @@ impl Stage {
         let proven = world.proven_epoch(&validators).await;
         let token = world.chain.deployment().token;
         let (pool, owner) = world.pool_of(orchestrator.address(), Some(token), None).await;
-        owner.execute(Intent::SetSpendCap { pool, cap: Amount::tokens(50) }).await.unwrap();
+        owner
+            .execute(Intent::Rewards(RewardsCall::SetSpendCap { pool, cap: Amount::tokens(50) }))
+            .await
+            .unwrap();
         let provider = world.provider().await;
-        provider.execute(Intent::SetPoolApproval { pool, approved: true }).await.unwrap();
+        provider.execute(Intent::Pools(PoolsCall::SetPoolApproval { pool, approved: true })).await.unwrap();
         let nodes: Vec<SigningKey> = (0..6).map(|_| world.key()).collect();
         for node in &nodes {
             provider.add_node(node, 1).await.unwrap();
@@ -185,22 +194,24 @@ async fn what_is_queued_completes_exactly_once_while_the_rpc_comes_and_goes() {
     let mut money = Queue::open(chain.clone(), claimant).await;
     let mut justice = Queue::open(chain.clone(), accuser).await;
     // Money that is paid twice if an intent is sent twice.
-    let fund = |tokens| Intent::FundPool { pool, amount: Amount::tokens(tokens), permit: None };
+    let fund = |tokens| {
+        Intent::Rewards(RewardsCall::FundPool { pool, amount: Amount::tokens(tokens), permit: None })
+    };
     let mut work = Vec::new();
     for (number, pair) in stage.nodes.chunks(2).enumerate() {
         let mut joins = Vec::new();
         for node in pair {
             joins.push(world.unapproved_join(pool, &orchestrator, node, &stage.provider).await);
         }
-        let accusation = Intent::Accuse {
+        let accusation = Intent::Slashing(SlashingCall::Accuse {
             provider,
             node: NodeId(pair[0].address()),
             offence: Offence::ForgedProof,
             amount: Amount::tokens(5 + number as u64),
             evidence: Digest([7; 32]),
             uri: String::new(),
-        };
-        work.push((Intent::JoinBatch(joins), accusation));
+        });
+        work.push((Intent::Pools(PoolsCall::JoinBatch(joins)), accusation));
     }
     let mut work = work.into_iter();
 
@@ -229,14 +240,14 @@ async fn what_is_queued_completes_exactly_once_while_the_rpc_comes_and_goes() {
     }
     // Against the money that arrived before.
     orders
-        .submit(Intent::PostRoot {
+        .submit(Intent::Rewards(RewardsCall::PostRoot {
             pool,
             epoch: stage.epoch,
             root: stage.tree.root(),
             total: stage.tree.total(),
             depth: stage.tree.depth(),
             proven_epoch: stage.proven,
-        })
+        }))
         .await;
     sleep(outage / 2).await;
     proxy.set(Fault::BlackHole);
@@ -254,21 +265,35 @@ async fn what_is_queued_completes_exactly_once_while_the_rpc_comes_and_goes() {
         (joined, [accused, justice.confirmed(patience).await].concat())
     })
     .await;
-    assert!(matches!(joined.last(), Some(ChainEvent::RootPosted { .. })), "{joined:?}");
-    let is_join = |event: &&ChainEvent| matches!(event, ChainEvent::NodeJoined { counter: 1, .. });
+    assert!(
+        matches!(joined.last(), Some(ChainEvent::Rewards(RewardsEvent::RootPosted { .. }))),
+        "{joined:?}"
+    );
+    let is_join =
+        |event: &&ChainEvent| matches!(event, ChainEvent::Pools(PoolsEvent::NodeJoined { counter: 1, .. }));
     assert_eq!(joined.iter().filter(is_join).count(), stage.nodes.len());
-    assert_eq!(accused.iter().filter(|event| matches!(event, ChainEvent::Accused { .. })).count(), 3);
+    assert_eq!(
+        accused
+            .iter()
+            .filter(|event| matches!(event, ChainEvent::Slashing(SlashingEvent::Accused { .. })))
+            .count(),
+        3
+    );
 
     let veto = world.chain.settlement_terms().await.unwrap().veto_seconds;
     world.advance(Duration::from_secs(veto)).await;
     let item = ClaimItem::from_tree(pool, stage.epoch, &stage.tree, 0).unwrap();
-    money.submit(Intent::ClaimBatch(vec![item.clone(), item])).await;
+    money.submit(Intent::Rewards(RewardsCall::ClaimBatch(vec![item.clone(), item]))).await;
     money.submit(fund(1)).await;
     let claimed = while_it_misbehaves(&proxy, 3, money.confirmed(patience)).await;
     assert!(
         matches!(
             claimed[..],
-            [ChainEvent::Claimed { .. }, ChainEvent::ClaimFailed { .. }, ChainEvent::Funded { .. }]
+            [
+                ChainEvent::Rewards(RewardsEvent::Claimed { .. }),
+                ChainEvent::Rewards(RewardsEvent::ClaimFailed { .. }),
+                ChainEvent::Rewards(RewardsEvent::Funded { .. })
+            ]
         ),
         "{claimed:?}"
     );

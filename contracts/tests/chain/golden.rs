@@ -11,8 +11,8 @@ use lode_protocol::join::{
     PoolApproval as OurApproval, pools_domain, registry_domain,
 };
 use lode_protocol::settlement::{
-    Answer as OurAnswer, Receipt as OurReceipt, TaskOrder as OurOrder, rewards_domain, slashing_domain,
-    task_order_domain,
+    Answer as OurAnswer, Receipt as OurReceipt, SpendAuthorization as OurOrder, rewards_domain,
+    slashing_domain, task_order_domain,
 };
 
 sol! {
@@ -29,7 +29,7 @@ sol! {
         uint64 poolId; uint64 epoch; address node; address payee; bytes32 usageHash; uint128 amount; uint128 cumulative;
     }
     struct Answer { uint64 accusationId; bytes32 answerHash; string answerUri; uint64 deadline; }
-    struct TaskOrder {
+    struct SpendAuthorization {
         uint64 poolId; address tenant; bytes32 specHash; uint128 pricePerGpuHour; uint128 budget; uint64 deadline;
     }
     struct NodeAuthorization { address provider; address node; uint32 units; uint256 nonce; uint256 deadline; }
@@ -122,7 +122,7 @@ fn statements_about_money_are_what_contracts_check() {
         budget: Amount(cumulative),
         deadline,
     };
-    let theirs = TaskOrder {
+    let theirs = SpendAuthorization {
         poolId: 5,
         tenant: provider,
         specHash: usage,
@@ -130,13 +130,13 @@ fn statements_about_money_are_what_contracts_check() {
         budget: cumulative,
         deadline,
     };
-    check(&theirs, "Lode TaskOrder", order.digest(&task_order_domain(chain, contract)), TASK_ORDER);
+    check(&theirs, "Lode SpendAuthorization", order.digest(&task_order_domain(chain, contract)), TASK_ORDER);
 }
 
 const POOL_APPROVAL: &str = "0x6b5fe1ce670b467419fd0330fabcee51e64b72f741ee09219cad6a39ee0e462f";
 const RECEIPT: &str = "0x9691aaea7c72123c551a79d80190b636dc600fd419fcf97d4c649e8618a486a5";
 const ANSWER: &str = "0x79909b656b7d1688375a0ea0415168ff9bb2aefa47b894c4dc169a14a8a8aee1";
-const TASK_ORDER: &str = "0xfa47d0bc83c2f77144c60afa9fc54fd63aab0ed23a4546258a3bcfdb1cfbc935";
+const TASK_ORDER: &str = "0x43e8aaffd609ba027c6be8af58321245e1ea688d50dab343348eb6a081e2a0d8";
 const INVITE: &str = "0xf45806f993b9913257db1bb39b3f8b41f5df9dca455ee9e0e0d51314b7245685";
 const CONSENT: &str = "0xdd6446e96be8dfa31d6d015bcd3a59394f69f95770d95b0655f665e394a5f8e8";
 const LEAVE: &str = "0x937127c60e13b9c5b737c2581a1156c1635fbac21f57402e6e42c1fe55af8356";

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use lode_contracts::{
-    Amount, ChainEvent, ClaimItem, EarningsLeaf, EarningsTree, Intent, verify_earnings_path,
+    Amount, ChainEvent, ClaimItem, EarningsLeaf, EarningsTree, Intent, RewardsCall, RewardsEvent,
+    verify_earnings_path,
 };
 use lode_protocol::hash::keccak256_of;
 use lode_protocol::ids::Address;
@@ -56,12 +57,13 @@ async fn a_root_of_ten_costs_what_one_of_a_hundred_thousand_costs_and_every_plac
         let places: BTreeSet<u64> = (0..CLAIMED).map(|step| step * (count - 1) / (CLAIMED - 1)).collect();
         let items: Vec<ClaimItem> = places.iter().map(|index| market.claim(epoch, &tree, *index)).collect();
         for batch in items.chunks(BATCH) {
-            let receipt = anybody.execute(Intent::ClaimBatch(batch.to_vec())).await.unwrap();
+            let receipt =
+                anybody.execute(Intent::Rewards(RewardsCall::ClaimBatch(batch.to_vec()))).await.unwrap();
             let paid: Vec<(Address, Amount)> = receipt
                 .events
                 .iter()
                 .map(|logged| match &logged.event {
-                    ChainEvent::Claimed { payee, amount, .. } => (*payee, *amount),
+                    ChainEvent::Rewards(RewardsEvent::Claimed { payee, amount, .. }) => (*payee, *amount),
                     other => panic!("{count}: {other:?}"),
                 })
                 .collect();
@@ -73,7 +75,8 @@ async fn a_root_of_ten_costs_what_one_of_a_hundred_thousand_costs_and_every_plac
         assert_eq!(world.tokens_of(item.payee).await, item.cumulative);
 
         // Doubled, and wrong in each of its parts.
-        let claim = async |item: ClaimItem| refusal(anybody.execute(Intent::Claim(item)).await);
+        let claim =
+            async |item: ClaimItem| refusal(anybody.execute(Intent::Rewards(RewardsCall::Claim(item))).await);
         assert_eq!(claim(item.clone()).await, "NothingToClaim");
         let more = Amount(item.cumulative.0 + 1);
         assert_eq!(claim(ClaimItem { cumulative: more, ..item.clone() }).await, "InvalidClaimProof");

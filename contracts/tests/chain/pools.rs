@@ -1,7 +1,8 @@
 //! Pools and memberships.
 
 use lode_contracts::{
-    Amount, ChainEvent, Intent, MembershipRecord, MembershipState, PoolState, Refusal, seconds_of_timestamp,
+    Amount, ChainEvent, Intent, MembershipRecord, MembershipState, PoolState, PoolsCall, PoolsEvent,
+    RegistryCall, TokenCall, refusal_of_name, seconds_of_timestamp,
 };
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId};
@@ -33,25 +34,33 @@ async fn a_pool_lives_from_creation_to_its_end(world: World) {
     assert_eq!((record.pending_owner, record.reward_token), (None, None));
 
     let stranger = world.rich().await;
-    let moved = Intent::SetEndpoints { pool, endpoints: "https://other.example".to_owned() };
+    let moved =
+        Intent::Pools(PoolsCall::SetEndpoints { pool, endpoints: "https://other.example".to_owned() });
     assert_eq!(refusal(stranger.execute(moved.clone()).await), "NotPoolAuthority");
     owner.execute(moved).await.unwrap();
-    let long = Intent::SetEndpoints { pool, endpoints: "x".repeat(1025) };
+    let long = Intent::Pools(PoolsCall::SetEndpoints { pool, endpoints: "x".repeat(1025) });
     assert_eq!(refusal(owner.execute(long).await), "TextTooLong");
     let other_key = world.key().address();
-    owner.execute(Intent::SetOrchestrator { pool, orchestrator: other_key }).await.unwrap();
-    let back = Intent::SetOrchestrator { pool, orchestrator: orchestrator.address() };
+    owner.execute(Intent::Pools(PoolsCall::SetOrchestrator { pool, orchestrator: other_key })).await.unwrap();
+    let back = Intent::Pools(PoolsCall::SetOrchestrator { pool, orchestrator: orchestrator.address() });
     assert_eq!(refusal(owner.execute(back).await), "OrchestratorRetired");
-    let requirements = Intent::SetRequirements { pool, requirements: Digest([8; 32]), uri: String::new() };
+    let requirements =
+        Intent::Pools(PoolsCall::SetRequirements { pool, requirements: Digest([8; 32]), uri: String::new() });
     owner.execute(requirements).await.unwrap();
-    owner.execute(Intent::TransferPool { pool, to: Some(stranger.address()) }).await.unwrap();
-    stranger.execute(Intent::AcceptPool(pool)).await.unwrap();
-    assert_eq!(refusal(owner.execute(Intent::EndPool(pool)).await), "NotPoolOwner");
-    stranger.execute(Intent::EndPool(pool)).await.unwrap();
+    owner
+        .execute(Intent::Pools(PoolsCall::TransferPool { pool, to: Some(stranger.address()) }))
+        .await
+        .unwrap();
+    stranger.execute(Intent::Pools(PoolsCall::AcceptPool(pool))).await.unwrap();
+    assert_eq!(refusal(owner.execute(Intent::Pools(PoolsCall::EndPool(pool))).await), "NotPoolOwner");
+    stranger.execute(Intent::Pools(PoolsCall::EndPool(pool))).await.unwrap();
     let record = world.chain.pool(pool).await.unwrap().unwrap();
     assert_eq!((record.owner, record.orchestrator), (stranger.address(), other_key));
     assert_eq!((record.state, record.requirements), (PoolState::Ended, Digest([8; 32])));
-    assert_eq!(refusal(stranger.execute(Intent::StartPool(PoolId(9))).await), "PoolNotFound");
+    assert_eq!(
+        refusal(stranger.execute(Intent::Pools(PoolsCall::StartPool(PoolId(9)))).await),
+        "PoolNotFound"
+    );
 }
 
 async fn a_batch_of_joins_reports_every_item_by_itself(world: World) {
@@ -85,25 +94,29 @@ async fn a_batch_of_joins_reports_every_item_by_itself(world: World) {
         join(second).await,
         join(forged).await,
     ];
-    let receipt = anybody.execute(Intent::JoinBatch(batch)).await.unwrap();
+    let receipt = anybody.execute(Intent::Pools(PoolsCall::JoinBatch(batch))).await.unwrap();
     let id = |key: &lode_protocol::keys::SigningKey| NodeId(key.address());
-    let failed = |pool, key, name: &str| ChainEvent::JoinFailed {
-        pool,
-        node: id(key),
-        reason: Refusal::of_name(name).unwrap(),
+    let failed = |pool, key, name: &str| {
+        ChainEvent::Pools(PoolsEvent::JoinFailed {
+            pool,
+            node: id(key),
+            reason: refusal_of_name(name).unwrap(),
+        })
     };
-    let joined = |key| ChainEvent::NodeJoined {
-        pool,
-        node: id(key),
-        provider: ProviderId(provider.address()),
-        counter: 1,
-        registration: 1,
+    let joined = |key| {
+        ChainEvent::Pools(PoolsEvent::NodeJoined {
+            pool,
+            node: id(key),
+            provider: ProviderId(provider.address()),
+            counter: 1,
+            registration: 1,
+        })
     };
     assert_eq!(
         events(&receipt),
         vec![
             joined(first),
-            ChainEvent::NodeAlreadyMember { pool, node: id(first) },
+            ChainEvent::Pools(PoolsEvent::NodeAlreadyMember { pool, node: id(first) }),
             failed(pool, forged, "InvalidInviteSignature"),
             failed(pool, expired, "SignatureExpired"),
             failed(pool, second, "WrongCounter"),
@@ -136,36 +149,40 @@ async fn a_member_leaves_by_signature_and_an_old_consent_is_dead(world: World) {
     let node = NodeId(key.address());
     provider.add_node(&key, 1).await.unwrap();
     let first = world.join(pool, &orchestrator, &key, &provider).await;
-    anybody.execute(Intent::JoinBatch(vec![first.clone()])).await.unwrap();
+    anybody.execute(Intent::Pools(PoolsCall::JoinBatch(vec![first.clone()]))).await.unwrap();
 
     let domain = world.chain.deployment().pools_domain();
     let statement = LeaveStatement { pool, node, counter: 1, deadline: world.deadline().await };
     let forged = orchestrator.sign_recoverable(&statement.digest(&domain));
-    let forged = Intent::LeaveBySignature { statement, signature: forged };
+    let forged = Intent::Pools(PoolsCall::LeaveBySignature { statement, signature: forged });
     assert_eq!(refusal(anybody.execute(forged).await), "InvalidLeaveSignature");
     let stale = LeaveStatement { counter: 0, ..statement };
-    let stale = Intent::LeaveBySignature {
+    let stale = Intent::Pools(PoolsCall::LeaveBySignature {
         statement: stale,
         signature: key.sign_recoverable(&stale.digest(&domain)),
-    };
+    });
     assert_eq!(refusal(anybody.execute(stale).await), "WrongCounter");
     let signature = key.sign_recoverable(&statement.digest(&domain));
-    let receipt = anybody.execute(Intent::LeaveBySignature { statement, signature }).await.unwrap();
-    assert_eq!(events(&receipt), vec![ChainEvent::NodeLeft { pool, node, counter: 1 }]);
+    let receipt =
+        anybody.execute(Intent::Pools(PoolsCall::LeaveBySignature { statement, signature })).await.unwrap();
+    assert_eq!(events(&receipt), vec![ChainEvent::Pools(PoolsEvent::NodeLeft { pool, node, counter: 1 })]);
 
-    let receipt = anybody.execute(Intent::JoinBatch(vec![first])).await.unwrap();
-    let reason = Refusal::of_name("WrongCounter").unwrap();
-    assert_eq!(events(&receipt), vec![ChainEvent::JoinFailed { pool, node, reason }]);
+    let receipt = anybody.execute(Intent::Pools(PoolsCall::JoinBatch(vec![first]))).await.unwrap();
+    let reason = refusal_of_name("WrongCounter").unwrap();
+    assert_eq!(events(&receipt), vec![ChainEvent::Pools(PoolsEvent::JoinFailed { pool, node, reason })]);
     let again = world.join(pool, &orchestrator, &key, &provider).await;
     assert_eq!(again.invite.counter, 1);
-    anybody.execute(Intent::JoinBatch(vec![again])).await.unwrap();
+    anybody.execute(Intent::Pools(PoolsCall::JoinBatch(vec![again]))).await.unwrap();
     let record = world.chain.membership(pool, node).await.unwrap();
     assert_eq!((record.state, record.join_counter), (MembershipState::Member, 2));
     assert!(record.joined_at.is_some());
     // The provider may take its node out, too; a stranger may not.
-    assert_eq!(refusal(anybody.execute(Intent::Leave { pool, node }).await), "NotNodeOrProvider");
-    provider.execute(Intent::Leave { pool, node }).await.unwrap();
-    assert_eq!(refusal(provider.execute(Intent::Leave { pool, node }).await), "NotMember");
+    assert_eq!(
+        refusal(anybody.execute(Intent::Pools(PoolsCall::Leave { pool, node })).await),
+        "NotNodeOrProvider"
+    );
+    provider.execute(Intent::Pools(PoolsCall::Leave { pool, node })).await.unwrap();
+    assert_eq!(refusal(provider.execute(Intent::Pools(PoolsCall::Leave { pool, node })).await), "NotMember");
 }
 
 async fn ejected_and_banned_nodes_are_out(world: World) {
@@ -177,30 +194,35 @@ async fn ejected_and_banned_nodes_are_out(world: World) {
     provider.add_node(&key, 1).await.unwrap();
     let join = async || {
         let join = world.join(pool, &orchestrator, &key, &provider).await;
-        let receipt = owner.execute(Intent::JoinBatch(vec![join])).await.unwrap();
+        let receipt = owner.execute(Intent::Pools(PoolsCall::JoinBatch(vec![join]))).await.unwrap();
         events(&receipt).pop().unwrap()
     };
-    let refused = |name: &str| ChainEvent::JoinFailed { pool, node, reason: Refusal::of_name(name).unwrap() };
+    let refused = |name: &str| {
+        ChainEvent::Pools(PoolsEvent::JoinFailed { pool, node, reason: refusal_of_name(name).unwrap() })
+    };
     let state = async || {
         let record = world.chain.membership(pool, node).await.unwrap();
         (record.state, record.active)
     };
     join().await;
-    owner.execute(Intent::Eject { pool, node }).await.unwrap();
+    owner.execute(Intent::Pools(PoolsCall::Eject { pool, node })).await.unwrap();
     assert_eq!(state().await, (MembershipState::Ejected, false));
-    assert_eq!(refusal(owner.execute(Intent::Eject { pool, node }).await), "NotMember");
+    assert_eq!(refusal(owner.execute(Intent::Pools(PoolsCall::Eject { pool, node })).await), "NotMember");
     join().await;
-    owner.execute(Intent::BanProvider { pool, provider: provider_id }).await.unwrap();
+    owner.execute(Intent::Pools(PoolsCall::BanProvider { pool, provider: provider_id })).await.unwrap();
     assert!(world.chain.is_provider_banned(pool, provider_id).await.unwrap());
     assert_eq!(state().await, (MembershipState::Member, false));
-    owner.execute(Intent::UnbanProvider { pool, provider: provider_id }).await.unwrap();
+    owner.execute(Intent::Pools(PoolsCall::UnbanProvider { pool, provider: provider_id })).await.unwrap();
     assert_eq!(state().await, (MembershipState::Member, true));
-    owner.execute(Intent::BanNode { pool, node }).await.unwrap();
+    owner.execute(Intent::Pools(PoolsCall::BanNode { pool, node })).await.unwrap();
     assert_eq!(state().await, (MembershipState::Banned, false));
     assert_eq!(join().await, refused("NodeIsBanned"));
-    assert_eq!(refusal(owner.execute(Intent::BanNode { pool, node }).await), "NodeIsBanned");
-    owner.execute(Intent::UnbanNode { pool, node }).await.unwrap();
-    assert!(matches!(join().await, ChainEvent::NodeJoined { counter: 3, .. }));
+    assert_eq!(
+        refusal(owner.execute(Intent::Pools(PoolsCall::BanNode { pool, node })).await),
+        "NodeIsBanned"
+    );
+    owner.execute(Intent::Pools(PoolsCall::UnbanNode { pool, node })).await.unwrap();
+    assert!(matches!(join().await, ChainEvent::Pools(PoolsEvent::NodeJoined { counter: 3, .. })));
     assert_eq!(world.chain.pool(pool).await.unwrap().unwrap().member_count, 1);
 }
 
@@ -212,27 +234,32 @@ async fn a_released_node_is_no_member_any_more(world: World) {
     let node = NodeId(key.address());
     provider.add_node(&key, 1).await.unwrap();
     let join = world.join(pool, &orchestrator, &key, &provider).await;
-    anybody.execute(Intent::JoinBatch(vec![join])).await.unwrap();
-    provider.execute(Intent::RemoveNode(node)).await.unwrap();
+    anybody.execute(Intent::Pools(PoolsCall::JoinBatch(vec![join]))).await.unwrap();
+    provider.execute(Intent::Registry(RegistryCall::RemoveNode(node))).await.unwrap();
     let record = world.chain.membership(pool, node).await.unwrap();
     assert_eq!((record.state, record.active, record.provider), (MembershipState::Member, false, None));
     // Anybody may tidy up, and a new registration joins anew.
     provider.add_node(&key, 1).await.unwrap();
     assert!(!world.chain.membership(pool, node).await.unwrap().active);
-    let receipt = anybody.execute(Intent::Leave { pool, node }).await.unwrap();
-    assert_eq!(events(&receipt), vec![ChainEvent::NodeLeft { pool, node, counter: 1 }]);
+    let receipt = anybody.execute(Intent::Pools(PoolsCall::Leave { pool, node })).await.unwrap();
+    assert_eq!(events(&receipt), vec![ChainEvent::Pools(PoolsEvent::NodeLeft { pool, node, counter: 1 })]);
     let join = world.join(pool, &orchestrator, &key, &provider).await;
-    let receipt = anybody.execute(Intent::JoinBatch(vec![join])).await.unwrap();
-    assert!(matches!(events(&receipt)[..], [ChainEvent::NodeJoined { counter: 2, registration: 2, .. }]));
+    let receipt = anybody.execute(Intent::Pools(PoolsCall::JoinBatch(vec![join]))).await.unwrap();
+    assert!(matches!(
+        events(&receipt)[..],
+        [ChainEvent::Pools(PoolsEvent::NodeJoined { counter: 2, registration: 2, .. })]
+    ));
 }
 
 async fn a_node_joins_only_pools_that_its_provider_approved(world: World) {
     let (pool, _, orchestrator) = world.pool(None).await;
     let provider_key = world.key();
     let anybody = world.rich().await;
-    let give = Intent::TransferToken { to: provider_key.address(), amount: Amount::tokens(50) };
+    let give =
+        Intent::Token(TokenCall::TransferToken { to: provider_key.address(), amount: Amount::tokens(50) });
     anybody.execute(give).await.unwrap();
-    let give = Intent::TransferNative { to: provider_key.address(), amount: Amount::tokens(1) };
+    let give =
+        Intent::Token(TokenCall::TransferNative { to: provider_key.address(), amount: Amount::tokens(1) });
     anybody.execute(give).await.unwrap();
     let provider = lode_contracts::Operator::new(world.chain.clone(), provider_key.clone());
     provider.register_provider(Amount::tokens(50)).await.unwrap();
@@ -241,11 +268,14 @@ async fn a_node_joins_only_pools_that_its_provider_approved(world: World) {
     provider.add_node(&key, 1).await.unwrap();
     let join = async || {
         let join = world.unapproved_join(pool, &orchestrator, &key, &provider).await;
-        let receipt = anybody.execute(Intent::JoinBatch(vec![join])).await.unwrap();
+        let receipt = anybody.execute(Intent::Pools(PoolsCall::JoinBatch(vec![join]))).await.unwrap();
         events(&receipt).pop().unwrap()
     };
-    let reason = Refusal::of_name("PoolNotApproved").unwrap();
-    assert_eq!(join().await, ChainEvent::JoinFailed { pool, node, reason: reason.clone() });
+    let reason = refusal_of_name("PoolNotApproved").unwrap();
+    assert_eq!(
+        join().await,
+        ChainEvent::Pools(PoolsEvent::JoinFailed { pool, node, reason: reason.clone() })
+    );
     assert!(!world.chain.is_pool_approved(pool, id).await.unwrap());
 
     let domain = world.chain.deployment().pools_domain();
@@ -253,7 +283,7 @@ async fn a_node_joins_only_pools_that_its_provider_approved(world: World) {
     let approval = PoolApproval { pool, provider: id, approved: true, nonce: 0, deadline };
     let signed = |statement: PoolApproval, by: &lode_protocol::keys::SigningKey| {
         let signature = by.sign_recoverable(&statement.digest(&domain));
-        Intent::SetPoolApprovalBySignature { statement, signature }
+        Intent::Pools(PoolsCall::SetPoolApprovalBySignature { statement, signature })
     };
     // A stolen node key approves nothing.
     assert_eq!(refusal(anybody.execute(signed(approval, &key)).await), "InvalidApprovalSignature");
@@ -264,19 +294,21 @@ async fn a_node_joins_only_pools_that_its_provider_approved(world: World) {
     let nowhere = PoolApproval { pool: PoolId(77), ..approval };
     assert_eq!(refusal(anybody.execute(signed(nowhere, &provider_key)).await), "PoolNotFound");
     let receipt = anybody.execute(signed(approval, &provider_key)).await.unwrap();
-    let changed = |approved| ChainEvent::PoolApprovalChanged { pool, provider: id, approved };
+    let changed =
+        |approved| ChainEvent::Pools(PoolsEvent::PoolApprovalChanged { pool, provider: id, approved });
     assert_eq!(events(&receipt), vec![changed(true)]);
     assert_eq!(world.chain.approval_nonce(id).await.unwrap(), 1);
-    assert!(matches!(join().await, ChainEvent::NodeJoined { .. }));
+    assert!(matches!(join().await, ChainEvent::Pools(PoolsEvent::NodeJoined { .. })));
 
     // Taking the approval back ends no membership, and kills what was signed and not used.
-    let receipt = provider.execute(Intent::SetPoolApproval { pool, approved: false }).await.unwrap();
+    let receipt =
+        provider.execute(Intent::Pools(PoolsCall::SetPoolApproval { pool, approved: false })).await.unwrap();
     assert_eq!(events(&receipt), vec![changed(false)]);
     assert_eq!(world.chain.approval_nonce(id).await.unwrap(), 2);
     assert!(world.chain.membership(pool, node).await.unwrap().active);
     assert_eq!(refusal(anybody.execute(signed(early, &provider_key)).await), "WrongApprovalNonce");
-    provider.execute(Intent::Leave { pool, node }).await.unwrap();
-    assert_eq!(join().await, ChainEvent::JoinFailed { pool, node, reason });
-    provider.execute(Intent::SetPoolApproval { pool, approved: true }).await.unwrap();
-    assert!(matches!(join().await, ChainEvent::NodeJoined { counter: 2, .. }));
+    provider.execute(Intent::Pools(PoolsCall::Leave { pool, node })).await.unwrap();
+    assert_eq!(join().await, ChainEvent::Pools(PoolsEvent::JoinFailed { pool, node, reason }));
+    provider.execute(Intent::Pools(PoolsCall::SetPoolApproval { pool, approved: true })).await.unwrap();
+    assert!(matches!(join().await, ChainEvent::Pools(PoolsEvent::NodeJoined { counter: 2, .. })));
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use lode_contracts::{
     Amount, BudgetRecord, ChainEvent, ClaimItem, EarningsLeaf, EarningsRecord, EarningsTree, Epoch,
-    EpochPhase, Intent, Operator, ProvenEarnings, RedemptionRecord, Refusal, RootState, seconds_of_timestamp,
-    sign_permit,
+    EpochPhase, Intent, Operator, PoolsCall, ProvenEarnings, RedemptionRecord, RewardsCall, RewardsEvent,
+    RootState, TokenCall, refusal_of_name, seconds_of_timestamp, sign_permit,
 };
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, NodeId, PoolId, ValidatorId};
@@ -42,7 +42,7 @@ impl Market {
         let (pool, owner, orchestrator) = world.paying_pool().await;
         let market = Market { pool, owner, orchestrator, validators, proven };
         market.fund(world, Amount::tokens(100)).await;
-        let cap = Intent::SetSpendCap { pool, cap: Amount::tokens(50) };
+        let cap = Intent::Rewards(RewardsCall::SetSpendCap { pool, cap: Amount::tokens(50) });
         market.owner.execute(cap).await.unwrap();
         world.to_phase(EpochPhase::Commit, 1).await;
         market
@@ -50,19 +50,22 @@ impl Market {
 
     async fn fund(&self, world: &World, amount: Amount) {
         let spender = world.chain.deployment().rewards;
-        self.owner.execute(Intent::Approve { spender, amount }).await.unwrap();
-        self.owner.execute(Intent::FundPool { pool: self.pool, amount, permit: None }).await.unwrap();
+        self.owner.execute(Intent::Token(TokenCall::Approve { spender, amount })).await.unwrap();
+        self.owner
+            .execute(Intent::Rewards(RewardsCall::FundPool { pool: self.pool, amount, permit: None }))
+            .await
+            .unwrap();
     }
 
     pub(crate) fn root(&self, epoch: Epoch, tree: &EarningsTree) -> Intent {
-        Intent::PostRoot {
+        Intent::Rewards(RewardsCall::PostRoot {
             pool: self.pool,
             epoch,
             root: tree.root(),
             total: tree.total(),
             depth: tree.depth(),
             proven_epoch: self.proven,
-        }
+        })
     }
 
     pub(crate) fn claim(&self, epoch: Epoch, tree: &EarningsTree, index: u64) -> ClaimItem {
@@ -98,14 +101,20 @@ async fn a_budget_is_funded_by_anybody_and_returns_to_the_owner_after_the_delay(
     assert_eq!(budget(&world, pool).await, BudgetRecord::default());
     let donor_key = world.key();
     let rich = world.rich().await;
-    let give = Intent::TransferToken { to: donor_key.address(), amount: Amount::tokens(90) };
+    let give =
+        Intent::Token(TokenCall::TransferToken { to: donor_key.address(), amount: Amount::tokens(90) });
     rich.execute(give).await.unwrap();
-    rich.execute(Intent::TransferNative { to: donor_key.address(), amount: Amount::tokens(1) })
-        .await
-        .unwrap();
+    rich.execute(Intent::Token(TokenCall::TransferNative {
+        to: donor_key.address(),
+        amount: Amount::tokens(1),
+    }))
+    .await
+    .unwrap();
     let donor = Operator::new(world.chain.clone(), donor_key.clone());
 
-    let fund = |pool, tokens, permit| Intent::FundPool { pool, amount: Amount::tokens(tokens), permit };
+    let fund = |pool, tokens, permit| {
+        Intent::Rewards(RewardsCall::FundPool { pool, amount: Amount::tokens(tokens), permit })
+    };
     assert_eq!(refusal(donor.execute(fund(unpaid, 1, None)).await), "NoRewardToken");
     assert_eq!(refusal(donor.execute(fund(PoolId(77), 1, None)).await), "NoRewardToken");
     assert_eq!(refusal(donor.execute(fund(pool, 0, None)).await), "ZeroAmount");
@@ -114,10 +123,15 @@ async fn a_budget_is_funded_by_anybody_and_returns_to_the_owner_after_the_delay(
     let amount = Amount::tokens(60);
     let permit = sign_permit(deployment, &donor_key, deployment.rewards, amount, 0, deadline);
     let receipt = donor.execute(fund(pool, 60, Some(permit))).await.unwrap();
-    let funded = ChainEvent::Funded { pool, from: donor.address(), amount, free: amount };
+    let funded =
+        ChainEvent::Rewards(RewardsEvent::Funded { pool, from: donor.address(), amount, free: amount });
     assert_eq!(events(&receipt), vec![funded]);
     let token = deployment.token;
-    let approve = Intent::ApproveToken { token, spender: deployment.rewards, amount: Amount::tokens(20) };
+    let approve = Intent::Token(TokenCall::ApproveToken {
+        token,
+        spender: deployment.rewards,
+        amount: Amount::tokens(20),
+    });
     donor.execute(approve).await.unwrap();
     let allowed = world.chain.allowance_of_token(token, donor.address(), deployment.rewards).await.unwrap();
     assert_eq!(allowed, Amount::tokens(20));
@@ -126,18 +140,23 @@ async fn a_budget_is_funded_by_anybody_and_returns_to_the_owner_after_the_delay(
     assert_eq!(budget(&world, pool).await.free, Amount::tokens(80));
     assert_eq!(world.tokens_of(deployment.rewards).await, Amount::tokens(80));
 
-    let cap = Intent::SetSpendCap { pool, cap: Amount::tokens(5) };
+    let cap = Intent::Rewards(RewardsCall::SetSpendCap { pool, cap: Amount::tokens(5) });
     assert_eq!(refusal(donor.execute(cap.clone()).await), "NotPoolOwner");
     let receipt = owner.execute(cap).await.unwrap();
-    assert_eq!(events(&receipt), vec![ChainEvent::SpendCapChanged { pool, cap: Amount::tokens(5) }]);
+    assert_eq!(
+        events(&receipt),
+        vec![ChainEvent::Rewards(RewardsEvent::SpendCapChanged { pool, cap: Amount::tokens(5) })]
+    );
     let running = world.chain.current_epoch().await.unwrap();
     assert_eq!(world.chain.spendable(pool, last_epoch(&world).await).await.unwrap(), Amount::ZERO);
     assert_eq!(world.chain.spendable(pool, running.plus(1)).await.unwrap(), Amount::tokens(10));
     // Unused caps add up to at most 48 epochs.
     assert_eq!(world.chain.spendable(pool, running.plus(900)).await.unwrap(), Amount::tokens(240));
 
-    let ask = |tokens| Intent::RequestBudgetWithdrawal { pool, amount: Amount::tokens(tokens) };
-    let take = Intent::WithdrawBudget { pool, to: owner.address() };
+    let ask = |tokens| {
+        Intent::Rewards(RewardsCall::RequestBudgetWithdrawal { pool, amount: Amount::tokens(tokens) })
+    };
+    let take = Intent::Rewards(RewardsCall::WithdrawBudget { pool, to: owner.address() });
     assert_eq!(refusal(donor.execute(ask(1)).await), "NotPoolOwner");
     assert_eq!(refusal(donor.execute(take.clone()).await), "NotPoolOwner");
     assert_eq!(refusal(owner.execute(ask(0)).await), "ZeroAmount");
@@ -147,16 +166,21 @@ async fn a_budget_is_funded_by_anybody_and_returns_to_the_owner_after_the_delay(
     let found = budget(&world, pool).await;
     assert_eq!(found.withdrawing, Amount::tokens(30));
     let withdrawable_at = found.withdrawable_at.unwrap();
-    let asked = ChainEvent::WithdrawalRequested { pool, amount: Amount::tokens(30), withdrawable_at };
+    let asked = ChainEvent::Rewards(RewardsEvent::WithdrawalRequested {
+        pool,
+        amount: Amount::tokens(30),
+        withdrawable_at,
+    });
     assert_eq!(events(&receipt), vec![asked]);
     assert_eq!(refusal(owner.execute(take.clone()).await), "TooEarly");
     let terms = world.chain.settlement_terms().await.unwrap();
     world.advance(Duration::from_secs(terms.withdrawal_seconds)).await;
-    let nobody = Intent::WithdrawBudget { pool, to: Address::ZERO };
+    let nobody = Intent::Rewards(RewardsCall::WithdrawBudget { pool, to: Address::ZERO });
     assert_eq!(refusal(owner.execute(nobody).await), "ZeroAddress");
     let receipt = owner.execute(take).await.unwrap();
     let (amount, free) = (Amount::tokens(30), Amount::tokens(50));
-    let withdrawn = ChainEvent::BudgetWithdrawn { pool, to: owner.address(), amount, free };
+    let withdrawn =
+        ChainEvent::Rewards(RewardsEvent::BudgetWithdrawn { pool, to: owner.address(), amount, free });
     assert_eq!(events(&receipt), vec![withdrawn]);
     assert_eq!(world.tokens_of(owner.address()).await, Amount::tokens(1_030));
 }
@@ -171,7 +195,7 @@ async fn a_posted_root_pays_each_payee_once_and_a_later_one_pays_the_rest(world:
     let record = world.chain.posted_root(pool, epoch).await.unwrap().unwrap();
     assert_eq!((record.root, record.total, record.depth), (first.root(), Amount::tokens(30), 2));
     assert_eq!(record.state, RootState::Pending);
-    let posted = ChainEvent::RootPosted {
+    let posted = ChainEvent::Rewards(RewardsEvent::RootPosted {
         pool,
         epoch,
         root: first.root(),
@@ -180,7 +204,7 @@ async fn a_posted_root_pays_each_payee_once_and_a_later_one_pays_the_rest(world:
         depth: 2,
         proven_epoch: market.proven,
         final_at: record.final_at,
-    };
+    });
     assert_eq!(events(&receipt), vec![posted]);
     let found = budget(&world, pool).await;
     assert_eq!(
@@ -190,31 +214,45 @@ async fn a_posted_root_pays_each_payee_once_and_a_later_one_pays_the_rest(world:
     assert_eq!((found.final_epoch, found.pending_epoch), (None, Some(epoch)));
 
     let claim = market.claim(epoch, &first, 1);
-    assert_eq!(refusal(anybody.execute(Intent::Claim(claim.clone())).await), "RootNotFinal");
+    assert_eq!(
+        refusal(anybody.execute(Intent::Rewards(RewardsCall::Claim(claim.clone()))).await),
+        "RootNotFinal"
+    );
     past_veto(&world).await;
     let found = budget(&world, pool).await;
     assert_eq!((found.final_epoch, found.pending_epoch), (Some(epoch), None));
     let more = ClaimItem { cumulative: Amount::tokens(21), ..claim.clone() };
-    assert_eq!(refusal(anybody.execute(Intent::Claim(more.clone())).await), "InvalidClaimProof");
+    assert_eq!(
+        refusal(anybody.execute(Intent::Rewards(RewardsCall::Claim(more.clone()))).await),
+        "InvalidClaimProof"
+    );
     let elsewhere = ClaimItem { index: 0, ..claim.clone() };
-    assert_eq!(refusal(anybody.execute(Intent::Claim(elsewhere)).await), "InvalidClaimProof");
+    assert_eq!(
+        refusal(anybody.execute(Intent::Rewards(RewardsCall::Claim(elsewhere))).await),
+        "InvalidClaimProof"
+    );
     let never = ClaimItem { epoch: epoch.plus(1), ..claim.clone() };
-    assert_eq!(refusal(anybody.execute(Intent::Claim(never)).await), "RootNotFinal");
+    assert_eq!(refusal(anybody.execute(Intent::Rewards(RewardsCall::Claim(never))).await), "RootNotFinal");
     // Anybody claims; the payee is paid.
-    let receipt = anybody.execute(Intent::Claim(claim.clone())).await.unwrap();
+    let receipt = anybody.execute(Intent::Rewards(RewardsCall::Claim(claim.clone()))).await.unwrap();
     let twenty = Amount::tokens(20);
-    let claimed = |epoch, payee, amount, cumulative| ChainEvent::Claimed {
-        pool,
-        epoch,
-        payee,
-        amount: Amount::tokens(amount),
-        cumulative: Amount::tokens(cumulative),
+    let claimed = |epoch, payee, amount, cumulative| {
+        ChainEvent::Rewards(RewardsEvent::Claimed {
+            pool,
+            epoch,
+            payee,
+            amount: Amount::tokens(amount),
+            cumulative: Amount::tokens(cumulative),
+        })
     };
     assert_eq!(events(&receipt), vec![claimed(epoch, PAYEES[1], 20, 20)]);
     assert_eq!(world.tokens_of(PAYEES[1]).await, twenty);
     let expected = EarningsRecord { paid: twenty, ahead: Amount::ZERO };
     assert_eq!(world.chain.earnings(pool, &[PAYEES[1], PAYEES[0]]).await.unwrap()[0], expected);
-    assert_eq!(refusal(anybody.execute(Intent::Claim(claim.clone())).await), "NothingToClaim");
+    assert_eq!(
+        refusal(anybody.execute(Intent::Rewards(RewardsCall::Claim(claim.clone()))).await),
+        "NothingToClaim"
+    );
 
     // Everybody has earned more by the next root, and what was not claimed is in it.
     let next = Epoch(world.to_phase(EpochPhase::Commit, 1).await.0 - 1);
@@ -222,12 +260,14 @@ async fn a_posted_root_pays_each_payee_once_and_a_later_one_pays_the_rest(world:
     market.orchestrator.execute(market.root(next, &second)).await.unwrap();
     past_veto(&world).await;
     let batch = vec![market.claim(next, &second, 0), more, market.claim(next, &second, 2), claim.clone()];
-    let receipt = anybody.execute(Intent::ClaimBatch(batch)).await.unwrap();
-    let failed = |payee, name: &str| ChainEvent::ClaimFailed {
-        pool,
-        epoch,
-        payee,
-        reason: Refusal::of_name(name).unwrap(),
+    let receipt = anybody.execute(Intent::Rewards(RewardsCall::ClaimBatch(batch))).await.unwrap();
+    let failed = |payee, name: &str| {
+        ChainEvent::Rewards(RewardsEvent::ClaimFailed {
+            pool,
+            epoch,
+            payee,
+            reason: refusal_of_name(name).unwrap(),
+        })
     };
     assert_eq!(
         events(&receipt),
@@ -239,7 +279,7 @@ async fn a_posted_root_pays_each_payee_once_and_a_later_one_pays_the_rest(world:
         ]
     );
     // A claim under the root before is superseded.
-    let old = Intent::Claim(market.claim(epoch, &first, 0));
+    let old = Intent::Rewards(RewardsCall::Claim(market.claim(epoch, &first, 0)));
     assert_eq!(refusal(anybody.execute(old).await), "NothingToClaim");
     let found = budget(&world, pool).await;
     assert_eq!(
@@ -256,7 +296,7 @@ async fn a_root_that_may_not_be_posted_is_refused_by_name(world: World) {
     let good = market.root(epoch, &tree(&[10, 20, 0]));
     let changed = |change: &dyn Fn(&mut Digest, &mut Amount, &mut u8, &mut Epoch)| {
         let mut intent = good.clone();
-        if let Intent::PostRoot { root, total, depth, proven_epoch, .. } = &mut intent {
+        if let Intent::Rewards(RewardsCall::PostRoot { root, total, depth, proven_epoch, .. }) = &mut intent {
             change(root, total, depth, proven_epoch);
         }
         intent
@@ -292,7 +332,7 @@ async fn a_root_that_may_not_be_posted_is_refused_by_name(world: World) {
 async fn a_quorum_of_validators_drops_a_root_and_its_money_is_free_again(world: World) {
     let market = Market::new(&world).await;
     let (pool, epoch) = (market.pool, last_epoch(&world).await);
-    let veto = Intent::VetoRoot { pool, epoch, evidence: Digest([6; 32]) };
+    let veto = Intent::Rewards(RewardsCall::VetoRoot { pool, epoch, evidence: Digest([6; 32]) });
     assert_eq!(refusal(market.validators[0].execute(veto.clone()).await), "RootNotPending");
     let posted = tree(&[10, 20, 0]);
     market.orchestrator.execute(market.root(epoch, &posted)).await.unwrap();
@@ -300,18 +340,23 @@ async fn a_quorum_of_validators_drops_a_root_and_its_money_is_free_again(world: 
     for (number, validator) in market.validators.iter().enumerate() {
         let receipt = validator.execute(veto.clone()).await.unwrap();
         let votes = Amount::tokens(100 * (number as u64 + 1));
-        let cast = ChainEvent::VetoCast {
+        let cast = ChainEvent::Rewards(RewardsEvent::VetoCast {
             pool,
             epoch,
             validator: ValidatorId(validator.address()),
             evidence: Digest([6; 32]),
             votes,
             total_weight: Amount::tokens(300),
-        };
+        });
         let mut expected = vec![cast];
         if number == 2 {
             let released = Amount::tokens(30);
-            expected.push(ChainEvent::RootVetoed { pool, epoch, root: posted.root(), released });
+            expected.push(ChainEvent::Rewards(RewardsEvent::RootVetoed {
+                pool,
+                epoch,
+                root: posted.root(),
+                released,
+            }));
         }
         assert_eq!(events(&receipt), expected);
         if number == 0 {
@@ -323,13 +368,13 @@ async fn a_quorum_of_validators_drops_a_root_and_its_money_is_free_again(world: 
     let found = budget(&world, pool).await;
     assert_eq!((found.free, found.locked, found.posted), (Amount::tokens(100), Amount::ZERO, Amount::ZERO));
     assert_eq!((found.final_epoch, found.pending_epoch), (None, None));
-    let claim = Intent::Claim(market.claim(epoch, &posted, 1));
+    let claim = Intent::Rewards(RewardsCall::Claim(market.claim(epoch, &posted, 1)));
     assert_eq!(refusal(market.owner.execute(claim).await), "RootNotFinal");
     // A better root of the same epoch may follow, with votes of its own.
     market.orchestrator.execute(market.root(epoch, &tree(&[10, 19, 0]))).await.unwrap();
     let receipt = market.validators[0].execute(veto).await.unwrap();
     assert!(
-        matches!(events(&receipt)[..], [ChainEvent::VetoCast { votes, .. }] if votes == Amount::tokens(100))
+        matches!(events(&receipt)[..], [ChainEvent::Rewards(RewardsEvent::VetoCast { votes, .. })] if votes == Amount::tokens(100))
     );
 }
 
@@ -347,23 +392,35 @@ async fn a_root_that_takes_something_away_is_refuted_by_two_paths(world: World) 
         let (leaf, path) = tree.place(index).unwrap();
         ProvenEarnings { leaf, path }
     };
-    let refute = |index| Intent::RefuteRoot {
-        pool,
-        index,
-        proven: proven(&first, index),
-        other: proven(&second, index),
+    let refute = |index| {
+        Intent::Rewards(RewardsCall::RefuteRoot {
+            pool,
+            index,
+            proven: proven(&first, index),
+            other: proven(&second, index),
+        })
     };
     let anybody = world.rich().await;
     assert_eq!(refusal(anybody.execute(refute(0)).await), "NothingTaken");
     assert_eq!(refusal(anybody.execute(refute(2)).await), "NothingTaken");
-    let crossed = Intent::RefuteRoot { pool, index: 1, proven: proven(&first, 1), other: proven(&second, 0) };
+    let crossed = Intent::Rewards(RewardsCall::RefuteRoot {
+        pool,
+        index: 1,
+        proven: proven(&first, 1),
+        other: proven(&second, 0),
+    });
     assert_eq!(refusal(anybody.execute(crossed).await), "InvalidClaimProof");
     let receipt = anybody.execute(refute(1)).await.unwrap();
     assert_eq!(
         events(&receipt),
         vec![
-            ChainEvent::RootRefuted { pool, epoch: next, index: 1, payee: PAYEES[1] },
-            ChainEvent::RootVetoed { pool, epoch: next, root: second.root(), released: Amount::tokens(19) },
+            ChainEvent::Rewards(RewardsEvent::RootRefuted { pool, epoch: next, index: 1, payee: PAYEES[1] }),
+            ChainEvent::Rewards(RewardsEvent::RootVetoed {
+                pool,
+                epoch: next,
+                root: second.root(),
+                released: Amount::tokens(19)
+            }),
         ]
     );
     assert_eq!(refusal(anybody.execute(refute(1)).await), "RootNotPending");
@@ -371,24 +428,24 @@ async fn a_root_that_takes_something_away_is_refuted_by_two_paths(world: World) 
     // A tree in which a payee's place is empty or gone takes everything away.
     let vanished = tree(&[40]);
     market.orchestrator.execute(market.root(next, &vanished)).await.unwrap();
-    let gone = Intent::RefuteRoot {
+    let gone = Intent::Rewards(RewardsCall::RefuteRoot {
         pool,
         index: 2,
         proven: proven(&first, 2),
         other: ProvenEarnings { leaf: EarningsLeaf::NOBODY, path: vec![] },
-    };
+    });
     let receipt = anybody.execute(gone).await.unwrap();
-    assert!(matches!(events(&receipt)[0], ChainEvent::RootRefuted { index: 2, .. }));
+    assert!(matches!(events(&receipt)[0], ChainEvent::Rewards(RewardsEvent::RootRefuted { index: 2, .. })));
 }
 
 /// A receipt of the first payee for work of a node, signed by the orchestrator and the node.
 fn redemption(world: &World, receipt: Receipt, orchestrator: &SigningKey, node: &SigningKey) -> Intent {
     let digest = receipt.digest(&world.chain.deployment().rewards_domain());
-    Intent::Redeem {
+    Intent::Rewards(RewardsCall::Redeem {
         receipt,
         orchestrator_signature: orchestrator.sign_recoverable(&digest),
         node_signature: node.sign_recoverable(&digest),
-    }
+    })
 }
 
 struct LeftOut {
@@ -403,7 +460,10 @@ impl LeftOut {
     async fn new(world: &World) -> LeftOut {
         let market = Market::new(world).await;
         let (orchestrator, node) = (world.key(), world.key());
-        let change = Intent::SetOrchestrator { pool: market.pool, orchestrator: orchestrator.address() };
+        let change = Intent::Pools(PoolsCall::SetOrchestrator {
+            pool: market.pool,
+            orchestrator: orchestrator.address(),
+        });
         market.owner.execute(change).await.unwrap();
         let receipt = Receipt {
             pool: market.pool,
@@ -441,14 +501,14 @@ async fn a_receipt_that_was_left_out_is_redeemed_and_no_later_claim_pays_it_twic
     assert_eq!(refusal(anybody.execute(forged).await), "InvalidOrchestratorSignature");
     let forged = redemption(&world, receipt, &orchestrator, &orchestrator);
     assert_eq!(refusal(anybody.execute(forged).await), "InvalidNodeSignature");
-    let settle = Intent::SettleRedemption { pool, payee };
+    let settle = Intent::Rewards(RewardsCall::SettleRedemption { pool, payee });
     assert_eq!(refusal(anybody.execute(settle.clone()).await), "NoRedemption");
     let mined = anybody.execute(redeem.clone()).await.unwrap();
     let record = world.chain.redemption(pool, payee).await.unwrap().unwrap();
     let amount = Amount::tokens(12);
     let expected = RedemptionRecord { cumulative: amount, amount, payable_at: record.payable_at };
     assert_eq!(record, expected);
-    let requested = ChainEvent::RedemptionRequested {
+    let requested = ChainEvent::Rewards(RewardsEvent::RedemptionRequested {
         pool,
         payee,
         node: receipt.node,
@@ -456,14 +516,17 @@ async fn a_receipt_that_was_left_out_is_redeemed_and_no_later_claim_pays_it_twic
         cumulative: amount,
         amount,
         payable_at: record.payable_at,
-    };
+    });
     assert_eq!(events(&mined), vec![requested]);
     assert_eq!(budget(&world, pool).await.locked, amount);
     assert_eq!(refusal(anybody.execute(redeem.clone()).await), "RedemptionIsPending");
     assert_eq!(refusal(anybody.execute(settle.clone()).await), "TooEarly");
     past_veto(&world).await;
     let mined = anybody.execute(settle.clone()).await.unwrap();
-    assert_eq!(events(&mined), vec![ChainEvent::Redeemed { pool, payee, amount, cumulative: amount }]);
+    assert_eq!(
+        events(&mined),
+        vec![ChainEvent::Rewards(RewardsEvent::Redeemed { pool, payee, amount, cumulative: amount })]
+    );
     assert_eq!(world.tokens_of(payee).await, amount);
     let paid = world.chain.earnings(pool, &[payee]).await.unwrap();
     assert_eq!(paid, vec![EarningsRecord { paid: amount, ahead: amount }]);
@@ -473,15 +536,19 @@ async fn a_receipt_that_was_left_out_is_redeemed_and_no_later_claim_pays_it_twic
 
     // The next root has the work in it; the claim pays only what is new.
     let poster = world.rich().await;
-    let change = Intent::SetOrchestrator { pool, orchestrator: poster.address() };
+    let change = Intent::Pools(PoolsCall::SetOrchestrator { pool, orchestrator: poster.address() });
     market.owner.execute(change).await.unwrap();
     let next = Epoch(world.to_phase(EpochPhase::Commit, 1).await.0 - 1);
     let late = tree(&[15]);
     poster.execute(market.root(next, &late)).await.unwrap();
     past_veto(&world).await;
-    let mined = anybody.execute(Intent::Claim(market.claim(next, &late, 0))).await.unwrap();
+    let mined =
+        anybody.execute(Intent::Rewards(RewardsCall::Claim(market.claim(next, &late, 0)))).await.unwrap();
     let (amount, cumulative) = (Amount::tokens(3), Amount::tokens(15));
-    assert_eq!(events(&mined), vec![ChainEvent::Claimed { pool, epoch: next, payee, amount, cumulative }]);
+    assert_eq!(
+        events(&mined),
+        vec![ChainEvent::Rewards(RewardsEvent::Claimed { pool, epoch: next, payee, amount, cumulative })]
+    );
     let found = budget(&world, pool).await;
     assert_eq!(
         (found.free, found.locked, found.paid),
@@ -494,7 +561,7 @@ async fn a_vetoed_redemption_is_void_for_good(world: World) {
     let (pool, payee, anybody) = (left_out.market.pool, PAYEES[0], world.rich().await);
     left_out.past_posting(&world).await;
     let redeem = left_out.intent(&world);
-    let veto = Intent::VetoRedemption { pool, payee, evidence: Digest([4; 32]) };
+    let veto = Intent::Rewards(RewardsCall::VetoRedemption { pool, payee, evidence: Digest([4; 32]) });
     assert_eq!(refusal(left_out.market.validators[0].execute(veto.clone()).await), "NoRedemption");
     anybody.execute(redeem.clone()).await.unwrap();
     assert_eq!(refusal(anybody.execute(veto.clone()).await), "NoVotingWeight");
@@ -507,12 +574,19 @@ async fn a_vetoed_redemption_is_void_for_good(world: World) {
     assert_eq!(
         last,
         vec![
-            ChainEvent::RedemptionVetoCast { pool, payee, validator, evidence, votes, total_weight: votes },
-            ChainEvent::RedemptionVetoed { pool, payee, released: Amount::tokens(12) },
+            ChainEvent::Rewards(RewardsEvent::RedemptionVetoCast {
+                pool,
+                payee,
+                validator,
+                evidence,
+                votes,
+                total_weight: votes
+            }),
+            ChainEvent::Rewards(RewardsEvent::RedemptionVetoed { pool, payee, released: Amount::tokens(12) }),
         ]
     );
     assert_eq!(budget(&world, pool).await.free, Amount::tokens(100));
     assert_eq!(refusal(anybody.execute(redeem).await), "ReceiptIsVoid");
-    let settle = Intent::SettleRedemption { pool, payee };
+    let settle = Intent::Rewards(RewardsCall::SettleRedemption { pool, payee });
     assert_eq!(refusal(anybody.execute(settle).await), "NoRedemption");
 }

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use lode_contracts::{
     Amount, AuthorizedNode, Chain, ChainEvent, DeployParameters, Follower, FollowerConfig, FollowerEvent,
-    Intent, MembershipRecord, MembershipState, Operator, PoolParameters, RpcChain, RpcConfig, deploy,
-    seconds_of_timestamp,
+    Intent, MembershipRecord, MembershipState, Operator, PoolParameters, PoolsCall, PoolsEvent, RegistryCall,
+    RegistryEvent, RpcChain, RpcConfig, TokenCall, deploy, seconds_of_timestamp,
 };
 use lode_protocol::eip712::Domain;
 use lode_protocol::hash::{Digest, keccak256_of};
@@ -50,7 +50,7 @@ impl Scale {
         let chain: Arc<dyn Chain> = Arc::new(RpcChain::new(config, deployment).unwrap());
         let [minter, provider, owner] = [0, 1, 2].map(|key| Operator::new(chain.clone(), anvil.key(key)));
         let amount = Amount::tokens(count as u64);
-        minter.execute(Intent::Mint { to: provider.address(), amount }).await.unwrap();
+        minter.execute(Intent::Token(TokenCall::Mint { to: provider.address(), amount })).await.unwrap();
         provider.register_provider(amount).await.unwrap();
         let orchestrator = anvil.key(3);
         let parameters = PoolParameters {
@@ -62,8 +62,8 @@ impl Scale {
             endpoints: String::new(),
         };
         let pool = owner.create_pool(parameters).await.unwrap();
-        owner.execute(Intent::StartPool(pool)).await.unwrap();
-        provider.execute(Intent::SetPoolApproval { pool, approved: true }).await.unwrap();
+        owner.execute(Intent::Pools(PoolsCall::StartPool(pool))).await.unwrap();
+        provider.execute(Intent::Pools(PoolsCall::SetPoolApproval { pool, approved: true })).await.unwrap();
         let deadline = seconds_of_timestamp(chain.head().await.unwrap().timestamp) + 86_400;
         let key = |number: usize| {
             let secret = keccak256_of([&b"scale"[..], &number.to_be_bytes()]);
@@ -137,7 +137,11 @@ impl Scale {
             let receipt = self.anybody.execute(batch(part)).await.unwrap();
             assert_eq!(receipt.events.len(), expected);
             let refused = receipt.events.iter().find(|logged| {
-                matches!(logged.event, ChainEvent::NodeAddFailed { .. } | ChainEvent::JoinFailed { .. })
+                matches!(
+                    logged.event,
+                    ChainEvent::Registry(RegistryEvent::NodeAddFailed { .. })
+                        | ChainEvent::Pools(PoolsEvent::JoinFailed { .. })
+                )
             });
             assert_eq!(refused, None);
             gas += receipt.gas_used;
@@ -147,7 +151,7 @@ impl Scale {
     async fn join_all(&self, nodes: &[SigningKey], counter: u64) -> u64 {
         let domain = self.chain.deployment().pools_domain();
         let joins = self.signed(nodes, |node| self.join(&domain, node, counter));
-        self.submit(joins, Intent::JoinBatch).await
+        self.submit(joins, |inner| Intent::Pools(PoolsCall::JoinBatch(inner))).await
     }
 
     /// Compares what events say with what is stored, for every node.
@@ -232,26 +236,27 @@ impl Rebuilt {
             told.active = false;
         };
         match event {
-            ChainEvent::NodeJoined { node, counter, registration, .. } => {
+            ChainEvent::Pools(PoolsEvent::NodeJoined { node, counter, registration, .. }) => {
                 let state = Some(MembershipState::Member);
                 let (join_counter, registration) = (*counter, *registration);
                 let told = Told { state, join_counter, registration, active: !banned };
                 self.memberships.insert(*node, told);
             }
-            ChainEvent::NodeLeft { node, .. } => {
+            ChainEvent::Pools(PoolsEvent::NodeLeft { node, .. }) => {
                 end(self.memberships.get_mut(node).unwrap(), MembershipState::Left)
             }
-            ChainEvent::NodeEjected { node, .. } => {
+            ChainEvent::Pools(PoolsEvent::NodeEjected { node, .. }) => {
                 end(self.memberships.get_mut(node).unwrap(), MembershipState::Ejected);
             }
-            ChainEvent::NodeBanned { node, .. } => {
+            ChainEvent::Pools(PoolsEvent::NodeBanned { node, .. }) => {
                 end(self.memberships.get_mut(node).unwrap(), MembershipState::Banned);
             }
-            ChainEvent::NodeUnbanned { node, .. } => {
+            ChainEvent::Pools(PoolsEvent::NodeUnbanned { node, .. }) => {
                 end(self.memberships.get_mut(node).unwrap(), MembershipState::Ejected);
             }
-            ChainEvent::ProviderBanned { .. } | ChainEvent::ProviderUnbanned { .. } => {
-                self.provider_banned = matches!(event, ChainEvent::ProviderBanned { .. });
+            ChainEvent::Pools(PoolsEvent::ProviderBanned { .. })
+            | ChainEvent::Pools(PoolsEvent::ProviderUnbanned { .. }) => {
+                self.provider_banned = matches!(event, ChainEvent::Pools(PoolsEvent::ProviderBanned { .. }));
                 for told in self.memberships.values_mut() {
                     told.active = told.state == Some(MembershipState::Member) && !self.provider_banned;
                 }
@@ -275,7 +280,7 @@ async fn the_membership_of_a_large_pool_is_rebuilt_from_events_also_while_member
     let domain = scale.chain.deployment().registry_domain();
     let items = scale.signed(&scale.nodes, |node| scale.authorized(&domain, node));
     let signed = since.elapsed();
-    let gas = scale.submit(items, Intent::AddNodes).await;
+    let gas = scale.submit(items, |inner| Intent::Registry(RegistryCall::AddNodes(inner))).await;
     println!(
         "{count} nodes registered in {:?} ({signed:?} of it signing), {} gas each",
         since.elapsed(),
@@ -296,12 +301,12 @@ async fn the_membership_of_a_large_pool_is_rebuilt_from_events_also_while_member
     for (number, node) in some.iter().enumerate() {
         let id = NodeId(node.address());
         let intent = match number % 4 {
-            0 => Intent::Eject { pool, node: id },
-            1 => Intent::BanNode { pool, node: id },
+            0 => Intent::Pools(PoolsCall::Eject { pool, node: id }),
+            1 => Intent::Pools(PoolsCall::BanNode { pool, node: id }),
             _ => {
                 let statement = LeaveStatement { pool, node: id, counter: 1, deadline };
                 let signature = node.sign_recoverable(&statement.digest(&pools));
-                Intent::LeaveBySignature { statement, signature }
+                Intent::Pools(PoolsCall::LeaveBySignature { statement, signature })
             }
         };
         scale.owner.execute(intent).await.unwrap();
@@ -309,15 +314,19 @@ async fn the_membership_of_a_large_pool_is_rebuilt_from_events_also_while_member
     scale.compare(&mut rebuilt).await;
     for (number, node) in some.iter().enumerate() {
         if number % 4 == 1 {
-            scale.owner.execute(Intent::UnbanNode { pool, node: NodeId(node.address()) }).await.unwrap();
+            scale
+                .owner
+                .execute(Intent::Pools(PoolsCall::UnbanNode { pool, node: NodeId(node.address()) }))
+                .await
+                .unwrap();
         }
     }
     scale.join_all(&some, 1).await;
     scale.compare(&mut rebuilt).await;
     let provider = ProviderId(scale.provider.address());
-    scale.owner.execute(Intent::BanProvider { pool, provider }).await.unwrap();
+    scale.owner.execute(Intent::Pools(PoolsCall::BanProvider { pool, provider })).await.unwrap();
     scale.compare(&mut rebuilt).await;
-    scale.owner.execute(Intent::UnbanProvider { pool, provider }).await.unwrap();
+    scale.owner.execute(Intent::Pools(PoolsCall::UnbanProvider { pool, provider })).await.unwrap();
     scale.compare(&mut rebuilt).await;
     println!(
         "{} members left and rejoined in {:?}; all of it took {:?}",

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use lode_contracts::{
     Amount, Chain, ChainEvent, FileOutboxStore, Intent, MemoryOutboxStore, Operator, Outbox, OutboxConfig,
-    OutboxError, OutboxEvent, OutboxStore, Outcome, PoolParameters, PoolState, TransactionPort,
+    OutboxError, OutboxEvent, OutboxStore, Outcome, PoolParameters, PoolState, PoolsCall, PoolsEvent,
+    TokenCall, TransactionPort, ValidatorsCall,
 };
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, NodeId, PoolId};
@@ -89,18 +90,18 @@ impl Running {
 }
 
 fn create_pool() -> Intent {
-    Intent::CreatePool(PoolParameters {
+    Intent::Pools(PoolsCall::CreatePool(PoolParameters {
         orchestrator: Address([5; 20]),
         reward_token: None,
         requirements: Digest([7; 32]),
         max_nodes: None,
         uri: String::new(),
         endpoints: String::new(),
-    })
+    }))
 }
 
 fn leave(byte: u8) -> Intent {
-    Intent::Leave { pool: PoolId(1), node: NodeId(Address([byte; 20])) }
+    Intent::Pools(PoolsCall::Leave { pool: PoolId(1), node: NodeId(Address([byte; 20])) })
 }
 
 fn memory() -> Arc<dyn OutboxStore> {
@@ -110,7 +111,7 @@ fn memory() -> Arc<dyn OutboxStore> {
 /// A key with coins that nobody else sends with.
 async fn funded(world: &World) -> SigningKey {
     let key = world.key();
-    let coins = Intent::TransferNative { to: key.address(), amount: Amount::tokens(1) };
+    let coins = Intent::Token(TokenCall::TransferNative { to: key.address(), amount: Amount::tokens(1) });
     world.rich().await.execute(coins).await.unwrap();
     key
 }
@@ -136,15 +137,25 @@ async fn waits_to_be_mined(world: &World, key: &SigningKey) {
 async fn intents_reach_the_chain_in_their_order(world: World) {
     let key = funded(&world).await;
     let mut running = open(world.chain.clone(), memory(), &key).await;
-    for intent in [create_pool(), create_pool(), Intent::StartPool(PoolId(1)), Intent::EndPool(PoolId(1))] {
+    for intent in [
+        create_pool(),
+        create_pool(),
+        Intent::Pools(PoolsCall::StartPool(PoolId(1))),
+        Intent::Pools(PoolsCall::EndPool(PoolId(1))),
+    ] {
         running.outbox.submit(intent).await.unwrap();
     }
     for pool in [PoolId(1), PoolId(2)] {
         let created = running.confirmed().await;
-        assert!(matches!(&created[..], [ChainEvent::PoolCreated { pool: got, .. }] if *got == pool));
+        assert!(
+            matches!(&created[..], [ChainEvent::Pools(PoolsEvent::PoolCreated { pool: got, .. })] if *got == pool)
+        );
     }
-    assert_eq!(running.confirmed().await, vec![ChainEvent::PoolStarted { pool: PoolId(1) }]);
-    assert_eq!(running.confirmed().await, vec![ChainEvent::PoolEnded { pool: PoolId(1) }]);
+    assert_eq!(
+        running.confirmed().await,
+        vec![ChainEvent::Pools(PoolsEvent::PoolStarted { pool: PoolId(1) })]
+    );
+    assert_eq!(running.confirmed().await, vec![ChainEvent::Pools(PoolsEvent::PoolEnded { pool: PoolId(1) })]);
     assert_eq!(world.chain.mined_nonce(key.address()).await.unwrap(), 4);
 }
 
@@ -153,7 +164,7 @@ async fn a_refusal_comes_by_name_and_holds_nobody_up(world: World) {
     let mut running = open(world.chain.clone(), memory(), &key).await;
     running.outbox.submit(create_pool()).await.unwrap();
     running.confirmed().await;
-    let id = running.outbox.submit(Intent::StartPool(PoolId(9))).await.unwrap();
+    let id = running.outbox.submit(Intent::Pools(PoolsCall::StartPool(PoolId(9)))).await.unwrap();
     running.outbox.submit(leave(1)).await.unwrap();
     let event = running.outcome().await;
     assert_eq!(event.id, id);
@@ -178,15 +189,24 @@ async fn joining_twice_is_a_success(world: World) {
     let key = funded(&world).await;
     let mut running = open(world.chain.clone(), memory(), &key).await;
     world.set_automine(false).await;
-    let first = running.outbox.submit(Intent::JoinBatch(vec![join.clone()])).await.unwrap();
+    let first = running.outbox.submit(Intent::Pools(PoolsCall::JoinBatch(vec![join.clone()]))).await.unwrap();
     // While it waits, the same intent is the same.
-    assert_eq!(running.outbox.submit(Intent::JoinBatch(vec![join.clone()])).await.unwrap(), first);
+    assert_eq!(
+        running.outbox.submit(Intent::Pools(PoolsCall::JoinBatch(vec![join.clone()]))).await.unwrap(),
+        first
+    );
     world.set_automine(true).await;
     world.mine().await;
-    assert!(matches!(running.confirmed().await[..], [ChainEvent::NodeJoined { counter: 1, .. }]));
-    let second = running.outbox.submit(Intent::JoinBatch(vec![join])).await.unwrap();
+    assert!(matches!(
+        running.confirmed().await[..],
+        [ChainEvent::Pools(PoolsEvent::NodeJoined { counter: 1, .. })]
+    ));
+    let second = running.outbox.submit(Intent::Pools(PoolsCall::JoinBatch(vec![join]))).await.unwrap();
     assert_ne!(first, second);
-    assert_eq!(running.confirmed().await, vec![ChainEvent::NodeAlreadyMember { pool, node }]);
+    assert_eq!(
+        running.confirmed().await,
+        vec![ChainEvent::Pools(PoolsEvent::NodeAlreadyMember { pool, node })]
+    );
 }
 
 async fn a_restart_between_sending_and_mining_sends_nothing_twice(world: World) {
@@ -201,7 +221,10 @@ async fn a_restart_between_sending_and_mining_sends_nothing_twice(world: World) 
     world.set_automine(true).await;
     world.mine().await;
     let mut running = open(world.chain.clone(), store(), &key).await;
-    assert!(matches!(running.confirmed().await[..], [ChainEvent::PoolCreated { pool: PoolId(1), .. }]));
+    assert!(matches!(
+        running.confirmed().await[..],
+        [ChainEvent::Pools(PoolsEvent::PoolCreated { pool: PoolId(1), .. })]
+    ));
     assert_eq!(world.chain.pool_count().await.unwrap(), 1);
     assert_eq!(world.chain.mined_nonce(key.address()).await.unwrap(), 1);
 }
@@ -258,13 +281,16 @@ async fn a_chain_that_was_set_back_gets_the_intent_anew(world: World) {
     running.outbox.submit(create_pool()).await.unwrap();
     running.confirmed().await;
     world.set_automine(false).await;
-    running.outbox.submit(Intent::StartPool(PoolId(1))).await.unwrap();
+    running.outbox.submit(Intent::Pools(PoolsCall::StartPool(PoolId(1)))).await.unwrap();
     waits_to_be_mined(&world, &key).await;
     // Now the transaction's nonce is one too high, for good.
     world.set_back(mark).await;
     world.lose_pending().await;
     world.set_automine(true).await;
-    assert_eq!(running.confirmed().await, vec![ChainEvent::PoolStarted { pool: PoolId(1) }]);
+    assert_eq!(
+        running.confirmed().await,
+        vec![ChainEvent::Pools(PoolsEvent::PoolStarted { pool: PoolId(1) })]
+    );
     assert_eq!(world.chain.pool(PoolId(1)).await.unwrap().unwrap().state, PoolState::Running);
     assert_eq!(world.chain.mined_nonce(key.address()).await.unwrap(), 2);
 }
@@ -275,7 +301,7 @@ async fn an_account_without_coins_blocks_until_it_is_funded(world: World) {
     let mut running = open(world.chain.clone(), memory(), &key).await;
     running.outbox.submit(create_pool()).await.unwrap();
     running.blocked_by("chain/insufficient-funds").await;
-    let coins = Intent::TransferNative { to: key.address(), amount: Amount::tokens(1) };
+    let coins = Intent::Token(TokenCall::TransferNative { to: key.address(), amount: Amount::tokens(1) });
     rich.execute(coins).await.unwrap();
     assert_eq!(running.confirmed().await.len(), 1);
     assert_eq!(running.outbox.status().borrow().blocked, None);
@@ -322,10 +348,13 @@ async fn when_gas_gets_dearer_the_outbox_pays_up_to_its_limit() {
     assert_eq!(running.confirmed().await.len(), 1);
 
     fake.set_base_fee(400_000_000_000);
-    running.outbox.submit(Intent::StartPool(PoolId(1))).await.unwrap();
+    running.outbox.submit(Intent::Pools(PoolsCall::StartPool(PoolId(1)))).await.unwrap();
     running.blocked_by("chain/fee-limit").await;
     fake.set_base_fee(10_000_000_000);
-    assert_eq!(running.confirmed().await, vec![ChainEvent::PoolStarted { pool: PoolId(1) }]);
+    assert_eq!(
+        running.confirmed().await,
+        vec![ChainEvent::Pools(PoolsEvent::PoolStarted { pool: PoolId(1) })]
+    );
 }
 
 #[tokio::test]
@@ -334,16 +363,19 @@ async fn a_transaction_that_fails_when_mined_tells_why() {
     let operator = Operator::new(fake.clone(), key.clone());
     let other = SigningKey::from_bytes(&[0x78; 32]).unwrap();
     fake.fund(other.address(), Amount::tokens(1), Amount::ZERO);
-    let Intent::CreatePool(parameters) = create_pool() else { unreachable!() };
+    let Intent::Pools(PoolsCall::CreatePool(parameters)) = create_pool() else { unreachable!() };
     let pool = operator.create_pool(parameters).await.unwrap();
-    operator.execute(Intent::TransferPool { pool, to: Some(other.address()) }).await.unwrap();
+    operator
+        .execute(Intent::Pools(PoolsCall::TransferPool { pool, to: Some(other.address()) }))
+        .await
+        .unwrap();
     let mut running = open(fake.clone(), memory(), &key).await;
     fake.set_automine(false);
-    running.outbox.submit(Intent::StartPool(pool)).await.unwrap();
+    running.outbox.submit(Intent::Pools(PoolsCall::StartPool(pool))).await.unwrap();
     eventually(async || fake.pending() == 1).await;
     // Mined first, because it belongs to nobody's queue before it: the pool has another owner by then.
     let taking = Operator::new(fake.clone(), other);
-    let taken = tokio::spawn(async move { taking.execute(Intent::AcceptPool(pool)).await });
+    let taken = tokio::spawn(async move { taking.execute(Intent::Pools(PoolsCall::AcceptPool(pool))).await });
     eventually(async || fake.pending() == 2).await;
     fake.mine_of(taking_address());
     fake.set_automine(true);
@@ -407,7 +439,10 @@ async fn a_call_that_fails_when_it_is_mined_is_told_by_name_with_its_transaction
     let validators = world.validators(1).await;
     let validator = lode_protocol::ids::ValidatorId(validators[0].address());
     let epoch = world.chain.current_epoch().await.unwrap();
-    validators[0].execute(Intent::Commit { epoch, commitment: Digest([9; 32]) }).await.unwrap();
+    validators[0]
+        .execute(Intent::Validators(ValidatorsCall::Commit { epoch, commitment: Digest([9; 32]) }))
+        .await
+        .unwrap();
     world.to_phase(lode_contracts::EpochPhase::Commit, 1).await;
     let (first, second) = (funded(&world).await, funded(&world).await);
     let mut running = [
@@ -417,7 +452,7 @@ async fn a_call_that_fails_when_it_is_mined_is_told_by_name_with_its_transaction
     // Both look right as long as neither is mined.
     world.set_automine(false).await;
     for running in &running {
-        let penalize = Intent::PenalizeMissedReveal { epoch, validator };
+        let penalize = Intent::Validators(ValidatorsCall::PenalizeMissedReveal { epoch, validator });
         running.outbox.submit(penalize).await.unwrap();
     }
     waits_to_be_mined(&world, &first).await;

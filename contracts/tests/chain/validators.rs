@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use lode_contracts::{
-    Amount, ChainError, ChainEvent, Epoch, EpochPhase, EpochTree, Intent, Leaf, Operator, ProofItem, Refusal,
-    commitment,
+    Amount, ChainError, ChainEvent, Epoch, EpochPhase, EpochTree, Intent, Leaf, Operator, ProofItem,
+    TokenCall, ValidatorsCall, ValidatorsEvent, commitment, refusal_of_name,
 };
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{NodeId, ValidatorId};
@@ -61,7 +61,7 @@ async fn two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it(wo
     // Stake counts from the next epoch.
     let early = world.chain.current_epoch().await.unwrap();
     assert_eq!(world.chain.validator_weight(first, early).await.unwrap(), Amount::ZERO);
-    let commit = Intent::Commit { epoch: early, commitment: Digest([9; 32]) };
+    let commit = Intent::Validators(ValidatorsCall::Commit { epoch: early, commitment: Digest([9; 32]) });
     assert_eq!(refusal(validators[0].execute(commit).await), "NoWeight");
 
     let epoch = world.to_phase(EpochPhase::Commit, 1).await;
@@ -71,14 +71,22 @@ async fn two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it(wo
     for (number, validator) in validators.iter().enumerate() {
         let id = ValidatorId(validator.address());
         let commitment = commitment(id, epoch, salt(number), tree.root());
-        let receipt = validator.execute(Intent::Commit { epoch, commitment }).await.unwrap();
-        assert_eq!(events(&receipt), vec![ChainEvent::Committed { epoch, validator: id, commitment }]);
+        let receipt = validator
+            .execute(Intent::Validators(ValidatorsCall::Commit { epoch, commitment }))
+            .await
+            .unwrap();
+        assert_eq!(
+            events(&receipt),
+            vec![ChainEvent::Validators(ValidatorsEvent::Committed { epoch, validator: id, commitment })]
+        );
         assert_eq!(world.chain.commitment_of(epoch, id).await.unwrap(), Some(commitment));
     }
-    let reveal = |number: usize| Intent::Reveal { epoch, root: tree.root(), salt: salt(number) };
+    let reveal = |number: usize| {
+        Intent::Validators(ValidatorsCall::Reveal { epoch, root: tree.root(), salt: salt(number) })
+    };
     assert_eq!(refusal(validators[0].execute(reveal(0)).await), "RevealPhaseNotBegun");
     world.to_phase(EpochPhase::Reveal, 0).await;
-    let late = Intent::Commit { epoch, commitment: Digest([9; 32]) };
+    let late = Intent::Validators(ValidatorsCall::Commit { epoch, commitment: Digest([9; 32]) });
     assert_eq!(refusal(validators[0].execute(late).await), "CommitPhaseOver");
     assert_eq!(refusal(validators[0].execute(reveal(1)).await), "WrongReveal");
 
@@ -87,7 +95,7 @@ async fn two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it(wo
             let (leaf, path) = tree.path(*node).unwrap();
             ProofItem { leaf, path }
         };
-        Intent::ProveBatch { epoch, items: nodes.iter().map(item).collect() }
+        Intent::Validators(ValidatorsCall::ProveBatch { epoch, items: nodes.iter().map(item).collect() })
     };
     for (number, validator) in validators.iter().enumerate().take(2) {
         validator.execute(reveal(number)).await.unwrap();
@@ -97,8 +105,13 @@ async fn two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it(wo
     assert_eq!(world.chain.votes_for(epoch, tree.root()).await.unwrap(), Amount::tokens(200));
     let anybody = world.rich().await;
     let receipt = anybody.execute(items(&[good])).await.unwrap();
-    let failed =
-        |name| ChainEvent::ProofFailed { epoch, node: good, reason: Refusal::of_name(name).unwrap() };
+    let failed = |name| {
+        ChainEvent::Validators(ValidatorsEvent::ProofFailed {
+            epoch,
+            node: good,
+            reason: refusal_of_name(name).unwrap(),
+        })
+    };
     assert_eq!(events(&receipt), vec![failed("RootNotAccepted")]);
     let receipt = validators[2].execute(reveal(2)).await.unwrap();
     assert_eq!(events(&receipt).len(), 2);
@@ -107,15 +120,15 @@ async fn two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it(wo
     assert_eq!(world.chain.commitment_of(epoch, first).await.unwrap(), None);
 
     let receipt = anybody.execute(items(&[good, bad, good])).await.unwrap();
-    let proven = ChainEvent::NodeProven {
+    let proven = ChainEvent::Validators(ValidatorsEvent::NodeProven {
         epoch,
         node: good,
         class: ProofClassId(3),
         gpu_count: 8,
         vram_gib: 141,
         expiry_epoch: epoch.plus(2),
-    };
-    let unproven = ChainEvent::NodeUnproven { epoch, node: bad };
+    });
+    let unproven = ChainEvent::Validators(ValidatorsEvent::NodeUnproven { epoch, node: bad });
     assert_eq!(events(&receipt), vec![proven, unproven, failed("StaleProof")]);
     let records = world.chain.proven(&[good, bad, NodeId(anybody.address())]).await.unwrap();
     let record = records[0].unwrap();
@@ -124,7 +137,7 @@ async fn two_thirds_of_the_weight_make_a_root_and_anybody_proves_a_node_by_it(wo
     assert!(!records[1].unwrap().current);
     assert_eq!(records[2], None);
     let mut forged = items(&[good]);
-    if let Intent::ProveBatch { items, .. } = &mut forged {
+    if let Intent::Validators(ValidatorsCall::ProveBatch { items, .. }) = &mut forged {
         items[0].leaf.gpu_count = 16;
     }
     let receipt = anybody.execute(forged).await.unwrap();
@@ -141,24 +154,40 @@ async fn a_validator_comes_and_goes(world: World) {
     let id = ValidatorId(validator.address());
     assert_eq!(refusal(validator.register_validator(Amount::tokens(99), "").await), "InsufficientStake");
     validator.register_validator(Amount::tokens(100), "https://v.example").await.unwrap();
-    assert_eq!(refusal(validator.execute(Intent::WithdrawValidator).await), "NotExiting");
-    let moved = Intent::SetValidatorEndpoint { endpoint: "https://w.example".to_owned() };
+    assert_eq!(
+        refusal(validator.execute(Intent::Validators(ValidatorsCall::WithdrawValidator)).await),
+        "NotExiting"
+    );
+    let moved =
+        Intent::Validators(ValidatorsCall::SetValidatorEndpoint { endpoint: "https://w.example".to_owned() });
     validator.execute(moved).await.unwrap();
     let set = world.chain.deployment().validators;
-    validator.execute(Intent::Approve { spender: set, amount: Amount::tokens(7) }).await.unwrap();
-    validator.execute(Intent::StakeValidator { amount: Amount::tokens(7) }).await.unwrap();
+    validator
+        .execute(Intent::Token(TokenCall::Approve { spender: set, amount: Amount::tokens(7) }))
+        .await
+        .unwrap();
+    validator
+        .execute(Intent::Validators(ValidatorsCall::StakeValidator { amount: Amount::tokens(7) }))
+        .await
+        .unwrap();
     let record = world.chain.validator(id).await.unwrap().unwrap();
     assert_eq!((record.stake, record.exit_at), (Amount::tokens(107), None));
     assert_eq!(record.endpoint, "https://w.example");
-    validator.execute(Intent::RequestExit).await.unwrap();
-    assert_eq!(refusal(validator.execute(Intent::RequestExit).await), "ValidatorExiting");
-    assert_eq!(refusal(validator.execute(Intent::WithdrawValidator).await), "StillBonded");
+    validator.execute(Intent::Validators(ValidatorsCall::RequestExit)).await.unwrap();
+    assert_eq!(
+        refusal(validator.execute(Intent::Validators(ValidatorsCall::RequestExit)).await),
+        "ValidatorExiting"
+    );
+    assert_eq!(
+        refusal(validator.execute(Intent::Validators(ValidatorsCall::WithdrawValidator)).await),
+        "StillBonded"
+    );
     assert!(world.chain.validator(id).await.unwrap().unwrap().exit_at.is_some());
     let next = world.chain.current_epoch().await.unwrap().plus(1);
     assert_eq!(world.chain.validator_weight(id, next).await.unwrap(), Amount::ZERO);
     let terms = world.chain.staking_terms().await.unwrap();
     world.advance(Duration::from_secs(terms.validator_exit_seconds)).await;
-    validator.execute(Intent::WithdrawValidator).await.unwrap();
+    validator.execute(Intent::Validators(ValidatorsCall::WithdrawValidator)).await.unwrap();
     assert_eq!(world.chain.validator(id).await.unwrap(), None);
     assert_eq!(world.chain.validators().await.unwrap(), vec![]);
     assert_eq!(world.chain.token_balance(validator.address()).await.unwrap(), Amount::tokens(1_000));
@@ -176,12 +205,18 @@ async fn a_beacon_is_drawn_once_an_epoch_and_draws_everybody_of_a_small_set(worl
         matches!(&unknown, Err(ChainError::Reverted(revert)) if revert.name == "NoBeacon"),
         "{unknown:?}"
     );
-    let other = Intent::DrawBeacon { epoch: epoch.plus(1) };
+    let other = Intent::Validators(ValidatorsCall::DrawBeacon { epoch: epoch.plus(1) });
     assert_eq!(refusal(anybody.execute(other).await), "WrongEpoch");
-    let receipt = anybody.execute(Intent::DrawBeacon { epoch }).await.unwrap();
+    let receipt = anybody.execute(Intent::Validators(ValidatorsCall::DrawBeacon { epoch })).await.unwrap();
     let beacon = world.chain.beacon_of(epoch).await.unwrap().unwrap();
-    assert_eq!(events(&receipt), vec![ChainEvent::BeaconDrawn { epoch, beacon }]);
-    assert_eq!(refusal(anybody.execute(Intent::DrawBeacon { epoch }).await), "BeaconAlreadyDrawn");
+    assert_eq!(
+        events(&receipt),
+        vec![ChainEvent::Validators(ValidatorsEvent::BeaconDrawn { epoch, beacon })]
+    );
+    assert_eq!(
+        refusal(anybody.execute(Intent::Validators(ValidatorsCall::DrawBeacon { epoch })).await),
+        "BeaconAlreadyDrawn"
+    );
     let nodes = [node, NodeId(anybody.address())];
     for validator in &validators {
         let drawn = world.chain.drawn(epoch, ValidatorId(validator.address()), &nodes).await.unwrap();
@@ -190,7 +225,10 @@ async fn a_beacon_is_drawn_once_an_epoch_and_draws_everybody_of_a_small_set(worl
     let stranger = world.chain.drawn(epoch, ValidatorId(anybody.address()), &nodes).await.unwrap();
     assert_eq!(stranger, vec![false, false]);
     let epoch = world.to_phase(EpochPhase::Reveal, 1).await;
-    assert_eq!(refusal(anybody.execute(Intent::DrawBeacon { epoch }).await), "CommitPhaseOver");
+    assert_eq!(
+        refusal(anybody.execute(Intent::Validators(ValidatorsCall::DrawBeacon { epoch })).await),
+        "CommitPhaseOver"
+    );
 }
 
 async fn a_validator_that_commits_and_never_reveals_is_cut_once(world: World) {
@@ -198,9 +236,9 @@ async fn a_validator_that_commits_and_never_reveals_is_cut_once(world: World) {
     let validator = ValidatorId(validators[0].address());
     let epoch = world.chain.current_epoch().await.unwrap();
     let commitment = Digest([9; 32]);
-    validators[0].execute(Intent::Commit { epoch, commitment }).await.unwrap();
+    validators[0].execute(Intent::Validators(ValidatorsCall::Commit { epoch, commitment })).await.unwrap();
     let anybody = world.rich().await;
-    let penalize = Intent::PenalizeMissedReveal { epoch, validator };
+    let penalize = Intent::Validators(ValidatorsCall::PenalizeMissedReveal { epoch, validator });
     assert_eq!(refusal(anybody.execute(penalize.clone()).await), "EpochNotOver");
     let next = world.to_phase(EpochPhase::Commit, 1).await;
     // The vote is void, and the commitment stands as a proof of it.
@@ -210,7 +248,10 @@ async fn a_validator_that_commits_and_never_reveals_is_cut_once(world: World) {
     let before = world.tokens_of(terms.treasury).await;
     let receipt = anybody.execute(penalize.clone()).await.unwrap();
     let (amount, stake) = (Amount::tokens(1), Amount::tokens(99));
-    assert_eq!(events(&receipt), vec![ChainEvent::RevealMissed { epoch, validator, amount, stake }]);
+    assert_eq!(
+        events(&receipt),
+        vec![ChainEvent::Validators(ValidatorsEvent::RevealMissed { epoch, validator, amount, stake })]
+    );
     assert_eq!(world.tokens_of(terms.treasury).await, before.saturating_add(amount));
     assert_eq!(world.chain.validator(validator).await.unwrap().unwrap().stake, stake);
     assert_eq!(world.chain.validator_weight(validator, next).await.unwrap(), Amount::tokens(100));

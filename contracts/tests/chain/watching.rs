@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use lode_contracts::{
     ChainCursor, ChainError, ChainEvent, ChainReader, ChainView, Deployment, ErrorClass, Follower,
-    FollowerConfig, FollowerEvent, Intent, LoggedEvent, PoolState, ResyncReason, RpcChain, RpcConfig,
+    FollowerConfig, FollowerEvent, Intent, LoggedEvent, PoolState, PoolsCall, PoolsEvent, ResyncReason,
+    RpcChain, RpcConfig,
 };
 use lode_protocol::ids::{Address, ChainId, PoolId};
 use lode_testkit::anvil::{Anvil, AnvilOptions};
@@ -48,7 +49,7 @@ impl Watch {
     }
 
     fn start_with(world: &World, from: Option<ChainCursor>, confirmations: u64) -> Watch {
-        let config = FollowerConfig { poll_interval_ms: 20, confirmations, max_range: 3 };
+        let config = FollowerConfig { poll_interval_ms: 20, confirmations, max_range: 3, seed: 1 };
         let (follower, view) = Follower::new(world.chain.clone(), config, from);
         let (sender, receiver) = mpsc::channel(4);
         let task = tokio::spawn(follower.run(sender));
@@ -106,7 +107,7 @@ async fn history(world: &World) -> Vec<LoggedEvent> {
 }
 
 fn started(pool: PoolId) -> impl Fn(&ChainEvent) -> bool {
-    move |event| *event == ChainEvent::PoolStarted { pool }
+    move |event| *event == ChainEvent::Pools(PoolsEvent::PoolStarted { pool })
 }
 
 async fn everything_is_delivered_once_and_in_order_also_over_a_restart(world: World) {
@@ -120,9 +121,11 @@ async fn everything_is_delivered_once_and_in_order_also_over_a_restart(world: Wo
     let (cursor, before) = (watch.cursor, watch.applied.clone());
     drop(watch);
 
-    owner.execute(Intent::EndPool(second)).await.unwrap();
+    owner.execute(Intent::Pools(PoolsCall::EndPool(second))).await.unwrap();
     let mut watch = Watch::start(&world, cursor);
-    watch.until(|watch| watch.has(|event| *event == ChainEvent::PoolEnded { pool: second })).await;
+    watch
+        .until(|watch| watch.has(|event| *event == ChainEvent::Pools(PoolsEvent::PoolEnded { pool: second })))
+        .await;
     let all = [before, watch.applied.clone()].concat();
     assert_eq!(all, history(&world).await);
     assert_eq!(watch.resyncs, vec![]);
@@ -138,8 +141,8 @@ async fn a_reorganisation_rolls_back_to_the_common_ancestor_and_ends_with_the_ne
         let (other, _, _) = world.pool(None).await;
         ended.push(other);
     }
-    owner.execute(Intent::EndPool(pool)).await.unwrap();
-    watch.until(|watch| watch.has(|event| *event == ChainEvent::PoolEnded { pool })).await;
+    owner.execute(Intent::Pools(PoolsCall::EndPool(pool))).await.unwrap();
+    watch.until(|watch| watch.has(|event| *event == ChainEvent::Pools(PoolsEvent::PoolEnded { pool }))).await;
     let before = watch.applied.clone();
     let depth = 5;
     let head = world.head().await.number;
@@ -158,7 +161,7 @@ async fn a_reorganisation_rolls_back_to_the_common_ancestor_and_ends_with_the_ne
     // What stood before the reorganisation was not read again.
     let kept = before.iter().take_while(|logged| logged.block <= to).count();
     assert_eq!(watch.applied[..kept], before[..kept]);
-    assert!(!watch.has(|event| *event == ChainEvent::PoolEnded { pool }));
+    assert!(!watch.has(|event| *event == ChainEvent::Pools(PoolsEvent::PoolEnded { pool })));
     assert_eq!(world.chain.pool(pool).await.unwrap().unwrap().state, PoolState::Running);
 }
 
@@ -170,7 +173,7 @@ async fn a_reorganisation_above_the_confirmed_blocks_is_told_and_undoes_nothing(
     }
     let mut watch = Watch::start_with(&world, None, 3);
     watch.until(|watch| watch.cursor.is_some_and(|cursor| cursor.number == confirmed)).await;
-    owner.execute(Intent::EndPool(pool)).await.unwrap();
+    owner.execute(Intent::Pools(PoolsCall::EndPool(pool))).await.unwrap();
     let head = world.head().await.number;
     let mut view = watch.view.clone();
     let seen = view.wait_for(|view| view.head.is_some_and(|seen| seen.number == head));
@@ -186,7 +189,7 @@ async fn a_reorganisation_above_the_confirmed_blocks_is_told_and_undoes_nothing(
     }
     let head = world.head().await.number;
     watch.until(|watch| watch.cursor.is_some_and(|cursor| cursor.number == head - 3)).await;
-    assert!(!watch.has(|event| *event == ChainEvent::PoolEnded { pool }));
+    assert!(!watch.has(|event| *event == ChainEvent::Pools(PoolsEvent::PoolEnded { pool })));
     assert_eq!(watch.resyncs, vec![]);
 }
 
@@ -196,8 +199,8 @@ async fn a_chain_set_back_is_rolled_back(world: World) {
     let number = world.head().await.number;
     let mut watch = Watch::start(&world, None);
     watch.until(|watch| watch.cursor.is_some_and(|cursor| cursor.number == number)).await;
-    owner.execute(Intent::EndPool(pool)).await.unwrap();
-    watch.until(|watch| watch.has(|event| *event == ChainEvent::PoolEnded { pool })).await;
+    owner.execute(Intent::Pools(PoolsCall::EndPool(pool))).await.unwrap();
+    watch.until(|watch| watch.has(|event| *event == ChainEvent::Pools(PoolsEvent::PoolEnded { pool }))).await;
     let cursor = watch.cursor.unwrap();
     world.set_back(mark).await;
     watch.until(|watch| !watch.rollbacks.is_empty()).await;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use lode_contracts::{
     Amount, BlockRef, Chain, ChainEvent, DeployParameters, Epoch, EpochPhase, Intent, Operator,
-    PoolParameters, Receipt, RpcChain, RpcConfig, SettlementTerms, SlashingTerms, commitment, deploy,
-    seconds_of_timestamp,
+    PoolParameters, PoolsCall, Receipt, RpcChain, RpcConfig, SettlementParameters, SlashingParameters,
+    TokenCall, ValidatorsCall, commitment, deploy, seconds_of_timestamp,
 };
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{NodeId, PoolId, ProviderId, ValidatorId};
@@ -44,7 +44,7 @@ pub(crate) fn parameters() -> DeployParameters {
         epoch_seconds: 600,
         unbonding_seconds: 3_600,
         validator_exit_seconds: 1_200,
-        slashing: SlashingTerms {
+        slashing: SlashingParameters {
             detection_seconds: 600,
             evidence_seconds: 600,
             answer_seconds: 600,
@@ -52,7 +52,7 @@ pub(crate) fn parameters() -> DeployParameters {
             execution_seconds: 600,
             ..development.slashing
         },
-        settlement: SettlementTerms {
+        settlement: SettlementParameters {
             posting_seconds: 1_200,
             veto_seconds: 600,
             withdrawal_seconds: 3_600,
@@ -129,7 +129,8 @@ impl World {
             Control::Fake(fake) => fake.fund(key.address(), Amount::tokens(10), Amount::tokens(1_000)),
             Control::Anvil { anvil, operator } => {
                 anvil.fund(key.address(), Amount::tokens(10)).await.unwrap();
-                let mint = Intent::Mint { to: key.address(), amount: Amount::tokens(1_000) };
+                let mint =
+                    Intent::Token(TokenCall::Mint { to: key.address(), amount: Amount::tokens(1_000) });
                 operator.execute(mint).await.unwrap();
             }
         }
@@ -264,7 +265,7 @@ impl World {
             })
             .await
             .unwrap();
-        owner.execute(Intent::StartPool(pool)).await.unwrap();
+        owner.execute(Intent::Pools(PoolsCall::StartPool(pool))).await.unwrap();
         (pool, owner)
     }
 
@@ -302,11 +303,17 @@ impl World {
         let (root, salt) = (Digest([0xab; 32]), Digest([0xcd; 32]));
         for validator in validators {
             let commitment = commitment(ValidatorId(validator.address()), epoch, salt, root);
-            validator.execute(Intent::Commit { epoch, commitment }).await.unwrap();
+            validator
+                .execute(Intent::Validators(ValidatorsCall::Commit { epoch, commitment }))
+                .await
+                .unwrap();
         }
         self.to_phase(EpochPhase::Reveal, 0).await;
         for validator in validators {
-            validator.execute(Intent::Reveal { epoch, root, salt }).await.unwrap();
+            validator
+                .execute(Intent::Validators(ValidatorsCall::Reveal { epoch, root, salt }))
+                .await
+                .unwrap();
         }
         assert_eq!(self.chain.root_of(epoch).await.unwrap(), Some(root));
         epoch
@@ -321,7 +328,10 @@ impl World {
         provider: &Operator,
     ) -> Join {
         if !self.chain.is_pool_approved(pool, ProviderId(provider.address())).await.unwrap() {
-            provider.execute(Intent::SetPoolApproval { pool, approved: true }).await.unwrap();
+            provider
+                .execute(Intent::Pools(PoolsCall::SetPoolApproval { pool, approved: true }))
+                .await
+                .unwrap();
         }
         self.unapproved_join(pool, orchestrator, node, provider).await
     }

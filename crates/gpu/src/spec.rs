@@ -48,20 +48,20 @@ fn offered(gpu: &Gpu) -> Vec<GpuSpec> {
     }
 }
 
-/// The state of every GPU for a heartbeat: those offered, and those that were known once and are gone.
+/// The state of every GPU for a heartbeat: those offered ([`gpu_specs`]), and those that were known once and are gone.
 ///
 /// A MIG instance shares its parent's health. A GPU that was never sampled is suspect: unknown is not healthy.
 #[must_use]
 pub fn gpu_statuses(
-    inventory: &Inventory,
+    offered: &[GpuSpec],
     health: &GpuHealthCore,
     sample: Option<&HealthSample>,
 ) -> Vec<GpuStatus> {
     let mut statuses = BTreeMap::new();
     let mut covered = BTreeSet::new();
-    for spec in gpu_specs(inventory) {
-        let physical = spec.parent.unwrap_or_else(|| spec.uuid.clone());
-        statuses.insert(spec.uuid.clone(), status(spec.uuid, &physical, health, sample));
+    for spec in offered {
+        let physical = spec.parent.clone().unwrap_or_else(|| spec.uuid.clone());
+        statuses.insert(spec.uuid.clone(), status(spec.uuid.clone(), &physical, health, sample));
         covered.insert(physical);
     }
     for gone in health.all().filter(|gpu| !covered.contains(&gpu.uuid)) {

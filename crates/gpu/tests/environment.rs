@@ -21,7 +21,7 @@ async fn a_program_finds_the_driver_by_its_usual_name_and_the_machine_by_the_env
         .unwrap();
     let machine = directory.path().join("machine.json");
     MockGpus::new().l4(3).write(&machine).unwrap();
-    let name = "a_program_finds_the_driver_by_its_usual_name_and_the_machine_by_the_environment";
+    let name = "environment::a_program_finds_the_driver_by_its_usual_name_and_the_machine_by_the_environment";
     let program = |machine: &std::path::Path| {
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name])

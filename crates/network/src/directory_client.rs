@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
+use lode_address::{AddressError, EndpointUrl, HttpsAddress};
 use lode_protocol::cursor::Cursor;
 use lode_protocol::directory::{ChangesPage, DirectoryPage};
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::ids::{NodeId, PoolId};
 use serde::de::DeserializeOwned;
-
-use crate::error::NetworkError;
-use crate::url::{EndpointUrl, HttpsAddress};
 
 /// Time an ordinary call may take.
 const CALL: Duration = Duration::from_secs(15);
@@ -43,7 +41,7 @@ pub enum DirectoryError {
     },
     /// The transport could not be set up.
     #[error(transparent)]
-    Network(#[from] NetworkError),
+    Address(#[from] AddressError),
 }
 
 impl DirectoryError {
@@ -54,7 +52,7 @@ impl DirectoryError {
             DirectoryError::Unreachable(_) => ErrorCode::new("discovery/unreachable"),
             DirectoryError::Malformed(_) => ErrorCode::new("discovery/malformed-answer"),
             DirectoryError::Refused { .. } => ErrorCode::new("discovery/refused"),
-            DirectoryError::Network(error) => error.code(),
+            DirectoryError::Address(error) => error.code(),
         }
     }
 
@@ -64,7 +62,7 @@ impl DirectoryError {
             DirectoryError::NotHttp { .. } => false,
             DirectoryError::Unreachable(_) | DirectoryError::Malformed(_) => true,
             DirectoryError::Refused { status, .. } => *status >= 500 || *status == 429,
-            DirectoryError::Network(error) => error.is_transient(),
+            DirectoryError::Address(error) => error.is_transient(),
         }
     }
 }

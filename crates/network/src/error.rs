@@ -2,38 +2,15 @@
 
 use std::time::Duration;
 
+use lode_address::AddressError;
 use lode_protocol::error_code::ErrorCode;
 
 /// A failure of the network or of the peer at its other end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
-    /// Not a multiaddress that can be dialled or listened on.
-    #[error(
-        "{text:?} is not a usable address: {reason}; write it like /ip4/203.0.113.7/tcp/7000/p2p/16Uiu2HA…"
-    )]
-    BadAddress {
-        /// The text (cut to 200 characters).
-        text: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Not an URL of an orchestrator.
-    #[error("{text:?} is not a usable URL: {reason}")]
-    BadUrl {
-        /// The text (cut to 200 characters).
-        text: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Plain HTTP to another machine.
-    #[error(
-        "{url} is plain HTTP to another machine, which anybody on the way can read and change; use https:// \
-         (a self-signed certificate is pinned by #sha256=…), or a loopback address"
-    )]
-    PlainHttp {
-        /// The URL.
-        url: String,
-    },
+    /// Not an address, or one that must not be used.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// A certificate or key that cannot be read or used.
     #[error("the certificate cannot be used: {reason}; give PEM files of a chain and its private key")]
     BadCertificate {
@@ -138,6 +115,20 @@ pub enum NetworkError {
     /// A frame without content.
     #[error("an empty frame was received or given; a frame holds one sealed message")]
     FrameEmpty,
+    /// A frame was begun and not ended in the time that its size allows.
+    #[error(
+        "a frame of {announced} bytes was not whole in time, {received} of them came; send frames faster, or allow slower \
+         ones"
+    )]
+    FrameTooSlow {
+        /// Bytes of it that came.
+        received: usize,
+        /// Bytes announced; 0 where not even that was said.
+        announced: usize,
+    },
+    /// Whoever opened the stream did not speak.
+    #[error("whoever opened the stream said nothing; the first frame has to follow at once")]
+    NoFirstFrame,
     /// A write was not taken in time.
     #[error("the peer did not take the data within {after:?}")]
     WriteTimeout {
@@ -202,9 +193,7 @@ impl NetworkError {
     /// The stable code of this error.
     pub fn code(&self) -> ErrorCode {
         ErrorCode::new(match self {
-            NetworkError::BadAddress { .. } => "network/bad-address",
-            NetworkError::BadUrl { .. } => "network/bad-url",
-            NetworkError::PlainHttp { .. } => "network/plain-http",
+            NetworkError::Address(error) => return error.code(),
             NetworkError::BadCertificate { .. } => "network/bad-certificate",
             NetworkError::Listen { .. } => "network/listen-failed",
             NetworkError::NoExpectedPeer { .. } => "network/no-expected-peer",
@@ -222,6 +211,8 @@ impl NetworkError {
             NetworkError::SlowReader => "network/slow-reader",
             NetworkError::FrameTooLarge { .. } => "network/frame-too-large",
             NetworkError::FrameEmpty => "network/frame-empty",
+            NetworkError::FrameTooSlow { .. } => "network/frame-too-slow",
+            NetworkError::NoFirstFrame => "network/no-first-frame",
             NetworkError::WriteTimeout { .. } => "network/write-timeout",
             NetworkError::ReceiveTimeout { .. } => "network/receive-timeout",
             NetworkError::NotConnected => "network/not-connected",
@@ -238,10 +229,8 @@ impl NetworkError {
     /// Whether the same attempt may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         match self {
-            NetworkError::BadAddress { .. }
-            | NetworkError::BadUrl { .. }
-            | NetworkError::PlainHttp { .. }
-            | NetworkError::BadCertificate { .. }
+            NetworkError::Address(error) => error.is_transient(),
+            NetworkError::BadCertificate { .. }
             | NetworkError::NoExpectedPeer { .. }
             | NetworkError::PeerMismatch { .. }
             | NetworkError::UnsupportedPeer
@@ -259,6 +248,8 @@ impl NetworkError {
             | NetworkError::Evicted { .. }
             | NetworkError::KeepaliveFailed
             | NetworkError::SlowReader
+            | NetworkError::FrameTooSlow { .. }
+            | NetworkError::NoFirstFrame
             | NetworkError::WriteTimeout { .. }
             | NetworkError::ReceiveTimeout { .. }
             | NetworkError::NotConnected

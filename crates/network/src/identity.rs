@@ -21,24 +21,24 @@ pub(crate) fn keypair(key: &SigningKey) -> Result<Keypair, NetworkError> {
 
 /// The address of the key that a peer id contains; `None` for other kinds of keys.
 pub(crate) fn address_of(peer: &PeerId) -> Option<Address> {
+    key_of(peer)?.address().ok()
+}
+
+/// The key that a peer id contains; `None` for other kinds of keys.
+pub(crate) fn key_of(peer: &PeerId) -> Option<PublicKey> {
     let multihash = peer.as_ref();
     if multihash.code() != IDENTITY_MULTIHASH {
         return None;
     }
     let key = identity::PublicKey::try_decode_protobuf(multihash.digest()).ok()?;
     let key = key.try_into_secp256k1().ok()?;
-    PublicKey(key.to_bytes()).address().ok()
+    Some(PublicKey(key.to_bytes()))
 }
 
 pub(crate) fn peer_id_of(key: &PublicKey) -> Result<PeerId, NetworkError> {
     let key =
         secp256k1::PublicKey::try_from_bytes(key.as_bytes()).map_err(|_| NetworkError::UnsupportedPeer)?;
     Ok(PeerId::from_public_key(&identity::PublicKey::from(key)))
-}
-
-/// The libp2p peer id of a key as people write it, like `16Uiu2HA…`.
-pub fn peer_id_text(key: &PublicKey) -> Result<String, NetworkError> {
-    Ok(peer_id_of(key)?.to_base58())
 }
 
 #[cfg(test)]
@@ -52,7 +52,7 @@ mod tests {
             let peer = keypair(&key).unwrap().public().to_peer_id();
             assert_eq!(address_of(&peer), Some(key.address()));
             assert_eq!(peer_id_of(&key.public()).unwrap(), peer);
-            assert_eq!(peer_id_text(&key.public()).unwrap(), peer.to_string());
+            assert_eq!(lode_address::peer_id_text(&key.public()).unwrap(), peer.to_string());
         }
     }
 

@@ -9,37 +9,37 @@
 //!
 //! Everything long-lived comes as a handle and a task; the caller spawns the task where it is supervised.
 
-mod address;
 mod client;
 mod directory_client;
-mod egress;
+mod directory_follower;
 mod endpoint;
 mod error;
 mod frame;
-mod guarded;
 mod identity;
 mod metrics;
+mod multiaddress;
+mod outbound;
 mod protocol;
 mod server;
 mod tls;
-mod url;
 
-pub use address::PeerAddress;
 pub use client::{ClientConfig, ClientEvent, LogPost, PeerClient, PeerClientTask};
 pub use directory_client::{DirectoryClient, DirectoryError};
-pub use egress::{Egress, EgressAnswer, EgressError, EgressRequest, Reach};
+pub use directory_follower::{DirectoryFollower, DirectoryReader};
 pub use endpoint::{
-    Connection, ConnectionId, ConnectionLimits, Endpoint, EndpointConfig, EndpointTask, IncomingStream,
-    IncomingStreams, Transport,
+    Connection, ConnectionId, ConnectionLimits, Endpoint, EndpointConfig, EndpointTask, FramePace,
+    IncomingStream, IncomingStreams, StrangerLimits, Transport,
 };
 pub use error::NetworkError;
 pub use frame::{FrameReader, FrameWriter, FramedStream};
-pub use guarded::{GuardPolicy, GuardedClient, GuardedError};
-pub use identity::peer_id_text;
+pub use lode_address::{AddressError, EndpointUrl, Fingerprint, HttpsAddress, PeerAddress, peer_id_text};
 pub use metrics::NetworkMetrics;
+pub use outbound::{
+    Awaited, FetchPolicy, Fetcher, Outbound, OutboundAnswer, OutboundError, OutboundLimits, OutboundRequest,
+    Reach, Resolver, SystemResolver, Trust, is_public_address,
+};
 pub use protocol::Protocol;
 pub use server::{
-    IncomingFrame, LogReply, PeerServer, PeerServerTask, ReplyHandle, ServerConfig, ServerEvent,
+    IncomingFrame, LogReply, PeerServer, PeerServerTask, ReplyHandle, ServerConfig, ServerEvent, ServerSink,
 };
-pub use tls::{Fingerprint, SelfSignedPem, ServerIdentity};
-pub use url::{EndpointUrl, HttpsAddress};
+pub use tls::{SelfSignedPem, ServerIdentity};

@@ -24,7 +24,7 @@ pub(crate) struct ByReason {
 }
 
 /// Counters of one program's network; clones share them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct NetworkMetrics {
     pub(crate) connections: Family<ByDirection, Gauge>,
     pub(crate) refused: Family<ByReason, Counter>,
@@ -34,7 +34,42 @@ pub struct NetworkMetrics {
     pub(crate) frames: Family<ByDirection, Counter>,
     pub(crate) bytes: Family<ByDirection, Counter>,
     pub(crate) slow_readers: Counter,
+    pub(crate) unfinished: Gauge,
     pub(crate) http_refused: Family<ByReason, Counter>,
+    /// The four that every frame counts, looked up once.
+    incoming: FrameCounters,
+    outgoing: FrameCounters,
+}
+
+#[derive(Clone, Debug)]
+struct FrameCounters {
+    frames: Counter,
+    bytes: Counter,
+}
+
+impl Default for NetworkMetrics {
+    fn default() -> Self {
+        let (frames, bytes) =
+            (Family::<ByDirection, Counter>::default(), Family::<ByDirection, Counter>::default());
+        let of = |direction| FrameCounters {
+            frames: frames.get_or_create(&ByDirection { direction }).clone(),
+            bytes: bytes.get_or_create(&ByDirection { direction }).clone(),
+        };
+        Self {
+            incoming: of(Direction::Incoming),
+            outgoing: of(Direction::Outgoing),
+            frames,
+            bytes,
+            connections: Family::default(),
+            refused: Family::default(),
+            evicted: Family::default(),
+            dial_failures: Counter::default(),
+            streams_dropped: Counter::default(),
+            slow_readers: Counter::default(),
+            unfinished: Gauge::default(),
+            http_refused: Family::default(),
+        }
+    }
 }
 
 impl NetworkMetrics {
@@ -43,7 +78,16 @@ impl NetworkMetrics {
         let registry = registry.sub_registry_with_prefix("network");
         registry.register("connections", "Open libp2p connections", self.connections.clone());
         registry.register("refused_connections", "Connections refused by a limit", self.refused.clone());
-        registry.register("evicted_connections", "Connections closed to make room", self.evicted.clone());
+        registry.register(
+            "evicted_connections",
+            "Connections closed to make room, handshakes included",
+            self.evicted.clone(),
+        );
+        registry.register(
+            "unfinished_frame_bytes",
+            "Memory for unfinished frames of peers without standing",
+            self.unfinished.clone(),
+        );
         registry.register("dial_failures", "Dials that failed", self.dial_failures.clone());
         registry.register(
             "dropped_streams",
@@ -65,8 +109,12 @@ impl NetworkMetrics {
     }
 
     pub(crate) fn frame(&self, direction: Direction, bytes: usize) {
-        self.frames.get_or_create(&ByDirection { direction }).inc();
-        self.bytes.get_or_create(&ByDirection { direction }).inc_by(bytes as u64);
+        let counters = match direction {
+            Direction::Incoming => &self.incoming,
+            Direction::Outgoing => &self.outgoing,
+        };
+        counters.frames.inc();
+        counters.bytes.inc_by(bytes as u64);
     }
 
     pub(crate) fn refuse(&self, reason: &'static str) {

@@ -10,6 +10,10 @@ use lode_protocol::session::{Granted, Heartbeat, Hello, Instruction, Leave, Refu
 /// What an envelope adds to its body, with room to spare; the exact check is the envelope's own.
 const ENVELOPE_ALLOWANCE: usize = 1024;
 
+/// Largest frame from a node at a validator that knows nothing of it. Such a node has nothing to say: it waits to be
+/// challenged, and only who is known is challenged.
+const UNCHALLENGED: usize = 4 << 10;
+
 /// What a stream is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Protocol {
@@ -42,6 +46,23 @@ impl Protocol {
             Protocol::Proof => Answer::MAX_BYTES,
         };
         body + ENVELOPE_ALLOWANCE
+    }
+
+    /// Largest frame, in bytes, that whoever opened the stream may send before the program has vouched for it.
+    pub const fn stranger_limit(self) -> usize {
+        match self {
+            Protocol::Session => largest(&[Hello::MAX_BYTES, Leave::MAX_BYTES]) + ENVELOPE_ALLOWANCE,
+            Protocol::Logs => self.opener_limit(),
+            Protocol::Proof => UNCHALLENGED,
+        }
+    }
+
+    /// Whether whoever opens the stream has to speak first. Who does not waits to be spoken to, for as long as it takes.
+    pub const fn opener_speaks_first(self) -> bool {
+        match self {
+            Protocol::Session | Protocol::Logs => true,
+            Protocol::Proof => false,
+        }
     }
 
     /// Largest frame, in bytes, that whoever accepted the stream may send.
@@ -85,5 +106,14 @@ mod tests {
         assert!(Protocol::Session.accepter_limit() > Instruction::MAX_BYTES + 512);
         assert!(Protocol::Logs.accepter_limit() > LogBatch::MAX_BYTES + 512);
         assert!(Protocol::Proof.opener_limit() > Answer::MAX_BYTES + 512);
+        assert!(Protocol::Session.stranger_limit() > Hello::MAX_BYTES + 512);
+    }
+
+    #[test]
+    fn what_strangers_may_send_is_small() {
+        for protocol in Protocol::ALL {
+            assert!(protocol.stranger_limit() <= protocol.opener_limit());
+            assert!(protocol.stranger_limit() < 80 << 10);
+        }
     }
 }

@@ -1,55 +1,16 @@
-//! Certificates of the HTTPS fallback: the operator's own, or a self-signed one that clients pin by its fingerprint.
-//!
-//! A pinned client checks the SHA-256 of the certificate and that the server holds its key; names and dates do not
-//! matter, since the fingerprint comes from the pool itself and is renewed there.
+//! What the HTTPS fallback is served with: the operator's own certificate, or a self-signed one that clients pin by its
+//! fingerprint.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use lode_address::Fingerprint;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
-use sha2::{Digest as _, Sha256};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::NetworkError;
-
-/// SHA-256 of a certificate in DER form; as text 64 hexadecimal digits (colons, as openssl prints, are read too).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fingerprint(pub [u8; 32]);
-
-impl Fingerprint {
-    fn of(certificate: &CertificateDer<'_>) -> Self {
-        Self(Sha256::digest(certificate.as_ref()).into())
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for Fingerprint {
-    type Err = NetworkError;
-
-    fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let digits: String = text.trim().chars().filter(|c| *c != ':').take(65).collect();
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(digits, &mut bytes).map_err(|_| NetworkError::BadCertificate {
-            reason: "a fingerprint has 64 hexadecimal digits".to_owned(),
-        })?;
-        Ok(Self(bytes))
-    }
-}
 
 /// A certificate chain and key to serve with.
 #[derive(Clone, Debug)]
@@ -80,7 +41,7 @@ impl ServerIdentity {
             .collect::<Result<_, _>>()
             .map_err(|error| bad(format!("the chain is not PEM: {error}")))?;
         let first = chain.first().ok_or_else(|| bad("the chain holds no certificate".to_owned()))?;
-        let fingerprint = Fingerprint::of(first);
+        let fingerprint = Fingerprint::of(first.as_ref());
         let key = PrivateKeyDer::from_pem_slice(key)
             .map_err(|error| bad(format!("the key is not PEM: {error}")))?;
         let mut config = ServerConfig::builder_with_provider(provider())
@@ -114,103 +75,8 @@ impl ServerIdentity {
     }
 }
 
-/// The HTTP client panics when no provider is the process's default. Every main installs one; tools and tests that
-/// forgot get the same one here.
-pub(crate) fn ensure_provider() {
-    if CryptoProvider::get_default().is_none() {
-        // Fails only when somebody else was faster, which is as good.
-        let _ = ring::default_provider().install_default();
-    }
-}
-
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
-}
-
-/// A TLS client that accepts one certificate and no other.
-pub(crate) fn pinned_client_config(pin: Fingerprint) -> Result<ClientConfig, NetworkError> {
-    let provider = provider();
-    let verifier = PinnedCertificate { pin, provider: provider.clone() };
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| NetworkError::BadCertificate { reason: error.to_string() })?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    Ok(config)
-}
-
-#[derive(Debug)]
-struct PinnedCertificate {
-    pin: Fingerprint,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for PinnedCertificate {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if Fingerprint::of(end_entity) == self.pin {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Whether a failure was the pinned verifier's refusal.
-pub(crate) fn is_pin_mismatch(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)) =
-            error.downcast_ref::<rustls::Error>()
-        {
-            return true;
-        }
-        // The source of an I/O error that wraps another error is that error's source, not the error itself.
-        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    false
 }
 
 #[cfg(test)]

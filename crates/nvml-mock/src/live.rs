@@ -26,6 +26,8 @@ const GPU_IS_LOST: ReturnCode = nvml::nvmlReturn_enum_NVML_ERROR_GPU_IS_LOST;
 
 /// How often a hanging call looks whether it still hangs.
 const HANG_TICK: Duration = Duration::from_millis(2);
+/// How often whoever waits for an event looks for one: somebody always waits, so every look costs for ever.
+const EVENT_TICK: Duration = Duration::from_millis(100);
 const MIG_SHIFT: u32 = 12;
 
 static LIBRARY: Mutex<Library> = Mutex::new(Library::new());
@@ -157,10 +159,11 @@ pub(crate) fn wait_for_event(set: usize, patience: Duration) -> Result<(usize, u
         if let Some(event) = next_event(set)? {
             return Ok(event);
         }
-        if started.elapsed() >= patience {
+        let left = patience.saturating_sub(started.elapsed());
+        if left.is_zero() {
             return Err(nvml::nvmlReturn_enum_NVML_ERROR_TIMEOUT);
         }
-        std::thread::sleep(HANG_TICK);
+        std::thread::sleep(left.min(EVENT_TICK));
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use clap::Parser;
-use lode_program::listen::{ServeLimits, bind, serve};
+use lode_program::listen::{Hosts, ServeLimits, bind, serve};
 use lode_program::{Finding, Health, Program, config, run_program, telemetry};
 use serde::Deserialize;
 
@@ -62,9 +62,8 @@ async fn start(program: Program) -> anyhow::Result<()> {
     let pulse = health.pulse("owner loop", config.beat * 5);
     let starting = health.condition("owner loop", Finding::info("minimal/starting", "has not turned yet"));
     let router = Router::new().merge(health.router());
-    program
-        .tasks
-        .critical("api", serve(router, bound, ServeLimits::default(), None, program.shutdown.clone()));
+    let (hosts, limits) = (Hosts::new([], "nothing: this example has no names"), ServeLimits::default());
+    program.tasks.critical("api", serve(router, bound, hosts, limits, None, program.shutdown.clone()));
     let shutdown = program.shutdown.clone();
     program.tasks.critical("owner loop", async move {
         let mut turns = tokio::time::interval(config.beat);

@@ -20,9 +20,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 pub use error::{ConfigError, Origin};
-pub use units::{
-    byte_size, byte_size_option, duration, duration_option, format_byte_size, parse_byte_size, parse_duration,
-};
+pub use units::{byte_size, byte_size_option, duration, duration_option, parse_byte_size, parse_duration};
 
 use node::Node;
 

@@ -14,8 +14,9 @@
 
 use std::process::ExitCode;
 
+use lode_files::FileError;
+
 use crate::config::ConfigError;
-use crate::files::FileError;
 
 /// Why a program ends. The numbers follow sysexits.h where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

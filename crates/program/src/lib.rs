@@ -1,24 +1,26 @@
 //! What every Lode program shares, so that whoever knows one program knows all of them.
 //!
 //! Owns: configuration loading, logs, the health endpoints, supervised tasks and shutdown, exit codes,
-//! findings, listeners, files that must be private or atomic, and the clock that feeds the pure cores.
-//! Does not own: anything about pools, nodes or tasks. It depends on no other room of the house.
+//! findings, listeners, the limit on open files, and the clock that feeds the pure cores. Files and texts come from the two rooms below it, which
+//! the command line needs as well. Does not own: anything about pools, nodes or tasks.
 
 pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod exit;
-pub mod files;
 pub mod finding;
 pub mod health;
 pub mod listen;
+pub mod open_files;
 pub mod problem;
 pub mod run;
 pub mod service;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;
-pub mod text;
+
+pub use lode_files as files;
+pub use lode_protocol::text;
 
 pub use backoff::{Backoff, BackoffPolicy};
 pub use clock::Clock;

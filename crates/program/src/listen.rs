@@ -1,11 +1,20 @@
 //! Binding and serving HTTP with limits: every connection is counted, every wait has an end.
 //!
-//! Limits apply before any byte is believed: connections in all and per address, time for the TLS handshake, for a
-//! request's head, for each silence within its body, and the body's size. Idle keep-alive connections fall to the
-//! head's limit. At shutdown no new connection is taken, running requests may finish within `drain_timeout`, then
-//! what is left (an event stream never ends by itself) is closed.
+//! Limits apply before any byte is believed ([`ServeLimits`]): places in all and per address, and who gives way when all
+//! are taken (`places`); time for the TLS handshake, the first byte, a request's head (`watched`, hyper), each silence
+//! within its body and all of it (`request_body`), each time in which the other side takes nothing (`patient`); bytes that
+//! wait to be sent (`unsent`); and the names under which anybody is answered at all ([`Hosts`]). At shutdown no new
+//! connection is taken, running requests may finish within `drain_timeout`, then what is left (an event stream never
+//! ends by itself) is closed.
 
-mod connections;
+mod connection;
+mod hosts;
+mod limits;
+mod patient;
+mod places;
+mod request_body;
+mod unsent;
+mod watched;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,63 +22,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
-use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt as _;
-use tower_http::timeout::RequestBodyTimeoutLayer;
+use futures::future::BoxFuture;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::config::duration;
 use crate::shutdown::Shutdown;
-use connections::Connections;
+use connection::Server;
+use places::Places;
+
+pub use hosts::Hosts;
+pub use limits::ServeLimits;
+pub use unsent::Resident;
 
 /// How long to wait before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Limits of one listener.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ServeLimits {
-    /// Connections at one time; further ones wait in the backlog.
-    pub max_connections: usize,
-    /// Connections at one time from one IP address; further ones are closed at once.
-    pub max_connections_per_address: usize,
-    /// For a TLS handshake.
-    #[serde(with = "duration")]
-    pub handshake_timeout: Duration,
-    /// For a request's head to arrive, also on an idle keep-alive connection.
-    #[serde(with = "duration")]
-    pub header_timeout: Duration,
-    /// For each silence within a request's body.
-    #[serde(with = "duration")]
-    pub body_timeout: Duration,
-    /// For running requests to finish at shutdown.
-    #[serde(with = "duration")]
-    pub drain_timeout: Duration,
-    /// Largest request body, in bytes, unless a route sets its own limit.
-    pub max_body_bytes: usize,
-}
-
-impl Default for ServeLimits {
-    fn default() -> Self {
-        Self {
-            max_connections: 4096,
-            max_connections_per_address: 1024,
-            handshake_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(30),
-            body_timeout: Duration::from_secs(15),
-            drain_timeout: Duration::from_secs(5),
-            max_body_bytes: 1 << 20,
-        }
-    }
-}
 
 /// Why a listener could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -108,106 +76,80 @@ pub async fn bind(name: impl Into<String>, address: SocketAddr) -> Result<Bound,
     }
 }
 
-/// Serves the router until shutdown is requested. Handlers may extract `ConnectInfo<SocketAddr>`. With `tls`, plain
-/// connections are refused.
-pub async fn serve(
+/// Serves the router until shutdown is requested, under the names of `hosts`. Handlers may extract
+/// `ConnectInfo<SocketAddr>`. With `tls`, plain connections are refused.
+///
+/// Boxed, so that the HTTP server is compiled here and not again by every program.
+pub fn serve(
     router: Router,
     bound: Bound,
+    hosts: Hosts,
     limits: ServeLimits,
     tls: Option<Arc<rustls::ServerConfig>>,
     shutdown: Shutdown,
+) -> BoxFuture<'static, ()> {
+    let places = Places::new(&limits);
+    let drain = limits.drain_timeout;
+    let server = Server::new(router, tls, hosts, limits);
+    Box::pin(accept_all(server, places, bound, drain, shutdown))
+}
+
+async fn accept_all(
+    server: Arc<Server>,
+    places: Arc<Places>,
+    bound: Bound,
+    drain: Duration,
+    shutdown: Shutdown,
 ) {
-    let server = Arc::new(Server {
-        router: router
-            .layer(DefaultBodyLimit::max(limits.max_body_bytes))
-            .layer(RequestBodyTimeoutLayer::new(limits.body_timeout)),
-        tls: tls.map(TlsAcceptor::from),
-        limits,
-    });
-    let connections =
-        Connections::new(server.limits.max_connections, server.limits.max_connections_per_address);
     let graceful = GracefulShutdown::new();
-    let mut running = JoinSet::new();
+    let (running, end) = (TaskTracker::new(), CancellationToken::new());
+    // Also when nobody waits for this task any more.
+    let _end = end.clone().drop_guard();
     let mut stop = std::pin::pin!(shutdown.requested());
     loop {
-        // The permit comes first: over the limit, clients wait in the kernel's backlog and cost us nothing.
-        let accepted = async {
-            let permit = connections.permit().await;
-            (permit, bound.listener.accept().await)
-        };
-        tokio::select! {
+        let accepted = tokio::select! {
             () = &mut stop => break,
-            Some(_) = running.join_next(), if !running.is_empty() => {}
-            (permit, result) = accepted => match result {
-                Ok((stream, peer)) => match connections.admit(permit, peer.ip()) {
-                    Some(admitted) => {
-                        let (server, watcher) = (Arc::clone(&server), graceful.watcher());
-                        running.spawn(async move {
-                            let _admitted = admitted;
-                            server.connection(stream, peer, watcher).await;
-                        });
-                    }
-                    None => tracing::debug!(%peer, listener = %bound.name, "too many connections of one address"),
-                },
-                Err(error) if is_about_one_connection(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, listener = %bound.name, "cannot accept connections");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+            accepted = bound.listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_about_one_connection(&error) => continue,
+            Err(error) => {
+                tracing::warn!(%error, listener = %bound.name, "cannot accept connections");
+                tokio::select! {
+                    () = &mut stop => break,
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => continue,
                 }
             }
-        }
+        };
+        // While this newcomer waits for a place, further ones wait in the kernel's backlog and cost us nothing.
+        let gives_way = end.child_token();
+        let place = tokio::select! {
+            () = &mut stop => break,
+            place = places.take(peer.ip(), gives_way.clone()) => place,
+        };
+        let Some(place) = place else {
+            tracing::debug!(%peer, listener = %bound.name, "too many connections of one address");
+            continue;
+        };
+        let (server, place, watcher) = (Arc::clone(&server), Arc::new(place), graceful.watcher());
+        running.spawn(async move {
+            // The place is the last to go: it comes free when the socket has.
+            let served = server.connection(stream, peer, Arc::clone(&place), watcher);
+            if gives_way.run_until_cancelled(served).await.is_none() {
+                tracing::debug!(%peer, "connection gives way");
+            }
+            drop(place);
+        });
     }
     drop(bound);
-    if tokio::time::timeout(server.limits.drain_timeout, graceful.shutdown()).await.is_err() {
+    running.close();
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::debug!(open = running.len(), "closing connections that did not end");
     }
     // Also those that are still in their handshake.
-    running.shutdown().await;
-}
-
-struct Server {
-    router: Router,
-    tls: Option<TlsAcceptor>,
-    limits: ServeLimits,
-}
-
-impl Server {
-    async fn connection(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "connection ended before it began");
-            return;
-        }
-        match &self.tls {
-            None => self.requests(stream, peer, watcher).await,
-            Some(acceptor) => {
-                match tokio::time::timeout(self.limits.handshake_timeout, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => self.requests(stream, peer, watcher).await,
-                    Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-                    Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
-                }
-            }
-        }
-    }
-
-    async fn requests<I>(&self, stream: I, peer: SocketAddr, watcher: Watcher)
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let service = self.router.clone().map_request(move |mut request: axum::http::Request<_>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request
-        });
-        // HTTP/1 only: sniffing the version would wait for bytes without a limit.
-        let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout);
-        let connection = builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
-            .into_owned();
-        if let Err(error) = watcher.watch(connection).await {
-            // Peers hang up all the time: nobody has to act.
-            tracing::debug!(%peer, %error, "connection ended");
-        }
-    }
+    end.cancel();
+    running.wait().await;
 }
 
 /// Errors of accept(2) that concern the connection that was to be accepted, not the listener.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args as _, FromArgMatches as _};
 
+use crate::open_files;
 use crate::run::{Program, run_program};
 use crate::telemetry::{self, LogArgs, Telemetry};
 
@@ -47,8 +48,23 @@ where
         Err(error) => error.exit(),
     };
     run_program(service.name, |program| async move {
-        let config = load(arguments.config.as_deref()).map_err(Into::into)?;
-        let telemetry = telemetry::init(program.name, &arguments.log)?;
+        let (config, telemetry) = begin(&program, &arguments.log, || load(arguments.config.as_deref()))?;
         main(program, config, telemetry).await
     })
+}
+
+/// The head of every start: the configuration, then the logs, then as many open files as there may be. What is wrong with
+/// the first is said in plain words.
+///
+/// # Errors
+/// What is wrong with either.
+pub fn begin<C, E: Into<anyhow::Error>>(
+    program: &Program,
+    log: &LogArgs,
+    load: impl FnOnce() -> Result<C, E>,
+) -> anyhow::Result<(C, Telemetry)> {
+    let config = load().map_err(Into::into)?;
+    let telemetry = telemetry::init(program.name, log)?;
+    open_files::raise();
+    Ok((config, telemetry))
 }

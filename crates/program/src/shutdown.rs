@@ -56,6 +56,17 @@ impl Shutdown {
         self.token.clone().cancelled_owned()
     }
 
+    /// Does this until it is done or the sign is raised.
+    pub fn until<F: Future<Output = ()>>(&self, work: F) -> impl Future<Output = ()> + use<F> {
+        let token = self.token();
+        async move {
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = work => {}
+            }
+        }
+    }
+
     /// Whether it is raised.
     #[must_use]
     pub fn is_requested(&self) -> bool {
@@ -72,5 +83,19 @@ impl Shutdown {
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         self.cause.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_ends_with_itself_or_with_the_sign() {
+        let shutdown = Shutdown::new();
+        shutdown.until(async {}).await;
+        let waiting = shutdown.until(std::future::pending());
+        shutdown.request(Cause::Requested("the test says so".to_owned()));
+        waiting.await;
     }
 }

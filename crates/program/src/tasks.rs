@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::backoff::{Backoff, BackoffPolicy, random_seed};
+use crate::backoff::{self, BackoffPolicy};
 use crate::shutdown::{Cause, Shutdown};
 
 /// How a program's tasks failed it.
@@ -133,11 +133,11 @@ impl TaskGroup {
     {
         let shutdown = self.inner.shutdown.clone();
         let restarting = async move {
-            let mut backoff = Backoff::new(policy, random_seed());
+            let mut backoff = backoff::sequence(policy);
             loop {
                 let started = Instant::now();
                 let result = outcome(make()).await;
-                if started.elapsed() > policy.max {
+                if started.elapsed() > policy.most.to_duration() {
                     backoff.reset();
                 }
                 let wait = backoff.next_wait();
@@ -266,6 +266,8 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use lode_protocol::units::Millis;
+
     use super::*;
 
     const GRACE: Duration = Duration::from_secs(10);
@@ -301,8 +303,7 @@ mod tests {
         let group = TaskGroup::new(Shutdown::new());
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         let mut runs = 0;
-        let policy =
-            BackoffPolicy { initial: Duration::from_millis(1), max: Duration::from_millis(2), factor: 1.0 };
+        let policy = BackoffPolicy::new(Millis(1), Millis(2));
         group.best_effort("flaky", policy, move || {
             runs += 1;
             let (run, sender) = (runs, sender.clone());

@@ -1,8 +1,10 @@
 //! Logs: one line per event on standard error, JSON for machines or plain for people, times in UTC (RFC 3339).
 //!
 //! Every line carries the program's base fields (its name, then node and pool once known) and the fields of the
-//! spans around it, flattened to the top level. Text from others is escaped before it reaches a terminal.
+//! spans around it, flattened to the top level. Text from others is escaped before it reaches a terminal. What libraries
+//! say is capped in level and number: some of it strangers make them say.
 
+mod foreign;
 mod format;
 
 use std::fs::OpenOptions;
@@ -10,14 +12,19 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tracing_subscriber::filter::FilterExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
+use foreign::{Foreign, Quota};
 use format::Lines;
 
 const DEFAULT_FILTER: &str = "info";
-const FILE_FILTER: &str = "debug,hyper=info,h2=info,libp2p=info,rustls=info";
+const FILE_FILTER: &str =
+    "debug,hyper=info,h2=info,libp2p=info,multistream_select=info,rustls=info,yamux=info";
+/// Lines of libraries in a minute.
+const LIBRARY_LINES: u32 = 60;
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -41,6 +48,9 @@ pub struct LogArgs {
     /// Also write everything from level DEBUG as JSON lines to this file.
     #[arg(long, global = true, env = "LODE_LOG_FILE", value_name = "PATH")]
     pub log_file: Option<PathBuf>,
+    /// Most lines that libraries write in a minute (60); the next one says how many were left out.
+    #[arg(long, global = true, env = "LODE_LOG_LIBRARY_LINES", value_name = "NUMBER")]
+    pub log_library_lines: Option<u32>,
 }
 
 /// Why logging could not start.
@@ -108,11 +118,13 @@ pub fn init(program: &str, args: &LogArgs) -> Result<Telemetry, TelemetryError> 
     let filter_text = args.log_filter.as_deref().filter(|text| !text.is_empty()).unwrap_or(DEFAULT_FILTER);
     let filter = EnvFilter::try_new(filter_text)
         .map_err(|source| TelemetryError::Filter { filter: filter_text.to_owned(), source })?;
+    let quota = || Arc::new(Quota::new(args.log_library_lines.unwrap_or(LIBRARY_LINES)));
+    let foreign = quota();
     let console = fmt::layer()
         .with_writer(io::stderr)
-        .event_format(Lines { format: args.log_format, base: base.clone() })
+        .event_format(Lines { format: args.log_format, base: base.clone(), foreign: Arc::clone(&foreign) })
         .fmt_fields(fmt::format::JsonFields::new())
-        .with_filter(filter);
+        .with_filter(filter.and(Foreign(foreign)));
     let file = match &args.log_file {
         None => None,
         Some(path) => {
@@ -121,11 +133,13 @@ pub fn init(program: &str, args: &LogArgs) -> Result<Telemetry, TelemetryError> 
                 .append(true)
                 .open(path)
                 .map_err(|source| TelemetryError::File { path: path.clone(), source })?;
+            let foreign = quota();
+            let lines = Lines { format: LogFormat::Json, base: base.clone(), foreign: Arc::clone(&foreign) };
             let layer = fmt::layer()
                 .with_writer(Arc::new(file))
-                .event_format(Lines { format: LogFormat::Json, base: base.clone() })
+                .event_format(lines)
                 .fmt_fields(fmt::format::JsonFields::new())
-                .with_filter(EnvFilter::new(FILE_FILTER));
+                .with_filter(EnvFilter::new(FILE_FILTER).and(Foreign(foreign)));
             Some(layer)
         }
     };

@@ -1,4 +1,13 @@
 //! A node's public description of itself: what discovery lists and orchestrators read.
+//!
+//! It comes from anybody, so that there is one way to read it: [`open`]. What that accepts is a [`VerifiedDescriptor`],
+//! and nothing else makes one.
+
+mod check;
+#[cfg(test)]
+mod tests;
+
+pub use check::{DescriptorError, Scope, VerifiedDescriptor, open};
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -12,6 +21,12 @@ use crate::units::{Millis, Timestamp};
 pub const MAX_DESCRIPTOR_LIFETIME: Millis = Millis::seconds(24 * 3600);
 /// Most addresses in a descriptor.
 pub const MAX_ADDRESSES: usize = 16;
+/// Most labels in a descriptor.
+pub const MAX_LABELS: usize = 64;
+/// Longest key of a label, in bytes.
+pub const MAX_LABEL_KEY: usize = 128;
+/// Longest of all other texts in a descriptor, in bytes.
+pub const MAX_TEXT: usize = 256;
 
 /// Signed by the node's key for anybody, in the realm of its deployment and pool. Of two descriptors of a node the one
 /// with the higher (boot, sequence) counts.

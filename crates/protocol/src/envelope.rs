@@ -2,19 +2,26 @@
 //!
 //! Wire form (CBOR): `[statement: bytes, signature: bytes(64)]` with `statement = [header, payload: bytes]`. The
 //! signature is over `keccak256("Lode wire v1" ‖ purpose ‖ statement)`. The statement travels as the bytes that were
-//! signed: the bytes received are the bytes verified. No Lode digest starts with 0x19, so that an envelope can never
+//! signed: the bytes received are the bytes verified. Under purpose 13 (output) the BLAKE3 hash of the statement stands in
+//! the statement's place. No Lode digest starts with 0x19, so that an envelope can never
 //! be an Ethereum transaction or typed message, nor the other way round.
 //!
-//! Checks run in this order: size, version, purpose, time, recipient, signature. Replay and permission follow in the
-//! core that owns the session.
+//! Checks run in this order: outer form, size, version, purpose, time, recipient, signature. Replay and permission follow
+//! in the core that owns the session.
+
+mod error;
+mod outer;
+mod purpose;
 
 use minicbor::{Decode, Encode};
 
-use crate::error_code::ErrorCode;
 use crate::hash::{Digest, keccak256_of};
 use crate::ids::{Address, ChainId, PoolId};
 use crate::keys::{KeyError, PublicKey, Signature, SigningKey, VerifyingKey};
 use crate::units::{Millis, Timestamp};
+pub use error::EnvelopeError;
+pub use outer::OuterForm;
+pub use purpose::{MAX_MESSAGE_LIFETIME, Purpose};
 
 /// Version of the envelope and of all message bodies.
 pub const WIRE_VERSION: u8 = 1;
@@ -22,67 +29,12 @@ pub const WIRE_VERSION: u8 = 1;
 pub const SIGNING_DOMAIN: &[u8] = b"Lode wire v1";
 /// Clocks of honest machines differ by at most this much, in either direction.
 pub const MAX_CLOCK_SKEW: Millis = Millis::seconds(30);
+/// Bytes of a tag, which stands in place of a signature where both ends share a key.
+pub const TAG_BYTES: usize = 32;
 /// Bytes that header and signature add to a payload, at most.
 const OVERHEAD: usize = 512;
 
-/// What a message is for. A signature for one purpose is void for every other. Numbers are never reused.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode)]
-#[cbor(index_only)]
-pub enum Purpose {
-    /// A node's public description of itself ([`crate::descriptor::NodeDescriptor`]).
-    #[n(1)]
-    Descriptor,
-    /// A worker asks for a session ([`crate::session::Hello`]).
-    #[n(2)]
-    Hello,
-    /// The session it was given ([`crate::session::Granted`]).
-    #[n(3)]
-    Granted,
-    /// A sign of life ([`crate::session::Heartbeat`]).
-    #[n(4)]
-    Heartbeat,
-    /// Answer to a beat, push or resync ([`crate::session::Instruction`]).
-    #[n(5)]
-    Instruction,
-    /// Why a message was not accepted ([`crate::session::Refusal`]).
-    #[n(6)]
-    Refusal,
-    /// The orchestrator asks for a task's output ([`crate::logs::LogRequest`]).
-    #[n(7)]
-    LogRequest,
-    /// A piece of a task's output ([`crate::logs::LogBatch`]).
-    #[n(8)]
-    LogBatch,
-    /// A validator speaks to a node ([`crate::proof::Challenge`]).
-    #[n(9)]
-    Challenge,
-    /// A node answers a validator ([`crate::proof::Answer`]).
-    #[n(10)]
-    Answer,
-    /// A node leaves its pool ([`crate::session::Leave`]).
-    #[n(11)]
-    Leave,
-}
-
-impl Purpose {
-    const fn number(self) -> u8 {
-        match self {
-            Purpose::Descriptor => 1,
-            Purpose::Hello => 2,
-            Purpose::Granted => 3,
-            Purpose::Heartbeat => 4,
-            Purpose::Instruction => 5,
-            Purpose::Refusal => 6,
-            Purpose::LogRequest => 7,
-            Purpose::LogBatch => 8,
-            Purpose::Challenge => 9,
-            Purpose::Answer => 10,
-            Purpose::Leave => 11,
-        }
-    }
-}
-
-/// A message body that may be signed.
+/// A message body that is signed.
 pub trait Signable: Encode<()> + for<'b> Decode<'b, ()> {
     /// What it is for.
     const PURPOSE: Purpose;
@@ -93,7 +45,7 @@ pub trait Signable: Encode<()> + for<'b> Decode<'b, ()> {
 /// For whom a message is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode)]
 pub enum Audience {
-    /// Anybody (a descriptor).
+    /// Anybody: a descriptor, and a refusal of what cannot be read, whose sender is not known.
     #[n(0)]
     Any,
     /// One peer, by the address of its key.
@@ -157,108 +109,82 @@ struct Statement<'a> {
     payload: &'a [u8],
 }
 
-#[derive(Encode, Decode)]
-struct Outer<'a> {
-    #[cbor(n(0), with = "minicbor::bytes")]
-    statement: &'a [u8],
-    #[n(1)]
-    signature: Signature,
+/// What shows who said it.
+pub(crate) enum Proof {
+    Signature(Signature),
+    Tag([u8; TAG_BYTES]),
 }
 
-/// Why an envelope was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EnvelopeError {
-    /// Larger than its purpose allows.
-    #[error("the message has {size} bytes; at most {limit} are accepted")]
-    TooLarge {
-        /// Bytes received.
-        size: usize,
-        /// Bytes accepted.
-        limit: usize,
-    },
-    /// Not an envelope, or a body that is not of its type.
-    #[error("the message cannot be decoded: {0}")]
-    Malformed(String),
-    /// Another protocol version.
-    #[error("the message speaks wire version {got}; this program speaks version {WIRE_VERSION}")]
-    UnsupportedVersion {
-        /// Version received.
-        got: u8,
-    },
-    /// Signed for something else.
-    #[error("the message was signed as {got:?}, expected {expected:?}")]
-    WrongPurpose {
-        /// Purpose expected.
-        expected: Purpose,
-        /// Purpose received.
-        got: Purpose,
-    },
-    /// Too old.
-    #[error("the message expired at {expired_at}, it is {now}: check the clocks of both machines")]
-    Expired {
-        /// End of its validity.
-        expired_at: Timestamp,
-        /// The receiver's time.
-        now: Timestamp,
-    },
-    /// From the future.
-    #[error("the message was issued at {issued_at}, it is only {now}: check the clocks of both machines")]
-    NotYetValid {
-        /// When it says it was signed.
-        issued_at: Timestamp,
-        /// The receiver's time.
-        now: Timestamp,
-    },
-    /// Meant for somebody else.
-    #[error("the message is addressed to {got:?}, not to {expected}")]
-    WrongAudience {
-        /// The receiver.
-        expected: Address,
-        /// Who was addressed.
-        got: Audience,
-    },
-    /// Of another chain, deployment or pool.
-    #[error("the message belongs to pool {got:?}, this is pool {expected:?}")]
-    WrongRealm {
-        /// The receiver's realm.
-        expected: Realm,
-        /// The message's realm.
-        got: Realm,
-    },
-    /// Signed by somebody else than expected.
-    #[error("the message was signed by {got}, expected {expected}")]
-    WrongSigner {
-        /// Who should have signed.
-        expected: Address,
-        /// Who signed.
-        got: Address,
-    },
-    /// The signature does not verify.
-    #[error("the signature does not verify")]
-    BadSignature,
-}
-
-impl EnvelopeError {
-    /// The stable code of this error.
-    pub fn code(&self) -> ErrorCode {
-        ErrorCode::new(match self {
-            EnvelopeError::TooLarge { .. } => "envelope/too-large",
-            EnvelopeError::Malformed(_) => "envelope/malformed",
-            EnvelopeError::UnsupportedVersion { .. } => "envelope/unsupported-version",
-            EnvelopeError::WrongPurpose { .. } => "envelope/wrong-purpose",
-            EnvelopeError::Expired { .. } => "envelope/expired",
-            EnvelopeError::NotYetValid { .. } => "envelope/not-yet-valid",
-            EnvelopeError::WrongAudience { .. } => "envelope/wrong-audience",
-            EnvelopeError::WrongRealm { .. } => "envelope/wrong-pool",
-            EnvelopeError::WrongSigner { .. } => "envelope/wrong-signer",
-            EnvelopeError::BadSignature => "envelope/bad-signature",
-        })
+impl Header {
+    pub(crate) fn of(purpose: Purpose, signer: PublicKey, addressing: Addressing) -> Self {
+        Header {
+            version: WIRE_VERSION,
+            purpose,
+            signer,
+            audience: addressing.audience,
+            realm: addressing.realm,
+            issued_at: addressing.now,
+            expires_at: addressing.now.plus(addressing.lifetime),
+        }
     }
 }
 
-/// What is hashed and signed: one function for signing and verifying.
+/// A message that was taken apart and not verified: what it says proves nothing yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Unopened<'a> {
+    /// The header that it claims, for dispatch.
+    pub header: Header,
+    pub(crate) payload: &'a [u8],
+    pub(crate) statement: &'a [u8],
+    pub(crate) proof: &'a [u8],
+    size: usize,
+}
+
+impl<'a> Unopened<'a> {
+    /// Takes a message apart; copies nothing.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
+        let (statement, proof) = outer::split(bytes)?;
+        let Statement { header, payload } = decode(statement)?;
+        Ok(Unopened { header, payload, statement, proof, size: bytes.len() })
+    }
+
+    pub(crate) fn check_size(&self, body: usize) -> Result<(), EnvelopeError> {
+        check_size(self.size, body)
+    }
+
+    /// Verifies it and decodes its body. `check` gives the point of a public key, which may be known from before.
+    pub fn open<T: Signable>(
+        &self,
+        expected: &Expectation,
+        check: impl FnOnce(&PublicKey) -> Result<VerifyingKey, KeyError>,
+    ) -> Result<Opened<T>, EnvelopeError> {
+        self.check_size(T::MAX_BYTES)?;
+        check_header(&self.header, T::PURPOSE, expected)?;
+        let key = check(&self.header.signer).map_err(|_| EnvelopeError::BadSignature)?;
+        let signer = key.address();
+        if let Some(expected) = expected.signer.filter(|expected| *expected != signer) {
+            return Err(EnvelopeError::WrongSigner { expected, got: signer });
+        }
+        let signature: [u8; 64] = self.proof.try_into().map_err(|_| EnvelopeError::BadSignature)?;
+        let digest = signing_digest(T::PURPOSE, self.statement);
+        key.verify(&digest, &Signature(signature)).map_err(|_| EnvelopeError::BadSignature)?;
+        Ok(Opened { header: self.header, signer, digest, body: decode(self.payload)? })
+    }
+}
+
+fn check_size(size: usize, body: usize) -> Result<(), EnvelopeError> {
+    let limit = body + OVERHEAD;
+    if size > limit { Err(EnvelopeError::TooLarge { size, limit }) } else { Ok(()) }
+}
+
+/// What is hashed and signed: one function for signing and verifying. Output comes by the gigabyte, and Keccak was half of
+/// what it cost: there the signature is over a BLAKE3 hash of the statement.
 fn signing_digest(purpose: Purpose, statement: &[u8]) -> Digest {
-    keccak256_of([SIGNING_DOMAIN, &[purpose.number()], statement])
+    let number = [purpose.number()];
+    if purpose == Purpose::LogBatch {
+        return keccak256_of([SIGNING_DOMAIN, &number, blake3::hash(statement).as_bytes()]);
+    }
+    keccak256_of([SIGNING_DOMAIN, &number, statement])
 }
 
 /// Everything about a message that is not its body, chosen by its sender.
@@ -288,20 +214,28 @@ pub struct Sealed {
 /// # Panics
 /// Never: encoding into memory cannot fail.
 pub fn seal<T: Signable>(key: &SigningKey, addressing: Addressing, body: &T) -> Sealed {
-    let payload = encode(body);
-    let header = Header {
-        version: WIRE_VERSION,
-        purpose: T::PURPOSE,
-        signer: key.public(),
-        audience: addressing.audience,
-        realm: addressing.realm,
-        issued_at: addressing.now,
-        expires_at: addressing.now.plus(addressing.lifetime),
-    };
-    let statement = encode(&Statement { header, payload: &payload });
-    let digest = signing_digest(T::PURPOSE, &statement);
-    let bytes = encode(&Outer { statement: &statement, signature: key.sign(&digest) });
+    let header = Header::of(T::PURPOSE, key.public(), addressing);
+    let mut digest = Digest::default();
+    let bytes = seal_statement(header, &encode(body), |statement| {
+        digest = signing_digest(T::PURPOSE, statement);
+        Proof::Signature(key.sign(&digest))
+    });
     Sealed { bytes, digest }
+}
+
+/// The wire form of a header and a body; `prove` signs or tags the statement.
+pub(crate) fn seal_statement(header: Header, payload: &[u8], prove: impl FnOnce(&[u8]) -> Proof) -> Vec<u8> {
+    let mut statement = Vec::with_capacity(payload.len() + OVERHEAD);
+    encode_into(&Statement { header, payload }, &mut statement);
+    let proof = prove(&statement);
+    match &proof {
+        Proof::Signature(signature) => outer::join(&statement, &signature.0),
+        Proof::Tag(tag) => outer::join(&statement, tag),
+    }
+}
+
+fn encode_into<T: Encode<()>>(value: &T, bytes: &mut Vec<u8>) {
+    minicbor::encode(value, bytes).expect("encoding into a vector cannot fail");
 }
 
 /// CBOR of `value`.
@@ -312,7 +246,7 @@ pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
 /// What a receiver expects of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Expectation {
-    /// Who receives; `None` accepts only messages to anybody.
+    /// Who receives; `None` accepts only messages to anybody: descriptors, and refusals to whoever it was.
     pub recipient: Option<Address>,
     /// Where the receiver stands.
     pub realm: Realm,
@@ -342,61 +276,58 @@ pub fn claimed_purpose(bytes: &[u8]) -> Result<Purpose, EnvelopeError> {
 
 /// The header a message claims, before any verification. Proves nothing: for rate limits and diagnostics only.
 pub fn peek(bytes: &[u8]) -> Result<Header, EnvelopeError> {
-    let outer: Outer<'_> = decode(bytes)?;
-    Ok(decode::<Statement<'_>>(outer.statement)?.header)
+    Ok(Unopened::parse(bytes)?.header)
 }
 
 /// Verifies a message and decodes its body.
 pub fn open<T: Signable>(bytes: &[u8], expected: &Expectation) -> Result<Opened<T>, EnvelopeError> {
-    open_with(bytes, expected, PublicKey::check)
+    check_size(bytes.len(), T::MAX_BYTES)?;
+    Unopened::parse(bytes)?.open(expected, PublicKey::check)
 }
 
-/// The same with keys that may have been checked before: `check` gives the point of a public key.
-pub fn open_with<T: Signable>(
-    bytes: &[u8],
+pub(crate) fn check_header(
+    header: &Header,
+    purpose: Purpose,
     expected: &Expectation,
-    check: impl FnOnce(&PublicKey) -> Result<VerifyingKey, KeyError>,
-) -> Result<Opened<T>, EnvelopeError> {
-    let limit = T::MAX_BYTES + OVERHEAD;
-    if bytes.len() > limit {
-        return Err(EnvelopeError::TooLarge { size: bytes.len(), limit });
-    }
-    let outer: Outer<'_> = decode(bytes)?;
-    let Statement { header, payload } = decode(outer.statement)?;
-    check_header::<T>(&header, expected)?;
-    let key = check(&header.signer).map_err(|_| EnvelopeError::BadSignature)?;
-    let signer = key.address();
-    if let Some(expected) = expected.signer.filter(|expected| *expected != signer) {
-        return Err(EnvelopeError::WrongSigner { expected, got: signer });
-    }
-    let digest = signing_digest(T::PURPOSE, outer.statement);
-    key.verify(&digest, &outer.signature).map_err(|_| EnvelopeError::BadSignature)?;
-    Ok(Opened { header, signer, digest, body: decode(payload)? })
-}
-
-fn check_header<T: Signable>(header: &Header, expected: &Expectation) -> Result<(), EnvelopeError> {
+) -> Result<(), EnvelopeError> {
     let now = expected.now;
     if header.version != WIRE_VERSION {
         return Err(EnvelopeError::UnsupportedVersion { got: header.version });
     }
-    if header.purpose != T::PURPOSE {
-        return Err(EnvelopeError::WrongPurpose { expected: T::PURPOSE, got: header.purpose });
+    if header.purpose != purpose {
+        return Err(EnvelopeError::WrongPurpose { expected: purpose, got: header.purpose });
     }
-    if header.expires_at.plus(MAX_CLOCK_SKEW) < now {
-        return Err(EnvelopeError::Expired { expired_at: header.expires_at, now });
-    }
-    if header.issued_at > now.plus(MAX_CLOCK_SKEW) {
-        return Err(EnvelopeError::NotYetValid { issued_at: header.issued_at, now });
-    }
+    check_time(header, now)?;
     match (header.audience, expected.recipient) {
-        (Audience::Any, _) => {}
+        (Audience::Any, _) if purpose == Purpose::Descriptor => {}
+        (Audience::Any, None) if purpose == Purpose::Refusal => {}
+        (Audience::Any, _) => return Err(EnvelopeError::NotAddressed { purpose }),
         (Audience::Peer(peer), Some(recipient)) if peer == recipient => {}
-        (got, recipient) => {
+        (got @ Audience::Peer(_), recipient) => {
             return Err(EnvelopeError::WrongAudience { expected: recipient.unwrap_or(Address::ZERO), got });
         }
     }
     if header.realm != expected.realm {
         return Err(EnvelopeError::WrongRealm { expected: expected.realm, got: header.realm });
+    }
+    Ok(())
+}
+
+/// By the signer's own clock the message must count for a while that its purpose allows; by ours, that while must be now.
+fn check_time(header: &Header, now: Timestamp) -> Result<(), EnvelopeError> {
+    let Header { purpose, issued_at, expires_at, .. } = *header;
+    if expires_at < issued_at {
+        return Err(EnvelopeError::ExpiresBeforeIssue { issued_at, expires_at });
+    }
+    let (validity, limit) = (expires_at.since(issued_at), purpose.longest_validity());
+    if validity > limit {
+        return Err(EnvelopeError::CountsTooLong { purpose, validity, limit });
+    }
+    if expires_at.plus(MAX_CLOCK_SKEW) < now {
+        return Err(EnvelopeError::Expired { expired_at: expires_at, now });
+    }
+    if issued_at > now.plus(MAX_CLOCK_SKEW) {
+        return Err(EnvelopeError::NotYetValid { issued_at, now });
     }
     Ok(())
 }

@@ -7,12 +7,13 @@ use std::fmt;
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::error_code::ErrorCode;
 
 /// How much it matters. Ordered: `Info < Warning < Error`.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode, Serialize, Deserialize,
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode, Serialize, Deserialize, ToSchema,
 )]
 #[cbor(index_only)]
 #[serde(rename_all = "lowercase")]

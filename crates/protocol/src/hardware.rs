@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::envelope::encode;
 use crate::hash::{Digest, keccak256};
@@ -37,7 +38,7 @@ pub struct GpuSpec {
 }
 
 /// How a worker can give GPUs to containers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[cbor(index_only)]
 #[serde(rename_all = "kebab-case")]
 pub enum PassthroughForm {
@@ -109,7 +110,7 @@ pub fn uuid_set_hash<'a>(uuids: impl IntoIterator<Item = &'a GpuUuid>) -> Digest
 }
 
 /// Health of one GPU as its worker sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[cbor(index_only)]
 #[serde(rename_all = "lowercase")]
 pub enum GpuState {

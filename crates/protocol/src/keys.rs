@@ -8,6 +8,7 @@ use std::fmt;
 use std::ptr;
 use std::str::FromStr;
 
+use secp256k1::ecdh::SharedSecret;
 use secp256k1::ecdsa::{self, RecoverableSignature, RecoveryId};
 use secp256k1::ffi::{self, CPtr as _};
 use secp256k1::{Message, with_raw_global_context};
@@ -108,6 +109,11 @@ impl SigningKey {
         // It fails for no valid secret; if it ever does, the library's own function says so in its own way.
         let made = if done == 1 { made } else { ecdsa::sign(Message::from_digest(digest.0), &self.secret) };
         Signature(made.serialize_compact())
+    }
+
+    /// A secret that only the holders of both keys know: SHA-256 of the compressed point of the Diffie-Hellman exchange.
+    pub(crate) fn agree(&self, theirs: &VerifyingKey) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(SharedSecret::new(&theirs.point, &self.secret).to_secret_bytes())
     }
 
     /// Signs a digest so that contracts can recover the signer (65 bytes: r, s, v with v = 27 or 28).

@@ -3,6 +3,7 @@
 //! endpoint. Amounts are decimal numbers of whole tokens, as text.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::amount::Amount;
 use crate::error_code::ErrorCode;
@@ -13,7 +14,7 @@ use crate::settlement::Receipt;
 use crate::usage::UsageStatement;
 
 /// Where an epoch's root of earnings is in its life.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RootStatus {
     /// On its way to the chain.
@@ -29,7 +30,7 @@ pub enum RootStatus {
 }
 
 /// A root of earnings.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PublishedRoot {
     /// Hash of the tree's top.
     pub root: Digest,
@@ -44,7 +45,7 @@ pub struct PublishedRoot {
 }
 
 /// An epoch in the list.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EpochSummary {
     /// Its number.
     pub epoch: Epoch,
@@ -57,7 +58,7 @@ pub struct EpochSummary {
 }
 
 /// A list of epochs, newest first.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EpochPage {
     /// The pool.
     pub pool: PoolId,
@@ -68,7 +69,7 @@ pub struct EpochPage {
 }
 
 /// A leaf of a tree of earnings.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PublishedPayee {
     /// Its place, for ever.
     pub index: u64,
@@ -79,7 +80,7 @@ pub struct PublishedPayee {
 }
 
 /// A receipt with its signatures.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PublishedReceipt {
     /// The receipt.
     pub receipt: Receipt,
@@ -94,7 +95,7 @@ pub struct PublishedReceipt {
 }
 
 /// Everything about an epoch: all pages together hold every leaf of its root and every receipt of work in it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EpochDocument {
     /// The pool.
     pub pool: PoolId,
@@ -115,7 +116,7 @@ pub struct EpochDocument {
 }
 
 /// What a payee can claim under one root.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PayeeDocument {
     /// The pool.
     pub pool: PoolId,
@@ -130,7 +131,7 @@ pub struct PayeeDocument {
 }
 
 /// A sibling on a leaf's way to the root.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PublishedSibling {
     /// Its hash.
     pub hash: Digest,

@@ -14,7 +14,7 @@ use crate::error_code::ErrorCode;
 use crate::finding::Finding;
 use crate::hardware::GpuStatus;
 use crate::hash::Digest;
-use crate::ids::{AssignmentId, BootCounter, Generation, GpuUuid, LeaderEpoch, Nonce, Sequence, SessionId};
+use crate::ids::{AssignmentId, BootCounter, Generation, GpuUuid, Nonce, Sequence, SessionId, Term};
 use crate::join::{Invite, SignedInvite};
 use crate::keys::EthereumSignature;
 use crate::task::ValidTaskSpec;
@@ -36,11 +36,15 @@ pub struct Hello {
     /// The node's current descriptor, sealed ([`crate::descriptor::NodeDescriptor`]).
     #[cbor(n(3), with = "minicbor::bytes")]
     pub descriptor: Vec<u8>,
+    /// Whether answers without news may come tagged ([`crate::acknowledgement`]); a worker that does not say so gets all
+    /// of them signed.
+    #[n(4)]
+    pub takes_tags: Option<bool>,
 }
 
 /// When the next beat is due and how long silence is borne.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct BeatTerms {
+pub struct LeaseTiming {
     /// Time until the next beat.
     #[n(0)]
     pub interval: Millis,
@@ -95,10 +99,10 @@ pub struct Granted {
     pub session: SessionId,
     /// Term of the orchestrator that gave it.
     #[n(2)]
-    pub epoch: LeaderEpoch,
+    pub epoch: Term,
     /// When to beat.
     #[n(3)]
-    pub terms: BeatTerms,
+    pub terms: LeaseTiming,
     /// Where the node stands.
     #[n(4)]
     pub membership: Membership,
@@ -137,7 +141,7 @@ pub struct Heartbeat {
     pub session: SessionId,
     /// Term of the orchestrator that gave the session.
     #[n(1)]
-    pub epoch: LeaderEpoch,
+    pub epoch: Term,
     /// The worker's boot.
     #[n(2)]
     pub boot: BootCounter,
@@ -183,7 +187,7 @@ impl Heartbeat {
 
 /// The orchestrator's order to run one assignment.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct Order {
+pub struct AssignmentSpec {
     /// Which assignment.
     #[n(0)]
     pub id: AssignmentId,
@@ -212,7 +216,7 @@ pub enum Desired {
         generation: Generation,
         /// The set.
         #[n(1)]
-        orders: Vec<Order>,
+        orders: Vec<AssignmentSpec>,
     },
 }
 
@@ -246,13 +250,13 @@ pub struct Instruction {
     pub session: SessionId,
     /// The orchestrator's term.
     #[n(1)]
-    pub epoch: LeaderEpoch,
+    pub epoch: Term,
     /// How it came about.
     #[n(2)]
     pub channel: Channel,
     /// When to beat.
     #[n(3)]
-    pub terms: BeatTerms,
+    pub terms: LeaseTiming,
     /// What to run.
     #[n(4)]
     pub desired: Desired,

@@ -5,6 +5,7 @@
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::amount::Amount;
 use crate::eip712::{Domain, struct_hash, word_address, word_amount, word_u64};
@@ -23,11 +24,11 @@ pub fn slashing_domain(chain: ChainId, contract: Address) -> Domain {
 
 /// EIP-712 domain of tenants' orders. `contract` is the deployment's `ComputePools`, whose pool the order names.
 pub fn task_order_domain(chain: ChainId, contract: Address) -> Domain {
-    Domain { name: "Lode TaskOrder", chain, contract }
+    Domain { name: "Lode SpendAuthorization", chain, contract }
 }
 
 /// What a pool promises for the work of one node in one epoch. Signed by the pool's orchestrator key and by the node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
 pub struct Receipt {
     /// The pool.
     #[n(0)]
@@ -103,8 +104,8 @@ impl Answer {
 }
 
 /// What a tenant is willing to pay for a task.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
-pub struct TaskOrder {
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
+pub struct SpendAuthorization {
     /// The pool that runs the task.
     #[n(0)]
     pub pool: PoolId,
@@ -125,11 +126,11 @@ pub struct TaskOrder {
     pub deadline: u64,
 }
 
-impl TaskOrder {
+impl SpendAuthorization {
     /// What the tenant's key signs.
     pub fn digest(&self, domain: &Domain) -> Digest {
         domain.digest(struct_hash(
-            "TaskOrder(uint64 poolId,address tenant,bytes32 specHash,uint128 pricePerGpuHour,uint128 budget,uint64 deadline)",
+            "SpendAuthorization(uint64 poolId,address tenant,bytes32 specHash,uint128 pricePerGpuHour,uint128 budget,uint64 deadline)",
             &[
                 word_u64(self.pool.0),
                 word_address(self.tenant),
@@ -212,7 +213,7 @@ mod tests {
     #[test]
     fn an_order_with_a_higher_price_or_budget_is_another_order() {
         let domain = task_order_domain(ChainId(1), CONTRACT);
-        let order = TaskOrder {
+        let order = SpendAuthorization {
             pool: PoolId(1),
             tenant: key().address(),
             spec: Digest([3; 32]),
@@ -223,12 +224,12 @@ mod tests {
         let signature = key().sign_recoverable(&order.digest(&domain));
         assert_eq!(signature.recover(&order.digest(&domain)), Ok(order.tenant));
         let others = [
-            TaskOrder { pool: PoolId(2), ..order },
-            TaskOrder { tenant: Address([1; 20]), ..order },
-            TaskOrder { spec: Digest([4; 32]), ..order },
-            TaskOrder { price_per_gpu_hour: Amount::tokens(3), ..order },
-            TaskOrder { budget: Amount::tokens(101), ..order },
-            TaskOrder { deadline: 1_800_000_001, ..order },
+            SpendAuthorization { pool: PoolId(2), ..order },
+            SpendAuthorization { tenant: Address([1; 20]), ..order },
+            SpendAuthorization { spec: Digest([4; 32]), ..order },
+            SpendAuthorization { price_per_gpu_hour: Amount::tokens(3), ..order },
+            SpendAuthorization { budget: Amount::tokens(101), ..order },
+            SpendAuthorization { deadline: 1_800_000_001, ..order },
         ];
         for other in others {
             assert_ne!(signature.recover(&other.digest(&domain)), Ok(order.tenant));

@@ -4,20 +4,26 @@
 //! that a core accepts.
 
 mod parse;
+mod schema;
+mod strict;
 mod validate;
 
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use parse::{MAX_SPEC_BYTES, SpecError};
+pub use schema::json_schema;
+use validate::RESERVED_VARIABLES;
 pub use validate::{SpecProblem, ValidTaskSpec, limits};
 
-use crate::units::{Bytes, MilliCpus, Millis};
+use self::schema::{ConstraintValue, Environment, LabelKey, Labels, ModelName, Size, Word};
+use crate::units::{Bytes, MilliCpus, Millis, size_text};
 
 /// Whether a task ends by itself.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[cbor(index_only)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskKind {
@@ -30,7 +36,9 @@ pub enum TaskKind {
 }
 
 /// When the image is pulled.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Encode, Decode, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Encode, Decode, Serialize, Deserialize, ToSchema,
+)]
 #[cbor(index_only)]
 #[serde(rename_all = "kebab-case")]
 pub enum PullPolicy {
@@ -47,7 +55,7 @@ pub enum PullPolicy {
 }
 
 /// When a container that ended is started again on its node.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[cbor(index_only)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
@@ -63,7 +71,7 @@ pub enum RestartPolicy {
 }
 
 /// Restart policy with its bound.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Restart {
     /// When to restart. Default: `never` for batch, `always` for services.
@@ -72,30 +80,39 @@ pub struct Restart {
     /// Restarts on one node before the assignment fails; 0 is unbounded. Default 5 for batch, 0 for services.
     #[n(1)]
     #[serde(default)]
+    #[schema(maximum = 4294967295_u32)]
     pub max_restarts: u32,
 }
 
 /// What each replica needs. Zero means: does not matter (CPU and memory then get the pool's default limits).
-#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
     /// Whole GPUs (or MIG instances), exclusively.
     #[n(0)]
+    #[schema(maximum = 64)]
     pub gpus: u32,
     /// Acceptable models: a GPU fits if its name contains one of these, ignoring case. Empty: any.
     #[n(1)]
+    #[schema(inline, value_type = Vec<ModelName>, max_items = 32)]
     pub gpu_models: Vec<String>,
     /// Least memory of each GPU.
     #[n(2)]
+    #[serde(with = "size_text")]
+    #[schema(value_type = Size)]
     pub gpu_memory: Bytes,
     /// CPU limit.
     #[n(3)]
     pub cpus: MilliCpus,
     /// Memory limit; beyond it the task is killed as out of memory.
     #[n(4)]
+    #[serde(with = "size_text")]
+    #[schema(value_type = Size)]
     pub memory: Bytes,
     /// Disk for the container's writable files.
     #[n(5)]
+    #[serde(with = "size_text")]
+    #[schema(value_type = Size)]
     pub disk: Bytes,
 }
 
@@ -135,7 +152,7 @@ fn default_path() -> String {
 }
 
 /// A service counts as running once this has succeeded.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadinessProbe {
     /// What is done.
@@ -169,7 +186,20 @@ fn default_deadline() -> Millis {
 
 /// Transport of a port.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Encode, Decode, Serialize, Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
+    Encode,
+    Decode,
+    Serialize,
+    Deserialize,
+    ToSchema,
 )]
 #[cbor(index_only)]
 #[serde(rename_all = "lowercase")]
@@ -184,14 +214,16 @@ pub enum PortProtocol {
 }
 
 /// A port of the container that the worker publishes on a port of the host, chosen from its owner's range.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Port {
     /// Name by which probes and users speak of it.
     #[n(0)]
+    #[schema(max_length = 15, pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
     pub name: String,
     /// Port inside the container.
     #[n(1)]
+    #[schema(minimum = 1, maximum = 65535)]
     pub container: u16,
     /// TCP unless said otherwise.
     #[n(2)]
@@ -200,7 +232,7 @@ pub struct Port {
 }
 
 /// How a constraint compares.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[cbor(index_only)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConstraintOperator {
@@ -219,11 +251,12 @@ pub enum ConstraintOperator {
 }
 
 /// A condition on the node. Keys: `node`, `provider`, `architecture`, `os`, or a label of the host's owner.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Constraint {
     /// What is looked at.
     #[n(0)]
+    #[schema(value_type = LabelKey)]
     pub key: String,
     /// How it is compared.
     #[n(1)]
@@ -231,25 +264,29 @@ pub struct Constraint {
     /// With what.
     #[n(2)]
     #[serde(default)]
+    #[schema(inline, value_type = Vec<ConstraintValue>, max_items = 32)]
     pub values: Vec<String>,
 }
 
 /// Version 1 of what a user submits.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TaskSpec {
     /// Version of this format; always 1.
     #[n(0)]
     #[serde(default = "version_one")]
+    #[schema(minimum = 1, maximum = 1)]
     pub version: u32,
     /// Name for people: lower-case letters, digits, dashes; need not be unique.
     #[n(1)]
+    #[schema(max_length = 63, pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
     pub name: String,
     /// Whether it ends by itself.
     #[n(2)]
     pub kind: TaskKind,
     /// Image reference.
     #[n(3)]
+    #[schema(max_length = 512, pattern = "^[!-,.-~][!-~]*$")]
     pub image: String,
     /// When the image is pulled.
     #[n(4)]
@@ -258,14 +295,17 @@ pub struct TaskSpec {
     /// Replaces the image's entry point.
     #[n(5)]
     #[serde(default)]
+    #[schema(inline, value_type = Option<Vec<Word>>, min_items = 1, max_items = 256)]
     pub command: Option<Vec<String>>,
     /// Arguments.
     #[n(6)]
     #[serde(default)]
+    #[schema(inline, value_type = Vec<Word>, max_items = 256)]
     pub args: Vec<String>,
     /// Environment. Names that steer GPUs or the loader (`NVIDIA_*`, `LD_PRELOAD`, …) and `LODE_*` are refused.
     #[n(7)]
     #[serde(default)]
+    #[schema(value_type = Environment)]
     pub env: BTreeMap<String, String>,
     /// What each replica needs.
     #[n(8)]
@@ -274,6 +314,7 @@ pub struct TaskSpec {
     /// How many copies.
     #[n(9)]
     #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 10000)]
     pub replicas: u32,
     /// When containers are started again.
     #[n(10)]
@@ -290,14 +331,17 @@ pub struct TaskSpec {
     /// Published ports.
     #[n(13)]
     #[serde(default)]
+    #[schema(max_items = 32)]
     pub ports: Vec<Port>,
     /// Labels for people and queries; they never become container labels.
     #[n(14)]
     #[serde(default)]
+    #[schema(value_type = Labels)]
     pub labels: BTreeMap<String, String>,
     /// Conditions on the node; all must hold.
     #[n(15)]
     #[serde(default)]
+    #[schema(max_items = 32)]
     pub constraints: Vec<Constraint>,
 }
 

@@ -7,6 +7,7 @@
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::amount::Amount;
 use crate::envelope::encode;
@@ -21,12 +22,14 @@ use crate::settlement::Receipt;
 pub const MILLIS_PER_HOUR: u128 = 3_600_000;
 
 /// Work of one class at one price, under one order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Encode, Decode, Serialize, Deserialize, ToSchema,
+)]
 pub struct UsageLine {
     /// Hardware class that the node had proven.
     #[n(0)]
     pub class: ProofClassId,
-    /// Digest of the tenant's order that it was done under ([`crate::settlement::TaskOrder`]); `None`: at the pool's
+    /// Digest of the tenant's order that it was done under ([`crate::settlement::SpendAuthorization`]); `None`: at the pool's
     /// price.
     #[n(1)]
     pub order: Option<Digest>,
@@ -47,7 +50,7 @@ impl UsageLine {
 }
 
 /// What one node did for one payee in one epoch. Its digest is the receipt's `usage`.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
 pub struct UsageStatement {
     /// The pool.
     #[n(0)]

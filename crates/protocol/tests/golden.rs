@@ -15,7 +15,10 @@ use lode_protocol::hash::Digest;
 use lode_protocol::ids::*;
 use lode_protocol::join::{Invite, SignedInvite, pools_domain};
 use lode_protocol::keys::SigningKey;
-use lode_protocol::logs::{LogBatch, LogEnd, LogLine, LogRequest, LogSource};
+use lode_protocol::logs::{
+    EngineTime, GapReason, LineEnd, LogBatch, LogEnd, LogGap, LogLine, LogPosition, LogRecord, LogRequest,
+    LogSource,
+};
 use lode_protocol::proof::{
     Answer, Challenge, GpuOpening, GpuVerdict, Phase, ProofClassId, ProofFailure, Selection,
 };
@@ -87,8 +90,8 @@ fn spec() -> ValidTaskSpec {
     TaskSpec::from_toml(include_str!("golden/service.toml")).unwrap().validate().unwrap()
 }
 
-fn terms() -> BeatTerms {
-    BeatTerms { interval: Millis(10_000), suspect_after: Millis(30_000), lost_after: Millis(60_000) }
+fn terms() -> LeaseTiming {
+    LeaseTiming { interval: Millis(10_000), suspect_after: Millis(30_000), lost_after: Millis(60_000) }
 }
 
 fn invite() -> SignedInvite {
@@ -105,13 +108,26 @@ fn invite() -> SignedInvite {
 }
 
 #[test]
+fn a_hello_keeps_its_wire_form_and_an_older_one_asks_for_no_tags() {
+    let hello = |takes_tags| Hello {
+        boot: BootCounter(3),
+        nonce: Nonce([9; 16]),
+        agent_version: "0.1.0".to_owned(),
+        descriptor: b"descriptor".to_vec(),
+        takes_tags,
+    };
+    check("hello-tags", &hello(Some(true)));
+    check("hello", &hello(None));
+}
+
+#[test]
 fn the_bodies_of_a_session_keep_their_wire_form() {
     check(
         "granted",
         &Granted {
             nonce: Nonce([1; 16]),
             session: SessionId([2; 16]),
-            epoch: LeaderEpoch(5),
+            epoch: Term(5),
             terms: terms(),
             membership: Membership::Waiting {
                 code: ErrorCode::new("node/not-proven"),
@@ -123,7 +139,7 @@ fn the_bodies_of_a_session_keep_their_wire_form() {
         "heartbeat",
         &Heartbeat {
             session: SessionId([2; 16]),
-            epoch: LeaderEpoch(5),
+            epoch: Term(5),
             boot: BootCounter(3),
             sequence: Sequence(7),
             observed: Some(Generation(11)),
@@ -166,12 +182,12 @@ fn the_bodies_of_a_session_keep_their_wire_form() {
         "instruction",
         &Instruction {
             session: SessionId([2; 16]),
-            epoch: LeaderEpoch(5),
+            epoch: Term(5),
             channel: Channel::Reply { sequence: Sequence(7), request: Digest([8; 32]) },
             terms: terms(),
             desired: Desired::Full {
                 generation: Generation(12),
-                orders: vec![Order {
+                orders: vec![AssignmentSpec {
                     id: assignment(),
                     spec: spec(),
                     gpus: vec![gpu()],
@@ -238,7 +254,7 @@ fn receipts_and_what_carries_them_keep_their_wire_form() {
         "heartbeat-receipts",
         &Heartbeat {
             session: SessionId([2; 16]),
-            epoch: LeaderEpoch(5),
+            epoch: Term(5),
             boot: BootCounter(3),
             sequence: Sequence(7),
             observed: None,
@@ -271,7 +287,7 @@ fn receipts_and_what_carries_them_keep_their_wire_form() {
         "instruction-receipts",
         &Instruction {
             session: SessionId([2; 16]),
-            epoch: LeaderEpoch(5),
+            epoch: Term(5),
             channel: Channel::Reply { sequence: Sequence(7), request: Digest([8; 32]) },
             terms: terms(),
             desired: Desired::Unchanged,
@@ -310,30 +326,54 @@ fn descriptors_and_tasks_keep_their_wire_form() {
 
 #[test]
 fn logs_keep_their_wire_form() {
+    let request = LogRequest {
+        stream: Nonce([1; 16]),
+        assignment: assignment(),
+        follow: true,
+        tail: Some(10),
+        since: Some(Timestamp(5)),
+        after: None,
+        before: None,
+    };
+    check("log-request", &request);
+    check("log-request-after", &LogRequest { after: Some(7), ..request.clone() });
+    check("log-request-before", &LogRequest { follow: false, before: Some(9), ..request });
+    let position = |ordinal| LogPosition { ordinal, at: EngineTime(1_800_000_000_123_456_789) };
+    let line = |ordinal, source, end| {
+        LogRecord::Line(LogLine { position: position(ordinal), source, bytes: b"li\xffne".to_vec(), end })
+    };
+    let gap = |records, reason| {
+        LogRecord::Gap(LogGap { position: position(7), records, bytes: records.map(|n| n * 10), reason })
+    };
     check(
-        "log-request",
-        &LogRequest {
-            stream: Nonce([1; 16]),
-            assignment: assignment(),
-            follow: true,
-            tail: Some(10),
-            since: Some(Timestamp(5)),
-        },
-    );
-    check(
-        "log-batch",
+        "log-batch-records",
         &LogBatch {
             stream: Nonce([1; 16]),
             index: 0,
-            lines: vec![LogLine { source: LogSource::Stderr, at: Timestamp(5), text: "line".to_owned() }],
             end: Some(LogEnd::Failed { code: ErrorCode::new("logs/gone"), message: "m".to_owned() }),
             live: None,
+            records: vec![
+                gap(Some(8), GapReason::Retention),
+                line(8, LogSource::Stderr, LineEnd::Newline),
+                line(9, LogSource::Stdout, LineEnd::Cut),
+                line(10, LogSource::Stdout, LineEnd::Open),
+                LogRecord::Restart(position(11)),
+                gap(None, GapReason::Engine),
+            ],
         },
     );
-    check(
-        "log-batch-live",
-        &LogBatch { stream: Nonce([1; 16]), index: 1, lines: Vec::new(), end: None, live: Some(true) },
-    );
+    let live =
+        LogBatch { stream: Nonce([1; 16]), index: 1, end: None, live: Some(true), records: Vec::new() };
+    check("log-batch-records-live", &live);
+}
+
+#[test]
+fn output_of_a_worker_that_knows_no_positions_is_refused_and_never_read_as_nothing() {
+    for name in ["log-batch", "log-batch-live"] {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.hex"));
+        let old = hex::decode(std::fs::read_to_string(path).unwrap().trim()).unwrap();
+        assert!(decode::<LogBatch>(&old).is_err(), "{name}");
+    }
 }
 
 #[test]

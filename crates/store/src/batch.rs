@@ -36,6 +36,18 @@ impl Table {
         Self(name)
     }
 
+    /// A table of the store's own.
+    pub(crate) const fn reserved(name: &'static str) -> Self {
+        Self(name)
+    }
+
+    /// A table by a name that was read from the store. The names of a program are few; each stays in memory.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let letters = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'_';
+        let valid = (1..=64).contains(&name.len()) && name.bytes().all(letters) && !name.starts_with("lode_");
+        valid.then(|| Self(name.to_owned().leak()))
+    }
+
     /// The name.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -71,7 +83,7 @@ pub enum Change {
 }
 
 impl Change {
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Put { key, value, .. } => key.len() + value.len(),
             Self::Delete { key, .. } => key.len(),
@@ -180,6 +192,11 @@ impl Batch {
                 self.bytes
             )));
         }
+        self.check_rows()
+    }
+
+    /// Refuses rows that no adapter would take, however they are committed.
+    pub fn check_rows(&self) -> Result<(), StoreError> {
         self.changes.iter().try_for_each(Change::check)
     }
 }

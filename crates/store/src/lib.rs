@@ -14,13 +14,17 @@ mod batch;
 pub mod conformance;
 mod error;
 mod memory;
+mod oversize;
 mod redb_store;
 mod store;
+mod version;
 mod writer;
 
 pub use batch::{Batch, Change, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Table};
 pub use error::{ErrorClass, StoreError};
 pub use memory::{Fault, MemoryStore};
+pub use oversize::finish as finish_interrupted;
 pub use redb_store::{RedbOptions, RedbStore};
-pub use store::{Row, Store, Version};
+pub use store::{Row, Store};
+pub use version::Version;
 pub use writer::{Ticket, Writer, WriterLimits, WriterStats, WriterThread};

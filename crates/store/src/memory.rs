@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::batch::{Batch, Change, Table};
 use crate::error::StoreError;
-use crate::store::{Row, Store, Version};
+use crate::store::{Row, Store};
+use crate::version::Version;
 
 /// A way in which the next calls fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ struct Inner {
     version: Version,
     lasting_fault: Option<Fault>,
     next_commits: VecDeque<Fault>,
+    /// Commits until one fails, and how.
+    later: Option<(u64, Fault)>,
     fail_reads: bool,
 }
 
@@ -53,6 +56,11 @@ impl MemoryStore {
     /// Makes the next commit fail like this; several queue up.
     pub fn fail_next_commit(&self, fault: Fault) {
         self.lock().next_commits.push_back(fault);
+    }
+
+    /// Makes one commit fail like this, after so many that succeed.
+    pub fn fail_commit_after(&self, commits: u64, fault: Fault) {
+        self.lock().later = Some((commits, fault));
     }
 
     /// Makes reads fail until told otherwise.
@@ -98,7 +106,7 @@ impl Store for MemoryStore {
         if batch.is_empty() {
             return Ok(inner.version);
         }
-        let fault = inner.next_commits.pop_front().or(inner.lasting_fault);
+        let fault = inner.next_commits.pop_front().or_else(|| inner.due()).or(inner.lasting_fault);
         match fault {
             None | Some(Fault::IoButApplied) => inner.apply(batch),
             Some(Fault::Full | Fault::Io | Fault::Corrupt) => {}
@@ -112,6 +120,17 @@ impl Store for MemoryStore {
 }
 
 impl Inner {
+    fn due(&mut self) -> Option<Fault> {
+        let (left, fault) = self.later.take()?;
+        match left.checked_sub(1) {
+            None => Some(fault),
+            Some(left) => {
+                self.later = Some((left, fault));
+                None
+            }
+        }
+    }
+
     fn apply(&mut self, batch: &Batch) {
         for change in batch.changes() {
             match change {

@@ -20,7 +20,9 @@ use redb::{Database, ReadableDatabase as _, TableDefinition, TableError, WriteTr
 
 use crate::batch::{Batch, Change, Table};
 use crate::error::StoreError;
-use crate::store::{Row, Store, Version};
+use crate::oversize;
+use crate::store::{Row, Store};
+use crate::version::Version;
 use classify::Classifier;
 use place::{FilePlace, Place};
 
@@ -72,6 +74,7 @@ impl RedbStore {
             version: AtomicU64::new(0),
         };
         store.ensure_open()?;
+        oversize::finish(&store)?;
         Ok(store)
     }
 

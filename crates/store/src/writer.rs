@@ -2,7 +2,7 @@
 //!
 //! One thread owns the writing. It takes everything that is queued, commits it as one durable transaction and answers
 //! every waiter. So a commit costs one fsync for all that arrived during the one before; batches keep their order, and
-//! each stays whole. An error goes to every waiter of its group; the thread goes on, and later commits succeed as soon
+//! each stays whole, however large it is. An error goes to every waiter of its group; the thread goes on, and later commits succeed as soon
 //! as the store can.
 
 use std::future::Future;
@@ -18,7 +18,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::batch::{Batch, MAX_BATCH_BYTES};
 use crate::error::StoreError;
-use crate::store::{Store, Version};
+use crate::oversize;
+use crate::store::Store;
+use crate::version::Version;
 
 /// Bounds of the queue and of one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +58,7 @@ struct Counters {
 }
 
 struct Request {
-    batch: Batch,
+    batch: Arc<Batch>,
     answer: oneshot::Sender<Result<Version, StoreError>>,
 }
 
@@ -99,8 +101,15 @@ impl Writer {
         let (queue, requests) = mpsc::channel(limits.queued_batches.max(1));
         let (alive, ended) = oneshot::channel::<()>();
         let counters = Arc::new(Counters::default());
-        let thread =
-            Thread { store, limits, requests, counters: Arc::clone(&counters), failing: false, held: None };
+        let thread = Thread {
+            store,
+            limits,
+            requests,
+            counters: Arc::clone(&counters),
+            failing: false,
+            held: None,
+            interrupted: false,
+        };
         std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             thread.run();
             drop(alive);
@@ -109,21 +118,23 @@ impl Writer {
     }
 
     /// Commits a batch: waits for room in the queue, then until the batch is durable.
-    pub async fn commit(&self, batch: Batch) -> Result<Version, StoreError> {
+    pub async fn commit(&self, batch: impl Into<Arc<Batch>>) -> Result<Version, StoreError> {
         self.enqueue(batch).await?.await
     }
 
     /// Queues a batch, waiting for room. Batches are committed in the order in which this returns.
-    pub async fn enqueue(&self, batch: Batch) -> Result<Ticket, StoreError> {
-        batch.check()?;
+    pub async fn enqueue(&self, batch: impl Into<Arc<Batch>>) -> Result<Ticket, StoreError> {
+        let batch = batch.into();
+        batch.check_rows()?;
         let (answer, ticket) = oneshot::channel();
         self.queue.send(Request { batch, answer }).await.map_err(|_| StoreError::Closed)?;
         Ok(Ticket(ticket))
     }
 
     /// Queues a batch now, or refuses with `store/busy`: for owners that must not wait.
-    pub fn try_enqueue(&self, batch: Batch) -> Result<Ticket, StoreError> {
-        batch.check()?;
+    pub fn try_enqueue(&self, batch: impl Into<Arc<Batch>>) -> Result<Ticket, StoreError> {
+        let batch = batch.into();
+        batch.check_rows()?;
         let (answer, ticket) = oneshot::channel();
         self.queue.try_send(Request { batch, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Busy,
@@ -151,6 +162,8 @@ struct Thread {
     failing: bool,
     /// Taken from the queue but too large for the group before it.
     held: Option<Request>,
+    /// A large batch failed half-way: it is ended before anything else is written, so that it never comes later.
+    interrupted: bool,
 }
 
 impl Thread {
@@ -167,7 +180,7 @@ impl Thread {
     }
 
     /// Takes what is queued, up to the limits, into one batch.
-    fn gather(&mut self, first: Request) -> (Batch, Vec<oneshot::Sender<Result<Version, StoreError>>>) {
+    fn gather(&mut self, first: Request) -> (Arc<Batch>, Vec<oneshot::Sender<Result<Version, StoreError>>>) {
         let (mut group, mut waiters) = (first.batch, vec![first.answer]);
         while group.len() < self.limits.group_changes && group.bytes() < self.limits.group_bytes {
             let Ok(next) = self.requests.try_recv() else { break };
@@ -175,21 +188,32 @@ impl Thread {
                 self.held = Some(next);
                 break;
             }
-            group.append(next.batch);
+            // A batch that nobody keeps is moved; one that comes alone is never copied.
+            Arc::make_mut(&mut group).append(Arc::unwrap_or_clone(next.batch));
             waiters.push(next.answer);
         }
         (group, waiters)
     }
 
-    fn commit(&self, group: &Batch) -> Result<Version, StoreError> {
+    fn commit(&mut self, group: &Batch) -> Result<Version, StoreError> {
+        let (store, interrupted) = (self.store.as_ref(), self.interrupted);
+        let large = group.bytes() > MAX_BATCH_BYTES;
+        let work = || {
+            if interrupted {
+                oversize::finish(store)?;
+            }
+            if large { oversize::commit(store, group) } else { store.commit(group) }
+        };
         // Adapters do not panic; if one does, its waiters must not wait for ever.
-        catch_unwind(AssertUnwindSafe(|| self.store.commit(group))).unwrap_or_else(|_| {
+        let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
             Err(StoreError::Io {
                 operation: "commit to",
                 path: PathBuf::from("the store"),
                 source: Arc::new(io::Error::other("the store panicked")),
             })
-        })
+        });
+        self.interrupted = (large || interrupted) && result.is_err();
+        result
     }
 
     fn count(&mut self, result: &Result<Version, StoreError>, batches: usize) {

@@ -8,6 +8,7 @@ mod reader;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use lode_contracts::{
     timestamp_of_seconds,
 };
 use lode_protocol::hash::{Digest, keccak256_of};
-use lode_protocol::ids::{Address, ChainId};
+use lode_protocol::ids::{Address, ChainId, NodeId, PoolId, ProviderId};
 use lode_protocol::keys::SigningKey;
 
 use self::ledger::Ledger;
@@ -33,6 +34,7 @@ pub struct FakeChain {
     deployment: Deployment,
     parameters: DeployParameters,
     world: Mutex<World>,
+    requests: AtomicU64,
 }
 
 /// A block with the state after it.
@@ -109,6 +111,7 @@ impl FakeChain {
                 lose_sends: 0,
                 frozen_head: None,
             }),
+            requests: AtomicU64::new(0),
         })
     }
 
@@ -125,6 +128,11 @@ impl FakeChain {
         *balance = balance.saturating_add(coins);
         let balance = block.ledger.tokens.entry(account).or_default();
         *balance = balance.saturating_add(tokens);
+    }
+
+    /// Makes registered nodes members of a pool in one block, however many, without their signatures.
+    pub fn enroll(&self, pool: PoolId, nodes: impl IntoIterator<Item = (NodeId, ProviderId)>) {
+        self.world().make_block().ledger.enroll(pool, nodes);
     }
 
     /// Whether the RPC answers.
@@ -214,12 +222,18 @@ impl FakeChain {
         self.world().pending.len()
     }
 
+    /// How often the RPC was asked.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The world, if the RPC answers.
     fn reach(&self, operation: &'static str) -> Result<MutexGuard<'_, World>, ChainError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let world = self.world();
         if world.reachable {
             return Ok(world);

@@ -51,8 +51,23 @@ fn envelope_target(bytes: &[u8]) {
     open::<Hello>(bytes);
     open::<Heartbeat>(bytes);
     open::<Instruction>(bytes);
-    open::<NodeDescriptor>(bytes);
     open::<Answer>(bytes);
+    descriptor(bytes);
+}
+
+/// Anybody's descriptor, in both scopes: what is accepted is within its caps and is what was signed.
+fn descriptor(bytes: &[u8]) {
+    use lode_protocol::descriptor::{MAX_ADDRESSES, MAX_LABELS, Scope, open};
+    let Expectation { realm, now, .. } = expectation();
+    for scope in [Scope::Pool(realm), Scope::Deployment(realm)] {
+        let Ok(opened) = open(bytes, scope, None, now) else { continue };
+        let body = opened.body();
+        assert!(body.addresses.len() <= MAX_ADDRESSES && body.specs.labels.len() <= MAX_LABELS);
+        assert!(
+            body.node.0 == opened.public_key().address().expect("a verified key") && opened.sealed() == bytes
+        );
+        assert_eq!(open(opened.sealed(), scope, Some(body.node), now).as_ref(), Ok(&opened));
+    }
 }
 
 fn body<T>(bytes: &[u8])

@@ -5,4 +5,5 @@ pub mod chain;
 pub mod fuzz;
 pub mod nvml;
 pub mod proxy;
+pub mod relay;
 pub mod unix_proxy;

@@ -1,14 +1,18 @@
 //! Replays the fuzz corpora on the stable toolchain, with every input also cut and bent.
 
+#![expect(clippy::unwrap_used, reason = "in a test a failed step ends the test")]
+
 use std::path::PathBuf;
 
 use lode_gpu_proof::attacks::{Forgery, ForgingProver, Parties, Transcript};
 use lode_gpu_proof::evidence::{Exhibit, Suspect, verify_evidence};
 use lode_gpu_proof::{CpuProver, Params, Prover};
-use lode_protocol::envelope::Realm;
-use lode_protocol::ids::{Address, ChainId, PoolId};
+use lode_protocol::descriptor::{NodeDescriptor, Scope, open};
+use lode_protocol::envelope::{Addressing, Audience, Realm, seal};
+use lode_protocol::hardware::NodeSpecs;
+use lode_protocol::ids::{Address, BootCounter, ChainId, NodeId, PoolId};
 use lode_protocol::keys::SigningKey;
-use lode_protocol::units::Timestamp;
+use lode_protocol::units::{Millis, Timestamp};
 use lode_testkit::fuzz::{FORGER, TARGETS, Target};
 
 /// An input as it is, cut and bent.
@@ -97,4 +101,32 @@ fn files_of_honest_and_forged_conversations_keep_their_verdict_however_they_are_
             std::fs::write(folder.join(name), &bytes).unwrap();
         }
     }
+}
+
+/// With `LODE_RECORD_GOLDEN=1` it becomes a seed of the fuzzer.
+#[test]
+fn a_signed_descriptor_opens_and_stays_what_it_is_however_it_is_bent() {
+    let key = SigningKey::from_bytes(&[1; 32]).unwrap();
+    let now = Timestamp(1_800_000_000_000);
+    let realm = Realm { chain: ChainId(31_337), deployment: Address([5; 20]), pool: PoolId(1) };
+    let lifetime = Millis::seconds(3_600);
+    let descriptor = NodeDescriptor {
+        node: NodeId(key.address()),
+        specs: NodeSpecs::default(),
+        addresses: vec!["/ip4/192.0.2.1/tcp/4001".to_owned()],
+        sealing_key: None,
+        agent_version: "0.1.0".to_owned(),
+        boot: BootCounter(1),
+        sequence: 1,
+        issued_at: now,
+        expires_at: now.plus(lifetime),
+    };
+    let addressing = Addressing { audience: Audience::Any, realm, now, lifetime };
+    let bytes = seal(&key, addressing, &descriptor).bytes;
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/envelope/descriptor");
+    if std::env::var_os("LODE_RECORD_GOLDEN").is_some() {
+        std::fs::write(&path, &bytes).unwrap();
+    }
+    replay(TARGETS.iter().find(|target| target.name == "envelope").unwrap(), &bytes);
+    assert_eq!(open(&bytes, Scope::Pool(realm), None, now).unwrap().into_body(), descriptor);
 }

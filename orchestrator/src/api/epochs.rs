@@ -1,11 +1,12 @@
 //! `/v1/epochs` and `/v1/payees`: what a stranger needs to check every root and every receipt. Public, without a token;
 //! therefore pages are capped in items and bytes, a few are made at a time, and everybody may cache them for a moment.
 
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use lode_api_types::{EpochListQuery, MAX_LIMIT, PayeeQuery, ReceiptQuery};
 use lode_contracts::EarningsTree;
 use lode_program::Problem;
 use lode_protocol::hash::keccak256;
@@ -13,10 +14,9 @@ use lode_protocol::ids::{Address, Epoch, NodeId};
 use lode_protocol::published::{
     EpochDocument, EpochPage, PayeeDocument, PublishedPayee, PublishedReceipt, PublishedSibling,
 };
-use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use serde::Serialize;
 
-use super::extract::{Asked, MAX_LIMIT, Named, limit};
+use super::extract::{PathId, QueryParams, limit};
 use super::refusal::of_write;
 use super::tasks::parse;
 use super::{ApiState, Shared};
@@ -25,68 +25,20 @@ use crate::core::settlement::ReceiptRow;
 
 /// Bytes of receipts on a page, as the store holds them; JSON makes about three times as much of it.
 const MOST_BYTES: usize = 1 << 20;
-/// Pages that are made at once.
-const AT_ONCE: usize = 2;
-/// How long a request waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long others may keep a page.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=10");
 
-/// Lets a few strangers in at a time.
-#[derive(Debug)]
-pub struct Turnstile(Semaphore);
-
-impl Default for Turnstile {
-    fn default() -> Self {
-        Turnstile(Semaphore::new(AT_ONCE))
-    }
-}
-
-impl Turnstile {
-    async fn enter(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
-        match tokio::time::timeout(PATIENCE, self.0.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => {
-                Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "api/busy", "Too many requests wait")
-                    .remedy("Try again shortly."))
-            }
-        }
-    }
-}
-
-/// Query of the list.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct EpochListQuery {
-    after: Option<Epoch>,
-    limit: Option<usize>,
-}
-
-/// Query of an epoch.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct ReceiptQuery {
-    after: Option<String>,
-    payees_after: Option<u64>,
-    limit: Option<usize>,
-}
-
-/// Query of a payee.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct PayeeQuery {
-    epoch: Option<Epoch>,
-}
-
 /// List epochs with work or a root, newest first.
 #[utoipa::path(
-    get, path = "/v1/epochs", tag = "settlement", security(()),
-    params(
-        ("after" = Option<u64>, Query, description = "`next` of the page before"),
-        ("limit" = Option<usize>, Query, description = "1 to 1000; default 100")
-    ),
-    responses((status = 200, description = "`EpochPage` of docs/protocol.md", body = Object), (status = 400))
+    get, path = "/v1/epochs", operation_id = "list_epochs", tag = "settlement", security(()), params(EpochListQuery),
+    responses(
+        (status = 200, description = "A page of epochs", body = EpochPage),
+        (status = 304, description = "Unchanged since the `ETag` in `If-None-Match`"), (status = 400), (status = 503)
+    )
 )]
 pub(super) async fn list(
     State(state): Shared,
-    Asked(query): Asked<EpochListQuery>,
+    QueryParams(query): QueryParams<EpochListQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let limit = limit(query.limit)?;
@@ -97,27 +49,23 @@ pub(super) async fn list(
 
 /// Show an epoch: its root with all leaves, and all receipts of work in it.
 #[utoipa::path(
-    get, path = "/v1/epochs/{epoch}/receipts", tag = "settlement", security(()),
-    params(
-        ("epoch" = u64, Path),
-        ("after" = Option<String>, Query, description = "`next` of the page before"),
-        ("payees_after" = Option<u64>, Query, description = "`payees_next` of the page before"),
-        ("limit" = Option<usize>, Query, description = "Receipts and payees per page, 1 to 1000; default 1000")
-    ),
+    get, path = "/v1/epochs/{epoch}/receipts", operation_id = "get_epoch", tag = "settlement", security(()),
+    params(("epoch" = Epoch, Path, description = "The epoch"), ReceiptQuery),
     responses(
-        (status = 200, description = "`EpochDocument` of docs/protocol.md", body = Object),
-        (status = 304), (status = 400), (status = 404), (status = 503)
+        (status = 200, description = "A page of the epoch: all pages have every leaf and every receipt", body = EpochDocument),
+        (status = 304, description = "Unchanged since the `ETag` in `If-None-Match`"), (status = 400), (status = 404), (status = 503)
     )
 )]
 pub(super) async fn receipts(
     State(state): Shared,
-    Named(epoch): Named<Epoch>,
-    Asked(query): Asked<ReceiptQuery>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    PathId(epoch): PathId<Epoch>,
+    QueryParams(query): QueryParams<ReceiptQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let limit = limit(query.limit.or(Some(MAX_LIMIT)))?;
     let after = query.after.as_deref().map(receipt_name).transpose()?;
-    let _turn = state.turnstile.enter().await?;
+    let _turn = state.turnstile.enter(peer).await?;
     let known = state.driver.read(move |core, _| core.epoch_summary(epoch)).await.map_err(of_write)?;
     let (summary, covers_from) = known.ok_or_else(|| no_epoch(epoch))?;
     let page = state.archive.receipts(epoch, after, limit, MOST_BYTES).await.map_err(|e| unreadable(&e))?;
@@ -142,23 +90,21 @@ pub(super) async fn receipts(
 
 /// Show what a payee can claim under the latest posted root, or under another one.
 #[utoipa::path(
-    get, path = "/v1/payees/{address}", tag = "settlement", security(()),
-    params(
-        ("address" = String, Path),
-        ("epoch" = Option<u64>, Query, description = "Epoch of a posted root; default: the latest one")
-    ),
+    get, path = "/v1/payees/{address}", operation_id = "get_payee", tag = "settlement", security(()),
+    params(("address" = Address, Path, description = "Who is paid"), PayeeQuery),
     responses(
-        (status = 200, description = "`PayeeDocument` of docs/protocol.md", body = Object),
-        (status = 304), (status = 400), (status = 404), (status = 503)
+        (status = 200, description = "The payee's leaf, and its way to the root", body = PayeeDocument),
+        (status = 304, description = "Unchanged since the `ETag` in `If-None-Match`"), (status = 400), (status = 404), (status = 503)
     )
 )]
 pub(super) async fn payee(
     State(state): Shared,
-    Named(payee): Named<Address>,
-    Asked(query): Asked<PayeeQuery>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    PathId(payee): PathId<Address>,
+    QueryParams(query): QueryParams<PayeeQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let _turn = state.turnstile.enter().await?;
+    let _turn = state.turnstile.enter(peer).await?;
     let known = move |core: &crate::core::Core| {
         let epoch = query.epoch.or_else(|| core.latest_posted())?;
         let root = core.epoch_summary(epoch)?.0.root?;

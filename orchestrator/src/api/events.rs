@@ -9,112 +9,121 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
+use lode_api_types::{Event, EventEnd, EventMessage, EventPage, EventQuery};
 use lode_program::Problem;
 use lode_protocol::cursor::Cursor;
 use lode_protocol::ids::TaskId;
-use lode_protocol::units::Millis;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
-use super::extract::{Asked, Named, limit, wants_events};
-use super::tasks::{find, parse};
+use super::extract::{PathId, QueryParams, bad_query, last_event_id, limit, wants_events};
+use super::refusal::no_task;
+use super::tasks::summary;
 use super::{ApiState, Shared};
-use crate::event_log::{CursorGone, Entry, EventLog};
+use crate::event_log::{CursorGone, Entry, EventLog, Scope};
 
-/// Longest wait of a long poll.
-const MAX_WAIT: Duration = Duration::from_secs(30);
+/// Longest wait of a long poll, in seconds.
+const MAX_WAIT: u32 = 30;
 /// Entries read at once for a stream.
 const CHUNK: usize = 256;
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// A page of events. Each has `cursor`, `at`, `type` and the fields of its type.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct EventPage {
-    #[schema(value_type = Vec<Object>)]
-    items: Vec<serde_json::Value>,
-    /// `after` of the next page; there is always one.
-    next: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct EventQuery {
-    after: Option<String>,
-    limit: Option<usize>,
-    wait: Option<String>,
-}
-
 /// Events of a task.
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}/events", tag = "tasks",
+    get, path = "/v1/tasks/{id}/events", operation_id = "list_task_events", tag = "tasks",
     params(
-        ("id" = String, Path),
-        ("after" = Option<String>, Query, description = "Cursor; left out: from the oldest that is kept"),
-        ("limit" = Option<usize>, Query, description = "1 to 1000; default 100"),
-        ("wait" = Option<String>, Query, description = "Wait up to so long for the first event, at most 30s")
+        ("id" = TaskId, Path, description = "The task"),
+        EventQuery,
+        ("Last-Event-ID" = Option<Cursor>, Header, description = "`id` of the last message of a stream that broke off")
     ),
     responses(
-        (status = 200, body = EventPage), (status = 400), (status = 401), (status = 404),
+        (status = 200, description = "Events: a page, or a stream of what there is and what comes", content(
+            (EventPage = "application/json"), (EventMessage = "text/event-stream")
+        )),
+        (status = 400), (status = 401), (status = 404),
         (status = 410, description = "The cursor is not in the log any more")
     )
 )]
 pub(super) async fn of_task(
     State(state): Shared,
-    Named(id): Named<TaskId>,
-    Asked(query): Asked<EventQuery>,
+    PathId(id): PathId<TaskId>,
+    QueryParams(query): QueryParams<EventQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    find(&state, id).await?;
-    answer(&state, Some(id), &query, &headers).await
+    if query.about.is_some() {
+        return Err(bad_query("about: is for /v1/events; these are about one task".to_owned()));
+    }
+    summary(&state, id).await?.ok_or_else(|| no_task(&id))?;
+    answer(&state, Scope::Task(id), &query, &headers).await
 }
 
 /// Events of everything.
 #[utoipa::path(
-    get, path = "/v1/events", tag = "pool",
+    get, path = "/v1/events", operation_id = "list_events", tag = "pool",
     params(
-        ("after" = Option<String>, Query, description = "Cursor; left out: from the oldest that is kept"),
-        ("limit" = Option<usize>, Query, description = "1 to 1000; default 100"),
-        ("wait" = Option<String>, Query, description = "Wait up to so long for the first event, at most 30s")
+        EventQuery,
+        ("Last-Event-ID" = Option<Cursor>, Header, description = "`id` of the last message of a stream that broke off")
     ),
     responses(
-        (status = 200, body = EventPage), (status = 400), (status = 401),
+        (status = 200, description = "Events: a page, or a stream of what there is and what comes", content(
+            (EventPage = "application/json"), (EventMessage = "text/event-stream")
+        )),
+        (status = 400), (status = 401),
         (status = 410, description = "The cursor is not in the log any more")
     )
 )]
 pub(super) async fn all(
     State(state): Shared,
-    Asked(query): Asked<EventQuery>,
+    QueryParams(query): QueryParams<EventQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    answer(&state, None, &query, &headers).await
+    let scope = query.about.map_or(Scope::All, Scope::About);
+    answer(&state, scope, &query, &headers).await
 }
 
 async fn answer(
     state: &ApiState,
-    task: Option<TaskId>,
+    scope: Scope,
     query: &EventQuery,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let last_event = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let after = last_event.or(query.after.as_deref()).map(parse::<Cursor>).transpose()?;
-    let limit = limit(query.limit)?;
-    if wants_events(headers) {
-        // A bad cursor is refused before the stream begins.
-        state.events.after(after, task, 1).map_err(gone)?;
-        return Ok(stream(state.events.clone(), task, after));
+    let after = last_event_id(headers)?.map(cursor).transpose()?.or(query.after);
+    let as_events = wants_events(headers);
+    for (name, asked) in [("limit", query.limit), ("wait_seconds", query.wait_seconds)] {
+        if as_events && asked.is_some() {
+            return Err(bad_query(format!(
+                "{name}: is for pages; a stream has all there is and waits for more"
+            )));
+        }
     }
-    let wait = match &query.wait {
-        None => Duration::ZERO,
-        Some(text) => parse::<Millis>(text)?.to_duration().min(MAX_WAIT),
-    };
-    let page = wait_for_page(&state.events, task, after, limit, wait).await.map_err(gone)?;
+    let limit = limit(query.limit)?;
+    let wait = query.wait_seconds.unwrap_or(0);
+    if wait > MAX_WAIT {
+        return Err(bad_query(format!("wait_seconds: at most {MAX_WAIT}")));
+    }
+    if as_events {
+        // A bad cursor is refused before the stream begins.
+        state.events.after(after, scope, 1).map_err(gone)?;
+        return Ok(stream(state.events.clone(), scope, after));
+    }
+    let wait = Duration::from_secs(wait.into());
+    let page = wait_for_page(&state.events, scope, after, limit, wait).await.map_err(gone)?;
     let incarnation = page.next.incarnation;
-    let items = page.entries.into_iter().map(|entry| shown(incarnation, entry).1).collect();
-    Ok(Json(EventPage { items, next: page.next.to_string() }).into_response())
+    let items = page.entries.into_iter().filter_map(|entry| shown(incarnation, entry)).collect();
+    Ok(Json(EventPage { items, next: page.next }).into_response())
+}
+
+fn cursor(text: &str) -> Result<Cursor, Problem> {
+    text.parse().map_err(|error: <Cursor as std::str::FromStr>::Err| {
+        Problem::new(StatusCode::BAD_REQUEST, "events/bad-cursor", "This is no cursor of the event log")
+            .detail(format!("Last-Event-ID: {text:?}: {error}"))
+            .remedy(
+                "Use the `id` of the last message, or leave the header out to begin with the oldest event.",
+            )
+    })
 }
 
 async fn wait_for_page(
     events: &EventLog,
-    task: Option<TaskId>,
+    scope: Scope,
     after: Option<Cursor>,
     limit: usize,
     wait: Duration,
@@ -123,7 +132,7 @@ async fn wait_for_page(
     let mut over = std::pin::pin!(tokio::time::sleep(wait));
     loop {
         news.mark_unchanged();
-        let page = events.after(after, task, limit)?;
+        let page = events.after(after, scope, limit)?;
         if !page.entries.is_empty() || wait.is_zero() {
             return Ok(page);
         }
@@ -134,17 +143,23 @@ async fn wait_for_page(
     }
 }
 
-/// An entry's cursor and JSON form.
-fn shown(incarnation: u64, entry: Entry) -> (String, serde_json::Value) {
-    let cursor = Cursor { incarnation, position: entry.position }.to_string();
+/// An entry as the API says it. One that another version wrote and this one cannot read costs that entry, not the log.
+fn shown(incarnation: u64, entry: Entry) -> Option<Event> {
+    let cursor = Cursor { incarnation, position: entry.position };
     let mut body = entry.body;
     if let Some(fields) = body.as_object_mut() {
-        fields.insert("cursor".to_owned(), cursor.clone().into());
+        fields.insert("cursor".to_owned(), cursor.to_string().into());
     }
-    (cursor, body)
+    match serde_json::from_value(body) {
+        Ok(event) => Some(event),
+        Err(error) => {
+            tracing::warn!(%cursor, %error, "an entry of the event log cannot be read; skipped");
+            None
+        }
+    }
 }
 
-fn stream(events: EventLog, task: Option<TaskId>, after: Option<Cursor>) -> Response {
+fn stream(events: EventLog, scope: Scope, after: Option<Cursor>) -> Response {
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<SseEvent, Infallible>>(16);
     // Ends with its reader: the channel closes when the response is dropped.
     tokio::spawn(async move {
@@ -152,21 +167,17 @@ fn stream(events: EventLog, task: Option<TaskId>, after: Option<Cursor>) -> Resp
         let mut after = after;
         loop {
             news.mark_unchanged();
-            let page = match events.after(after, task, CHUNK) {
+            let page = match events.after(after, scope, CHUNK) {
                 Ok(page) => page,
                 Err(error) => {
-                    let data =
-                        serde_json::json!({ "code": "events/cursor-gone", "message": error.to_string() });
-                    let _ = sender.send(Ok(SseEvent::default().event("end").data(data.to_string()))).await;
+                    let end = EventEnd { code: "events/cursor-gone".into(), message: error.to_string() };
+                    let _ = sender.send(Ok(message(&EventMessage::End(end)))).await;
                     return;
                 }
             };
             let more = page.entries.len() == CHUNK;
-            for entry in page.entries {
-                let (cursor, body) = shown(page.next.incarnation, entry);
-                let kind = body.get("type").and_then(|kind| kind.as_str()).unwrap_or("event").to_owned();
-                let event = SseEvent::default().id(cursor).event(kind).data(body.to_string());
-                if sender.send(Ok(event)).await.is_err() {
+            for event in page.entries.into_iter().filter_map(|entry| shown(page.next.incarnation, entry)) {
+                if sender.send(Ok(message(&EventMessage::Event(event)))).await.is_err() {
                     return;
                 }
             }
@@ -185,9 +196,98 @@ fn stream(events: EventLog, task: Option<TaskId>, after: Option<Cursor>) -> Resp
         .into_response()
 }
 
+fn message(message: &EventMessage) -> SseEvent {
+    match message {
+        EventMessage::Event(event) => {
+            let data = serde_json::to_string(event).unwrap_or_default();
+            SseEvent::default().id(event.cursor.to_string()).event(event.kind.name()).data(data)
+        }
+        EventMessage::End(end) => {
+            SseEvent::default().event("end").data(serde_json::to_string(end).unwrap_or_default())
+        }
+    }
+}
+
 fn gone(error: CursorGone) -> Problem {
     Problem::new(StatusCode::GONE, "events/cursor-gone", "The cursor is not in the log any more")
         .detail(error.to_string())
         .field("oldest", error.oldest.to_string())
         .remedy("Read the present state, then follow on from the oldest cursor.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::effect::{Occurrence, OccurrenceKind};
+    use crate::core::view::{NodeState, TaskState};
+    use lode_protocol::amount::Amount;
+    use lode_protocol::assignment::{AssignmentState, Reason};
+    use lode_protocol::error_code::ErrorCode;
+    use lode_protocol::hash::Digest;
+    use lode_protocol::ids::{AssignmentId, Epoch, Incarnation, NodeId, ReplicaId};
+    use lode_protocol::units::Timestamp;
+
+    /// One of each, and the compiler asks for more when there are more.
+    fn every_kind() -> Vec<OccurrenceKind> {
+        let task = TaskId::default();
+        let node = NodeId::default();
+        let assignment =
+            AssignmentId { replica: ReplicaId { task, replica: 1 }, incarnation: Incarnation(2) };
+        let text = || "why".to_owned();
+        let all = vec![
+            OccurrenceKind::Started { epoch: 3 },
+            OccurrenceKind::Node { node, from: None, to: NodeState::Conflicted, message: text() },
+            OccurrenceKind::Task { task, from: Some(TaskState::Pending), to: TaskState::Deleting },
+            OccurrenceKind::ImagePinned { task, image: text(), by: Some(node) },
+            OccurrenceKind::ImageUnpinned { task, code: ErrorCode::new("image/none"), message: text() },
+            OccurrenceKind::TaskDeleted { task },
+            OccurrenceKind::Assignment {
+                assignment,
+                node,
+                from: None,
+                to: AssignmentState::Failed,
+                reason: Some(Reason::OomKilled),
+                detail: text(),
+            },
+            OccurrenceKind::TaskBudgetExhausted { task, spent: Amount(1), budget: Amount(2) },
+            OccurrenceKind::EpochClosed { epoch: Epoch(1), receipts: 2, amount: Amount(3) },
+            OccurrenceKind::RootSubmitted { epoch: Epoch(1), root: Digest::default(), total: Amount(3) },
+            OccurrenceKind::ReportRefused { assignment, node, claimed: AssignmentState::Running, count: 4 },
+        ];
+        for kind in &all {
+            match kind {
+                OccurrenceKind::Started { .. }
+                | OccurrenceKind::Node { .. }
+                | OccurrenceKind::Task { .. }
+                | OccurrenceKind::ImagePinned { .. }
+                | OccurrenceKind::ImageUnpinned { .. }
+                | OccurrenceKind::TaskDeleted { .. }
+                | OccurrenceKind::Assignment { .. }
+                | OccurrenceKind::TaskBudgetExhausted { .. }
+                | OccurrenceKind::EpochClosed { .. }
+                | OccurrenceKind::RootSubmitted { .. }
+                | OccurrenceKind::ReportRefused { .. } => {}
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn everything_that_happens_is_said_with_all_its_fields() {
+        let mut names = std::collections::BTreeSet::new();
+        for kind in every_kind() {
+            let written = serde_json::to_value(Occurrence { at: Timestamp(5), kind }).unwrap();
+            let event = shown(1, Entry { position: 2, task: None, body: written.clone() })
+                .unwrap_or_else(|| panic!("not readable: {written}"));
+            names.insert(event.kind.name());
+            let said = serde_json::to_value(&event).unwrap();
+            assert_eq!(said["type"], event.kind.name());
+            assert_eq!(said["cursor"], "1-2");
+            for (field, value) in written.as_object().unwrap() {
+                let field = if field == "epoch" && written["type"] == "started" { "term" } else { field };
+                assert_eq!(&said[field], value, "{field} of {written}");
+            }
+        }
+        assert_eq!(names.len(), every_kind().len());
+    }
 }

@@ -6,36 +6,31 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use lode_api_types::{DEFAULT_LIMIT, MAX_LIMIT};
 use lode_program::Problem;
 use serde::de::DeserializeOwned;
 
-/// Items on a page if nobody says otherwise.
-const DEFAULT_LIMIT: usize = 100;
-/// Most items on a page.
-pub(super) const MAX_LIMIT: usize = 1_000;
-
 /// The query string.
 #[derive(Debug)]
-pub(super) struct Asked<T>(pub(super) T);
+pub(super) struct QueryParams<T>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Query(value) = Query::from_request_parts(parts, state).await.map_err(|rejection| {
-            Problem::new(StatusCode::BAD_REQUEST, "api/bad-query", "The query cannot be read")
-                .detail(rejection.body_text())
-                .remedy("See /openapi.json for the parameters of this path.")
+            let text = rejection.body_text();
+            bad_query(text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned())
         })?;
-        Ok(Asked(value))
+        Ok(QueryParams(value))
     }
 }
 
 /// The id in the path.
 #[derive(Debug)]
-pub(super) struct Named<T>(pub(super) T);
+pub(super) struct PathId<T>(pub(super) T);
 
-impl<S: Send + Sync, T: FromStr + Send> FromRequestParts<S> for Named<T>
+impl<S: Send + Sync, T: FromStr + Send> FromRequestParts<S> for PathId<T>
 where
     T::Err: std::fmt::Display,
 {
@@ -50,19 +45,25 @@ where
         let Path(text) = Path::<String>::from_request_parts(parts, state)
             .await
             .map_err(|rejection| bad(rejection.body_text()))?;
-        text.parse().map(Named).map_err(|error: T::Err| bad(error.to_string()))
+        text.parse().map(PathId).map_err(|error: T::Err| bad(error.to_string()))
     }
 }
 
 /// How many items a page has.
-pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
-    match asked {
-        None => Ok(DEFAULT_LIMIT),
-        Some(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
-        Some(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "api/bad-query", "The query cannot be read")
-            .detail(format!("limit must be between 1 and {MAX_LIMIT}"))
-            .remedy("Ask for several pages with `after`.")),
+pub(super) fn limit(asked: Option<u32>) -> Result<usize, Problem> {
+    let limit = asked.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(bad_query(format!("limit: must be between 1 and {MAX_LIMIT}"))
+            .remedy("Ask for several pages with `after`."));
     }
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// A parameter's value that cannot be used.
+pub(super) fn bad_query(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "api/bad-query", "The query cannot be read")
+        .detail(detail)
+        .remedy("See /openapi.json for the parameters of this path.")
 }
 
 /// The whole body, at most `most` bytes of JSON.
@@ -101,6 +102,12 @@ pub(super) async fn small_body<T: DeserializeOwned + Default>(
             .detail(error.to_string())
             .remedy("See /openapi.json for the body of this path.")
     })
+}
+
+/// Where a stream that broke off was.
+pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let id = headers.get("last-event-id").map(|value| value.to_str());
+    id.transpose().map_err(|_| bad_query("Last-Event-ID: must be text".to_owned()))
 }
 
 /// Whether the client prefers server-sent events.

@@ -1,4 +1,4 @@
-//! What stands before every handler: request id and log line, host, token.
+//! What stands before every handler: request id and log line, token.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,35 +37,6 @@ fn is_harmless(id: &str) -> bool {
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
-/// On a loopback bind, only loopback names and those of the configuration.
-pub(super) async fn host(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
-    let Some(hosts) = &state.about.hosts else { return next.run(request).await };
-    let given = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    let given = given.or_else(|| request.uri().host()).unwrap_or_default();
-    let name = host_name(given);
-    let known = is_loopback(name) || hosts.iter().any(|known| known.eq_ignore_ascii_case(name));
-    if known {
-        return next.run(request).await;
-    }
-    Problem::new(StatusCode::FORBIDDEN, "api/host-refused", "Unknown host name")
-        .detail("The Host header names none of this server's names.")
-        .remedy("Use 127.0.0.1 or localhost, or add the name to api.hosts.")
-        .into_response()
-}
-
-/// The name in `name:port`, `[v6]:port` or `name`.
-fn host_name(host: &str) -> &str {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split(']').next().unwrap_or_default();
-    }
-    host.split(':').next().unwrap_or_default()
-}
-
-fn is_loopback(name: &str) -> bool {
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 /// Whether anybody may read this path: only what validators, providers and strangers must be able to check.
 fn is_public(path: &str) -> bool {
     path == "/v1/epochs" || path.starts_with("/v1/epochs/") || path.starts_with("/v1/payees/")
@@ -95,16 +66,6 @@ pub(super) async fn token(State(state): State<Arc<ApiState>>, request: Request, 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_host_header_is_read_in_all_its_forms() {
-        for (given, name) in
-            [("localhost:1", "localhost"), ("[::1]:80", "::1"), ("127.0.0.1", "127.0.0.1"), ("", "")]
-        {
-            assert_eq!(host_name(given), name);
-        }
-        assert!(is_loopback("LOCALHOST") && is_loopback("::1") && !is_loopback("evil.example"));
-    }
 
     #[test]
     fn nothing_is_public_but_epochs_and_payees() {

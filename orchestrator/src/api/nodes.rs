@@ -5,14 +5,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use lode_api_types::{DrainBatch, DrainBody, EjectBody, Node, NodeListQuery, NodePage};
 use lode_program::Problem;
 use lode_protocol::ids::NodeId;
 
-use super::extract::{Asked, Named, limit, small_body};
-use super::node_types::{DrainBatch, DrainBody, EjectBody, Node, NodeListQuery, NodePage};
+use super::extract::{PathId, QueryParams, limit, small_body};
 use super::refusal::{no_node, of_write};
-use super::tasks::parse;
-use super::{ApiState, Shared};
+use super::{ApiState, Shared, show_node};
 use crate::core::event::{BatchOnDrain, Event};
 
 /// Longest reason of an ejection, in bytes.
@@ -20,52 +19,53 @@ const MAX_MESSAGE: usize = 500;
 
 /// List nodes by id.
 #[utoipa::path(
-    get, path = "/v1/nodes", tag = "nodes",
-    params(
-        ("after" = Option<String>, Query, description = "`next` of the page before"),
-        ("limit" = Option<usize>, Query, description = "1 to 1000; default 100")
-    ),
-    responses((status = 200, body = NodePage), (status = 400), (status = 401))
+    get, path = "/v1/nodes", operation_id = "list_nodes", tag = "nodes", params(NodeListQuery),
+    responses((status = 200, description = "A page of nodes", body = NodePage), (status = 400), (status = 401))
 )]
 pub(super) async fn list(
     State(state): Shared,
-    Asked(query): Asked<NodeListQuery>,
+    QueryParams(query): QueryParams<NodeListQuery>,
 ) -> Result<Json<NodePage>, Problem> {
     let limit = limit(query.limit)?;
-    let after = query.after.as_deref().map(parse::<NodeId>).transpose()?;
-    let nodes = state.driver.read(move |core, _| core.nodes(after, limit)).await.map_err(of_write)?;
-    let next = (nodes.len() == limit).then(|| nodes.last().map(|node| node.id.to_string())).flatten();
-    Ok(Json(NodePage { items: nodes.into_iter().map(Into::into).collect(), next }))
+    let nodes = state.driver.read(move |core, _| core.nodes(query.after, limit)).await.map_err(of_write)?;
+    let next = (nodes.len() == limit).then(|| nodes.last().map(|node| node.id)).flatten();
+    Ok(Json(NodePage { items: nodes.into_iter().map(show_node::summary).collect(), next }))
 }
 
 /// Show a node.
 #[utoipa::path(
-    get, path = "/v1/nodes/{id}", tag = "nodes", params(("id" = String, Path)),
-    responses((status = 200, body = Node), (status = 401), (status = 404))
+    get, path = "/v1/nodes/{id}", operation_id = "get_node", tag = "nodes",
+    params(("id" = NodeId, Path, description = "The node")),
+    responses((status = 200, description = "The node", body = Node), (status = 400), (status = 401), (status = 404))
 )]
-pub(super) async fn show(State(state): Shared, Named(id): Named<NodeId>) -> Result<Json<Node>, Problem> {
+pub(super) async fn show(State(state): Shared, PathId(id): PathId<NodeId>) -> Result<Json<Node>, Problem> {
     Ok(Json(find(&state, id).await?))
 }
 
 async fn find(state: &ApiState, id: NodeId) -> Result<Node, Problem> {
     let node = state.driver.read(move |core, _| core.node(&id)).await.map_err(of_write)?;
-    node.map(Node::from).ok_or_else(|| no_node(&id))
+    node.map(show_node::node).ok_or_else(|| no_node(&id))
 }
 
 async fn change(state: &ApiState, id: NodeId, event: Event) -> Result<Response, Problem> {
-    state.driver.write(event).await.map_err(of_write)?;
-    Ok((StatusCode::ACCEPTED, Json(find(state, id).await?)).into_response())
+    let left = state.driver.write_and_read(event, move |core, _| core.node(&id)).await.map_err(of_write)?;
+    let node = left.map(show_node::node).ok_or_else(|| no_node(&id))?;
+    Ok((StatusCode::ACCEPTED, Json(node)).into_response())
 }
 
 /// Place nothing new on a node and empty it.
 #[utoipa::path(
-    post, path = "/v1/nodes/{id}/drain", tag = "nodes", params(("id" = String, Path)),
-    request_body(content = Option<DrainBody>),
-    responses((status = 202, body = Node), (status = 401), (status = 404), (status = 409), (status = 503))
+    post, path = "/v1/nodes/{id}/drain", operation_id = "drain_node", tag = "nodes",
+    params(("id" = NodeId, Path, description = "The node")),
+    request_body(content = Option<DrainBody>, description = "Left out: batch work runs to its end"),
+    responses(
+        (status = 202, description = "The node as it is now", body = Node),
+        (status = 400), (status = 401), (status = 404), (status = 409), (status = 503)
+    )
 )]
 pub(super) async fn drain(
     State(state): Shared,
-    Named(node): Named<NodeId>,
+    PathId(node): PathId<NodeId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -79,22 +79,30 @@ pub(super) async fn drain(
 
 /// End a drain.
 #[utoipa::path(
-    post, path = "/v1/nodes/{id}/undrain", tag = "nodes", params(("id" = String, Path)),
-    responses((status = 202, body = Node), (status = 401), (status = 404), (status = 409), (status = 503))
+    post, path = "/v1/nodes/{id}/undrain", operation_id = "undrain_node", tag = "nodes",
+    params(("id" = NodeId, Path, description = "The node")),
+    responses(
+        (status = 202, description = "The node as it is now", body = Node),
+        (status = 400), (status = 401), (status = 404), (status = 409), (status = 503)
+    )
 )]
-pub(super) async fn undrain(State(state): Shared, Named(node): Named<NodeId>) -> Result<Response, Problem> {
+pub(super) async fn undrain(State(state): Shared, PathId(node): PathId<NodeId>) -> Result<Response, Problem> {
     change(&state, node, Event::NodeUndrain(node)).await
 }
 
 /// Remove a node from the pool: everything on it is stopped.
 #[utoipa::path(
-    post, path = "/v1/nodes/{id}/eject", tag = "nodes", params(("id" = String, Path)),
-    request_body(content = Option<EjectBody>),
-    responses((status = 202, body = Node), (status = 401), (status = 404), (status = 409), (status = 503))
+    post, path = "/v1/nodes/{id}/eject", operation_id = "eject_node", tag = "nodes",
+    params(("id" = NodeId, Path, description = "The node")),
+    request_body(content = Option<EjectBody>, description = "What the node is told"),
+    responses(
+        (status = 202, description = "The node as it is now", body = Node),
+        (status = 400), (status = 401), (status = 404), (status = 409), (status = 503)
+    )
 )]
 pub(super) async fn eject(
     State(state): Shared,
-    Named(node): Named<NodeId>,
+    PathId(node): PathId<NodeId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -110,9 +118,13 @@ pub(super) async fn eject(
 
 /// Let an ejected or given-up node try again.
 #[utoipa::path(
-    post, path = "/v1/nodes/{id}/readmit", tag = "nodes", params(("id" = String, Path)),
-    responses((status = 202, body = Node), (status = 401), (status = 404), (status = 409), (status = 503))
+    post, path = "/v1/nodes/{id}/readmit", operation_id = "readmit_node", tag = "nodes",
+    params(("id" = NodeId, Path, description = "The node")),
+    responses(
+        (status = 202, description = "The node as it is now", body = Node),
+        (status = 400), (status = 401), (status = 404), (status = 409), (status = 503)
+    )
 )]
-pub(super) async fn readmit(State(state): Shared, Named(node): Named<NodeId>) -> Result<Response, Problem> {
+pub(super) async fn readmit(State(state): Shared, PathId(node): PathId<NodeId>) -> Result<Response, Problem> {
     change(&state, node, Event::NodeReadmit(node)).await
 }

@@ -5,38 +5,44 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use lode_api_types::{
+    ExplainQuery, Explanation, Submission, Submitted, Task, TaskListQuery, TaskPage, TaskSummary,
+};
 use lode_program::Problem;
-use lode_protocol::ids::{NodeId, TaskId};
+use lode_protocol::ids::TaskId;
 use lode_protocol::keys::EthereumSignature;
-use lode_protocol::settlement::TaskOrder;
+use lode_protocol::settlement::SpendAuthorization;
 use lode_protocol::task::{MAX_SPEC_BYTES, SpecError, TaskSpec, ValidTaskSpec};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use super::extract::{Asked, Named, json_body, limit};
+use super::extract::{PathId, QueryParams, json_body, limit};
 use super::refusal::{no_task, of_spec, of_write};
-use super::task_types::{ExplainQuery, Explanation, Submitted, Task, TaskListQuery, TaskPage};
-use super::{ApiState, Shared};
-use crate::core::event::{Event, ImageStanding};
+use super::{ApiState, Shared, show_task};
+use crate::core::Core;
+use crate::core::event::{Event, ImageResolution};
 use crate::core::query::TaskQuery;
-use crate::core::settlement::SignedOrder;
-use crate::core::view::TaskView;
+use crate::core::settlement::SignedSpendAuthorization;
 use crate::driver::Written;
 
-/// Bytes that an order adds to a spec, at most.
+/// Bytes that a submission has beside its spec, at most.
 const MAX_ORDER_BYTES: usize = 4 << 10;
 /// Longest idempotency key.
 const MAX_KEY: usize = 200;
 
 /// Submit a task.
 #[utoipa::path(
-    post, path = "/v1/tasks", tag = "tasks",
+    post, path = "/v1/tasks", operation_id = "submit_task", tag = "tasks",
     request_body(
-        content = Object, content_type = "application/json",
-        description = "A task spec, version 1; or `{spec, order, signature}` with a tenant's order for it (docs/protocol.md)"
+        content = Submission, content_type = "application/json",
+        description = "A task and, where it is paid for, the tenant's order for it (docs/protocol.md)"
     ),
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key and spec name the same task")),
+    params((
+        "Idempotency-Key" = Option<String>, Header, max_length = 200,
+        description = "The same key and spec name the same task"
+    )),
     responses(
-        (status = 201, body = Submitted),
+        (status = 201, description = "Accepted", body = Submitted, headers(("Location" = String, description = "The task's path"))),
         (status = 200, description = "Submitted before with this key", body = Submitted),
         (status = 400), (status = 401), (status = 409), (status = 413), (status = 415), (status = 422), (status = 503)
     )
@@ -57,43 +63,53 @@ pub(super) async fn submit(
     let idempotency_key = idempotency_key(&headers)?;
     let image = state.images.resolve(spec.as_spec()).await;
     let doubt = match &image {
-        ImageStanding::Pinned(_) => None,
-        ImageStanding::Unpinned(unpinned) => Some(unpinned.clone()),
+        ImageResolution::Pinned(_) => None,
+        ImageResolution::Unpinned(unpinned) => Some(unpinned.clone()),
     };
     let event = Event::TaskSubmitted { id: (state.task_id)(), spec, order, idempotency_key, image };
-    let Written::Task { id, created } = state.driver.write(event).await.map_err(of_write)? else {
-        return Err(Problem::internal());
+    let question = |core: &Core, written| match written {
+        Written::Task { id, created } => {
+            let task = core.task_summary(&id)?;
+            Some((id, created, task, core.pinned_image(&id).map(ToOwned::to_owned)))
+        }
+        Written::Done => None,
     };
-    let task = find(&state, id).await?;
+    let accepted = state.driver.write_and_read(event, question).await.map_err(of_write)?;
+    let (id, created, task, pinned_image) = accepted.ok_or_else(Problem::internal)?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    let answer = Submitted::new(task, doubt);
+    let answer = show_task::submitted(task, pinned_image, doubt);
     Ok((status, [(header::LOCATION, format!("/v1/tasks/{id}"))], Json(answer)).into_response())
 }
 
-/// A spec with an order for it.
+/// A [`Submission`] whose spec has not been read yet: the spec's own parser names lines and fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Ordered {
-    spec: serde_json::Value,
-    order: TaskOrder,
-    signature: EthereumSignature,
+struct Envelope<'a> {
+    #[serde(borrow)]
+    spec: &'a RawValue,
+    #[serde(default)]
+    order: Option<SpendAuthorization>,
+    #[serde(default)]
+    signature: Option<EthereumSignature>,
 }
 
-/// Reads a bare spec, or a spec with an order beside it: no spec has a field `spec`.
-fn submission(bytes: &[u8]) -> Result<(ValidTaskSpec, Option<SignedOrder>), Problem> {
-    let read = |bytes: &[u8]| TaskSpec::checked_from_json(bytes).map_err(|error| of_spec(&error));
-    let has_spec = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes)
-        .is_ok_and(|fields| fields.contains_key("spec"));
-    if !has_spec {
-        return Ok((read(bytes)?, None));
-    }
-    let Ordered { spec, order, signature } = serde_json::from_slice(bytes).map_err(|error| {
+fn submission(bytes: &[u8]) -> Result<(ValidTaskSpec, Option<SignedSpendAuthorization>), Problem> {
+    let bad = |detail: String| {
         Problem::new(StatusCode::BAD_REQUEST, "api/bad-body", "The body cannot be read")
-            .detail(error.to_string())
-            .remedy("Send a task spec, or an object of `spec`, `order` and `signature`.")
-    })?;
-    let spec = read(&serde_json::to_vec(&spec).map_err(|_| Problem::internal())?)?;
-    Ok((spec, Some(SignedOrder { order, signature })))
+            .detail(detail)
+            .remedy(
+                "Send `{\"spec\": TASK}`, with `order` and `signature` beside it where somebody pays for it.",
+            )
+    };
+    let Envelope { spec, order, signature } =
+        serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
+    let spec = TaskSpec::checked_from_json(spec.get().as_bytes()).map_err(|error| of_spec(&error))?;
+    match (order, signature) {
+        (None, None) => Ok((spec, None)),
+        (Some(order), Some(signature)) => Ok((spec, Some(SignedSpendAuthorization { order, signature }))),
+        (Some(_), None) => Err(bad("There is an order without its signature.".to_owned())),
+        (None, Some(_)) => Err(bad("There is a signature without its order.".to_owned())),
+    }
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -107,24 +123,18 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 
 /// List tasks, newest first.
 #[utoipa::path(
-    get, path = "/v1/tasks", tag = "tasks",
-    params(
-        ("state" = Option<String>, Query, description = "Only those in this state"),
-        ("after" = Option<String>, Query, description = "`next` of the page before"),
-        ("limit" = Option<usize>, Query, description = "1 to 1000; default 100")
-    ),
-    responses((status = 200, body = TaskPage), (status = 400), (status = 401))
+    get, path = "/v1/tasks", operation_id = "list_tasks", tag = "tasks", params(TaskListQuery),
+    responses((status = 200, description = "A page of tasks", body = TaskPage), (status = 400), (status = 401))
 )]
 pub(super) async fn list(
     State(state): Shared,
-    Asked(query): Asked<TaskListQuery>,
+    QueryParams(query): QueryParams<TaskListQuery>,
 ) -> Result<Json<TaskPage>, Problem> {
     let limit = limit(query.limit)?;
-    let after = query.after.as_deref().map(parse::<TaskId>).transpose()?;
-    let question = TaskQuery { state: query.state, after };
+    let question = TaskQuery { state: query.state.map(show_task::state_of), after: query.after };
     let tasks = state.driver.read(move |core, _| core.tasks(question, limit)).await.map_err(of_write)?;
-    let next = (tasks.len() == limit).then(|| tasks.last().map(|task| task.id.to_string())).flatten();
-    Ok(Json(TaskPage { items: tasks.into_iter().map(Into::into).collect(), next }))
+    let next = (tasks.len() == limit).then(|| tasks.last().map(|task| task.id)).flatten();
+    Ok(Json(TaskPage { items: tasks.into_iter().map(show_task::summary).collect(), next }))
 }
 
 /// An id in a query.
@@ -141,89 +151,131 @@ where
 
 /// Show a task.
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}", tag = "tasks", params(("id" = String, Path)),
-    responses((status = 200, body = Task), (status = 401), (status = 404))
+    get, path = "/v1/tasks/{id}", operation_id = "get_task", tag = "tasks",
+    params(("id" = TaskId, Path, description = "The task")),
+    responses((status = 200, description = "The task", body = Task), (status = 400), (status = 401), (status = 404))
 )]
-pub(super) async fn show(State(state): Shared, Named(id): Named<TaskId>) -> Result<Json<Task>, Problem> {
-    Ok(Json(find(&state, id).await?.into()))
+pub(super) async fn show(State(state): Shared, PathId(id): PathId<TaskId>) -> Result<Json<Task>, Problem> {
+    let task = state.driver.read(move |core, _| core.task(&id)).await.map_err(of_write)?;
+    Ok(Json(show_task::task(task.ok_or_else(|| no_task(&id))?)))
 }
 
-pub(super) async fn find(state: &ApiState, id: TaskId) -> Result<TaskView, Problem> {
-    let task = state.driver.read(move |core, _| core.task(&id)).await.map_err(of_write)?;
-    task.ok_or_else(|| no_task(&id))
+/// What the list shows of a task.
+pub(super) async fn summary(state: &ApiState, id: TaskId) -> Result<Option<TaskSummary>, Problem> {
+    let task = state.driver.read(move |core, _| core.task_summary(&id)).await.map_err(of_write)?;
+    Ok(task.map(show_task::summary))
+}
+
+/// Changes a task, and tells how the change left it; `None` where it is gone.
+async fn changed(state: &ApiState, id: TaskId, event: Event) -> Result<Option<TaskSummary>, Problem> {
+    let left = state.driver.write_and_read(event, move |core, _| core.task_summary(&id)).await;
+    Ok(left.map_err(of_write)?.map(show_task::summary))
 }
 
 async fn change(state: &ApiState, id: TaskId, event: Event) -> Result<Response, Problem> {
-    state.driver.write(event).await.map_err(of_write)?;
-    Ok((StatusCode::ACCEPTED, Json(Task::from(find(state, id).await?))).into_response())
+    let task = changed(state, id, event).await?.ok_or_else(|| no_task(&id))?;
+    Ok((StatusCode::ACCEPTED, Json(task)).into_response())
 }
 
 /// Stop a task: every replica is ended within its grace.
 #[utoipa::path(
-    post, path = "/v1/tasks/{id}/stop", tag = "tasks", params(("id" = String, Path)),
-    responses((status = 202, body = Task), (status = 401), (status = 404), (status = 409), (status = 503))
+    post, path = "/v1/tasks/{id}/stop", operation_id = "stop_task", tag = "tasks",
+    params(("id" = TaskId, Path, description = "The task")),
+    responses(
+        (status = 202, description = "How the task stands now", body = TaskSummary),
+        (status = 400), (status = 401), (status = 404), (status = 409), (status = 503)
+    )
 )]
-pub(super) async fn stop(State(state): Shared, Named(id): Named<TaskId>) -> Result<Response, Problem> {
+pub(super) async fn stop(State(state): Shared, PathId(id): PathId<TaskId>) -> Result<Response, Problem> {
     change(&state, id, Event::TaskStop(id)).await
 }
 
 /// Start a stopped or ended task again.
 #[utoipa::path(
-    post, path = "/v1/tasks/{id}/start", tag = "tasks", params(("id" = String, Path)),
-    responses((status = 202, body = Task), (status = 401), (status = 404), (status = 409), (status = 503))
+    post, path = "/v1/tasks/{id}/start", operation_id = "start_task", tag = "tasks",
+    params(("id" = TaskId, Path, description = "The task")),
+    responses(
+        (status = 202, description = "How the task stands now", body = TaskSummary),
+        (status = 400), (status = 401), (status = 404), (status = 409), (status = 503)
+    )
 )]
-pub(super) async fn start(State(state): Shared, Named(id): Named<TaskId>) -> Result<Response, Problem> {
+pub(super) async fn start(State(state): Shared, PathId(id): PathId<TaskId>) -> Result<Response, Problem> {
     change(&state, id, Event::TaskStart(id)).await
 }
 
 /// Delete a task; what runs of it is stopped first.
 #[utoipa::path(
-    delete, path = "/v1/tasks/{id}", tag = "tasks", params(("id" = String, Path)),
+    delete, path = "/v1/tasks/{id}", operation_id = "delete_task", tag = "tasks",
+    params(("id" = TaskId, Path, description = "The task")),
     responses(
-        (status = 202, description = "Something still runs; the task is gone when it has stopped", body = Task),
-        (status = 204, description = "Gone"), (status = 401), (status = 404), (status = 409), (status = 503)
+        (status = 202, description = "Something still runs; the task is gone when it has stopped", body = TaskSummary),
+        (status = 204, description = "Gone"), (status = 400), (status = 401), (status = 404), (status = 409), (status = 503)
     )
 )]
-pub(super) async fn delete(State(state): Shared, Named(id): Named<TaskId>) -> Result<Response, Problem> {
-    state.driver.write(Event::TaskDelete(id)).await.map_err(of_write)?;
-    let left = state.driver.read(move |core, _| core.task(&id)).await.map_err(of_write)?;
-    Ok(match left {
-        Some(task) => (StatusCode::ACCEPTED, Json(Task::from(task))).into_response(),
+pub(super) async fn delete(State(state): Shared, PathId(id): PathId<TaskId>) -> Result<Response, Problem> {
+    Ok(match changed(&state, id, Event::TaskDelete(id)).await? {
+        Some(task) => (StatusCode::ACCEPTED, Json(task)).into_response(),
         None => StatusCode::NO_CONTENT.into_response(),
     })
 }
 
 /// Explain why a task is where it is.
 #[utoipa::path(
-    get, path = "/v1/tasks/{id}/explain", tag = "tasks",
-    params(
-        ("id" = String, Path),
-        ("nodes" = Option<bool>, Query, description = "With a verdict for every node"),
-        ("after" = Option<String>, Query, description = "`next` of the page before"),
-        ("limit" = Option<usize>, Query, description = "Verdicts per page, 1 to 1000; default 100")
-    ),
-    responses((status = 200, body = Explanation), (status = 400), (status = 401), (status = 404))
+    get, path = "/v1/tasks/{id}/explain", operation_id = "explain_task", tag = "tasks",
+    params(("id" = TaskId, Path, description = "The task"), ExplainQuery),
+    responses(
+        (status = 200, description = "Why", body = Explanation), (status = 400), (status = 401), (status = 404)
+    )
 )]
 pub(super) async fn explain(
     State(state): Shared,
-    Named(id): Named<TaskId>,
-    Asked(query): Asked<ExplainQuery>,
+    PathId(id): PathId<TaskId>,
+    QueryParams(query): QueryParams<ExplainQuery>,
 ) -> Result<Json<Explanation>, Problem> {
     let limit = limit(query.limit)?;
-    let after = query.after.as_deref().map(parse::<NodeId>).transpose()?;
-    let with_nodes = query.nodes;
+    let ExplainQuery { nodes, after, limit: _ } = query;
     let (explanation, verdicts) = state
         .driver
         .read(move |core, now| {
-            let verdicts = if with_nodes { core.explain_nodes(&id, after, limit) } else { None };
+            let verdicts = if nodes { core.explain_nodes(&id, after, limit) } else { None };
             (core.explain(&id, now), verdicts)
         })
         .await
         .map_err(of_write)?;
-    let mut explanation = Explanation::from(explanation.ok_or_else(|| no_task(&id))?);
+    let mut explanation = show_task::explanation(explanation.ok_or_else(|| no_task(&id))?);
     let verdicts = verdicts.unwrap_or_default();
-    explanation.next =
-        (verdicts.len() == limit).then(|| verdicts.last().map(|row| row.node.to_string())).flatten();
-    explanation.verdicts = verdicts.into_iter().map(Into::into).collect();
+    explanation.next = (verdicts.len() == limit).then(|| verdicts.last().map(|row| row.node)).flatten();
+    explanation.verdicts = verdicts.into_iter().map(show_task::verdict).collect();
     Ok(Json(explanation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_submission_is_and_what_is_read_of_one_are_the_same() {
+        let spec = TaskSpec::from_json(br#"{"name":"t","kind":"batch","image":"i:1"}"#).unwrap();
+        let order = SpendAuthorization {
+            pool: lode_protocol::ids::PoolId(1),
+            tenant: lode_protocol::ids::Address([7; 20]),
+            spec: spec.clone().validate().unwrap().digest(),
+            price_per_gpu_hour: lode_protocol::amount::Amount::tokens(1),
+            budget: lode_protocol::amount::Amount::tokens(2),
+            deadline: 3,
+        };
+        let signature = EthereumSignature([9; 65]);
+        let bare = Submission { spec, order: None, signature: None };
+        let paid = Submission { order: Some(order), signature: Some(signature), ..bare.clone() };
+        let (read, none) = submission(&serde_json::to_vec(&bare).unwrap()).unwrap();
+        assert_eq!((read.as_spec(), none), (&bare.spec, None));
+        let (_, signed) = submission(&serde_json::to_vec(&paid).unwrap()).unwrap();
+        assert_eq!(signed, Some(SignedSpendAuthorization { order, signature }));
+        for half in [Submission { signature: None, ..paid.clone() }, Submission { order: None, ..paid }] {
+            let problem = submission(&serde_json::to_vec(&half).unwrap()).unwrap_err();
+            assert_eq!(problem.code.as_str(), "api/bad-body", "{problem:?}");
+        }
+        let problem = submission(br#"{"name":"t","kind":"batch","image":"i:1"}"#).unwrap_err();
+        assert!(problem.remedy.contains("spec"), "{problem:?}");
+    }
 }

@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
-use lode_contracts::{ChainEvent, Epoch, Intent, Outbox, OutboxError, OutboxEvent, Outcome};
+use lode_contracts::{
+    ChainEvent, Epoch, Intent, Outbox, OutboxError, OutboxEvent, Outcome, PoolsCall, PoolsEvent, RewardsCall,
+};
+use lode_program::backoff;
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::ids::NodeId;
 use lode_protocol::join::{Join, LeaveStatement};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{FIRST_WAIT, Following, LAST_WAIT};
+use super::{Following, WAITS};
+use crate::core::effect::ChainCommand;
 use crate::core::event::Event;
-use crate::driver::{ChainOrder, Handle};
-use crate::wire::Identity;
+use crate::driver::Handle;
+use crate::identity::Identity;
 
 /// Joins that travel together at most.
 const JOINS: usize = 50;
@@ -21,7 +25,7 @@ const JOIN_WAIT: Duration = Duration::from_millis(300);
 
 /// Carries the core's orders: what to follow to the watch, what to write to the outbox.
 #[derive(Debug)]
-pub struct ChainOrders {
+pub struct ChainCommands {
     /// For signing invites and naming the pool.
     pub identity: Identity,
     /// Where writes go.
@@ -30,9 +34,9 @@ pub struct ChainOrders {
     pub watch: mpsc::UnboundedSender<Following>,
 }
 
-impl ChainOrders {
+impl ChainCommands {
     /// Runs until the driver ends.
-    pub async fn run(self, mut orders: mpsc::UnboundedReceiver<ChainOrder>) {
+    pub async fn run(self, mut orders: mpsc::UnboundedReceiver<ChainCommand>) {
         let mut joins: Vec<Join> = Vec::new();
         let mut due = Instant::now();
         loop {
@@ -44,8 +48,8 @@ impl ChainOrders {
                 () = tokio::time::sleep_until(due), if !joins.is_empty() => None,
             };
             match order {
-                None => self.submit(Intent::JoinBatch(std::mem::take(&mut joins))).await,
-                Some(ChainOrder::Join { invite, consent }) => {
+                None => self.submit(Intent::Pools(PoolsCall::JoinBatch(std::mem::take(&mut joins)))).await,
+                Some(ChainCommand::SubmitJoin { invite, consent }) => {
                     if joins.is_empty() {
                         due = Instant::now() + JOIN_WAIT;
                     }
@@ -56,42 +60,56 @@ impl ChainOrders {
                         consent_signature: consent,
                     });
                     if joins.len() >= JOINS {
-                        self.submit(Intent::JoinBatch(std::mem::take(&mut joins))).await;
+                        self.submit(Intent::Pools(PoolsCall::JoinBatch(std::mem::take(&mut joins)))).await;
                     }
                 }
-                Some(ChainOrder::Follow(node)) => drop(self.watch.send(Following::Yes(node))),
-                Some(ChainOrder::Unfollow(node)) => drop(self.watch.send(Following::No(node))),
-                Some(ChainOrder::Eject(node)) => {
-                    self.submit(Intent::Eject { pool: self.identity.realm.pool, node }).await;
+                Some(ChainCommand::FollowNode(node)) => drop(self.watch.send(Following::Yes(node))),
+                // The driver asks the watch itself: of these there is no end, and nothing here waits for one.
+                Some(ChainCommand::LookUpNode(_)) => {}
+                Some(ChainCommand::UnfollowNode(node)) => drop(self.watch.send(Following::No(node))),
+                Some(ChainCommand::SubmitEject { node }) => {
+                    self.submit(Intent::Pools(PoolsCall::Eject { pool: self.identity.realm.pool, node }))
+                        .await;
                 }
-                Some(ChainOrder::Leave { node, leave }) => {
+                Some(ChainCommand::SubmitLeave { node, leave }) => {
                     let statement = LeaveStatement {
                         pool: self.identity.realm.pool,
                         node,
                         counter: leave.counter,
                         deadline: leave.deadline,
                     };
-                    self.submit(Intent::LeaveBySignature { statement, signature: leave.signature }).await;
+                    self.submit(Intent::Pools(PoolsCall::LeaveBySignature {
+                        statement,
+                        signature: leave.signature,
+                    }))
+                    .await;
                 }
-                Some(ChainOrder::Root { epoch, root, total, depth, proven_epoch }) => {
+                Some(ChainCommand::SubmitRoot { epoch, root, total, depth, proven_epoch }) => {
                     let pool = self.identity.realm.pool;
-                    self.submit(Intent::PostRoot { pool, epoch, root, total, depth, proven_epoch }).await;
+                    self.submit(Intent::Rewards(RewardsCall::PostRoot {
+                        pool,
+                        epoch,
+                        root,
+                        total,
+                        depth,
+                        proven_epoch,
+                    }))
+                    .await;
                 }
-                Some(ChainOrder::FollowRoot(epoch)) => drop(self.watch.send(Following::Root(epoch))),
+                Some(ChainCommand::FollowRoot(epoch)) => drop(self.watch.send(Following::Root(epoch))),
             }
         }
     }
 
     /// Until the outbox has it durably: the store may be full for a while.
     async fn submit(&self, intent: Intent) {
-        let mut wait = FIRST_WAIT;
+        let mut waits = backoff::sequence(WAITS);
         loop {
             match self.outbox.submit(intent.clone()).await {
                 Ok(_) | Err(OutboxError::Stopped) => return,
                 Err(error) => {
                     tracing::warn!(code = %error.code(), %error, "the outbox did not take an intent; trying again");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(LAST_WAIT);
+                    tokio::time::sleep(waits.next_wait()).await;
                 }
             }
         }
@@ -121,7 +139,7 @@ impl ChainOutcomes {
             if let Outcome::Reverted { error, .. } = &outcome {
                 tracing::warn!(%error, ?intent, "the contract refused an intent");
             }
-            if let Intent::PostRoot { epoch, .. } = &intent {
+            if let Intent::Rewards(RewardsCall::PostRoot { epoch, .. }) = &intent {
                 self.root_posted(*epoch, &outcome).await;
             }
             for (node, counter, message) in failed {
@@ -151,22 +169,24 @@ impl ChainOutcomes {
 
 fn concerned(intent: &Intent) -> Vec<NodeId> {
     match intent {
-        Intent::JoinBatch(joins) => joins.iter().map(|join| join.invite.node).collect(),
-        Intent::Eject { node, .. } => vec![*node],
-        Intent::LeaveBySignature { statement, .. } => vec![statement.node],
+        Intent::Pools(PoolsCall::JoinBatch(joins)) => joins.iter().map(|join| join.invite.node).collect(),
+        Intent::Pools(PoolsCall::Eject { node, .. }) => vec![*node],
+        Intent::Pools(PoolsCall::LeaveBySignature { statement, .. }) => vec![statement.node],
         _ => Vec::new(),
     }
 }
 
 /// Joins of a batch that did not come about, with the reason.
 fn failed_joins(intent: &Intent, outcome: &Outcome) -> Vec<(NodeId, u64, String)> {
-    let Intent::JoinBatch(joins) = intent else { return Vec::new() };
+    let Intent::Pools(PoolsCall::JoinBatch(joins)) = intent else { return Vec::new() };
     match outcome {
         Outcome::Confirmed(receipt) => receipt
             .events
             .iter()
             .filter_map(|logged| match &logged.event {
-                ChainEvent::JoinFailed { node, reason, .. } => Some((*node, reason.to_string())),
+                ChainEvent::Pools(PoolsEvent::JoinFailed { node, reason, .. }) => {
+                    Some((*node, reason.to_string()))
+                }
                 _ => None,
             })
             .filter_map(|(node, reason)| {

@@ -5,11 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lode_contracts::{ChainEvent, ChainView as FollowerView, Epoch, EpochTiming, FollowerEvent};
+use lode_contracts::{
+    ChainEvent, ChainView as FollowerView, Epoch, EpochTiming, FollowerEvent, PoolsEvent, RegistryEvent,
+    ValidatorsEvent,
+};
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{NodeId, PoolId, ProviderId};
 
 use super::Following;
+use super::questions::Questions;
 use super::settling::Settling;
 use crate::core::event::ChainView;
 
@@ -27,12 +31,14 @@ pub(super) struct Reading {
     pub(super) pool: PoolId,
     pub(super) followed: BTreeMap<NodeId, Known>,
     pub(super) dirty: BTreeSet<NodeId>,
+    /// Strangers that the core asks about.
+    pub(super) asked: Questions,
     pub(super) pool_dirty: bool,
     pub(super) following: bool,
     pub(super) timing: Option<EpochTiming>,
     pub(super) epoch: Option<Epoch>,
     pub(super) told: Option<ChainView>,
-    /// Terms that the store and the core know.
+    /// Tunables that the store and the core know.
     pub(super) terms: Option<Digest>,
     /// Money and roots.
     pub(super) settling: Settling,
@@ -41,6 +47,25 @@ pub(super) struct Reading {
 impl Reading {
     pub(super) fn has_work(&self) -> bool {
         self.pool_dirty || !self.dirty.is_empty() || self.settling.is_dirty()
+    }
+
+    /// Whether strangers may be looked up: the pool's own facts are read first.
+    pub(super) fn has_questions(&self) -> bool {
+        !self.has_work() && !self.asked.is_empty()
+    }
+
+    /// The core asks whether a stranger is registered. What is followed is told anyway.
+    pub(super) fn ask(&mut self, node: NodeId) {
+        if !self.followed.contains_key(&node) {
+            self.asked.of_stranger(node);
+        }
+    }
+
+    /// A worker with this key may have been refused for want of what has happened now.
+    fn ask_after_event(&mut self, node: NodeId) {
+        if !self.followed.contains_key(&node) {
+            self.asked.of_event(node);
+        }
     }
 
     pub(super) fn order(&mut self, order: Following) {
@@ -73,7 +98,7 @@ impl Reading {
 
     pub(super) fn mark_all(&mut self) {
         self.pool_dirty = true;
-        self.settling.mark();
+        self.settling.look_again();
         self.dirty.extend(self.followed.keys().copied());
     }
 
@@ -96,44 +121,47 @@ impl Reading {
     fn happened(&mut self, event: &ChainEvent) {
         self.settling.happened(event, self.pool);
         match event {
-            ChainEvent::ProviderRegistered { provider, .. }
-            | ChainEvent::Staked { provider, .. }
-            | ChainEvent::UnstakeRequested { provider, .. }
-            | ChainEvent::Withdrawn { provider, .. }
-            | ChainEvent::ProviderBanned { provider, .. }
-            | ChainEvent::ProviderUnbanned { provider, .. }
-            | ChainEvent::PoolApprovalChanged { provider, .. }
-            | ChainEvent::Slashed { provider, .. } => self.mark_provider(*provider),
-            ChainEvent::NodeAdded { provider, node, .. } | ChainEvent::NodeRemoved { provider, node, .. } => {
+            ChainEvent::Registry(RegistryEvent::ProviderRegistered { provider, .. })
+            | ChainEvent::Registry(RegistryEvent::Staked { provider, .. })
+            | ChainEvent::Registry(RegistryEvent::UnstakeRequested { provider, .. })
+            | ChainEvent::Registry(RegistryEvent::Withdrawn { provider, .. })
+            | ChainEvent::Pools(PoolsEvent::ProviderBanned { provider, .. })
+            | ChainEvent::Pools(PoolsEvent::ProviderUnbanned { provider, .. })
+            | ChainEvent::Pools(PoolsEvent::PoolApprovalChanged { provider, .. })
+            | ChainEvent::Registry(RegistryEvent::Slashed { provider, .. }) => self.mark_provider(*provider),
+            ChainEvent::Registry(RegistryEvent::NodeAdded { provider, node, .. })
+            | ChainEvent::Registry(RegistryEvent::NodeRemoved { provider, node, .. }) => {
                 // The stake must cover all units: one more or less concerns every node of the provider.
                 self.mark_provider(*provider);
                 self.mark(*node);
+                self.ask_after_event(*node);
             }
-            ChainEvent::NodeReplaced { provider, old, new, .. } => {
+            ChainEvent::Registry(RegistryEvent::NodeReplaced { provider, old, new, .. }) => {
                 self.mark_provider(*provider);
                 self.mark(*old);
                 self.mark(*new);
+                self.ask_after_event(*new);
             }
-            ChainEvent::NodeJoined { node, .. }
-            | ChainEvent::NodeAlreadyMember { node, .. }
-            | ChainEvent::NodeLeft { node, .. }
-            | ChainEvent::NodeEjected { node, .. } => {
+            ChainEvent::Pools(PoolsEvent::NodeJoined { node, .. })
+            | ChainEvent::Pools(PoolsEvent::NodeAlreadyMember { node, .. })
+            | ChainEvent::Pools(PoolsEvent::NodeLeft { node, .. })
+            | ChainEvent::Pools(PoolsEvent::NodeEjected { node, .. }) => {
                 self.pool_dirty = true;
                 self.mark(*node);
             }
-            ChainEvent::JoinFailed { node, .. }
-            | ChainEvent::NodeBanned { node, .. }
-            | ChainEvent::NodeUnbanned { node, .. }
-            | ChainEvent::NodeProven { node, .. }
-            | ChainEvent::NodeUnproven { node, .. }
-            | ChainEvent::ProofFailed { node, .. } => self.mark(*node),
-            ChainEvent::PoolStarted { .. }
-            | ChainEvent::PoolEnded { .. }
-            | ChainEvent::OrchestratorChanged { .. }
-            | ChainEvent::EndpointsChanged { .. }
-            | ChainEvent::RequirementsChanged { .. }
-            | ChainEvent::OwnershipTransferred { .. }
-            | ChainEvent::PoolCreated { .. } => self.pool_dirty = true,
+            ChainEvent::Pools(PoolsEvent::JoinFailed { node, .. })
+            | ChainEvent::Pools(PoolsEvent::NodeBanned { node, .. })
+            | ChainEvent::Pools(PoolsEvent::NodeUnbanned { node, .. })
+            | ChainEvent::Validators(ValidatorsEvent::NodeProven { node, .. })
+            | ChainEvent::Validators(ValidatorsEvent::NodeUnproven { node, .. })
+            | ChainEvent::Validators(ValidatorsEvent::ProofFailed { node, .. }) => self.mark(*node),
+            ChainEvent::Pools(PoolsEvent::PoolStarted { .. })
+            | ChainEvent::Pools(PoolsEvent::PoolEnded { .. })
+            | ChainEvent::Pools(PoolsEvent::OrchestratorChanged { .. })
+            | ChainEvent::Pools(PoolsEvent::EndpointsChanged { .. })
+            | ChainEvent::Pools(PoolsEvent::RequirementsChanged { .. })
+            | ChainEvent::Pools(PoolsEvent::OwnershipTransferred { .. })
+            | ChainEvent::Pools(PoolsEvent::PoolCreated { .. }) => self.pool_dirty = true,
             _ => {}
         }
     }
@@ -158,6 +186,7 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
+    use super::super::questions::{FOR_EVENTS, MOST_ASKED};
     use super::*;
     use lode_protocol::ids::Address;
     use lode_protocol::units::Timestamp;
@@ -179,7 +208,11 @@ mod tests {
     fn stake_concerns_all_nodes_of_its_provider_and_no_others() {
         let mut reading = reading();
         let provider = ProviderId(Address([8; 20]));
-        reading.happened(&ChainEvent::NodeRemoved { provider, node: node(7), registration: 1 });
+        reading.happened(&ChainEvent::Registry(RegistryEvent::NodeRemoved {
+            provider,
+            node: node(7),
+            registration: 1,
+        }));
         assert_eq!(reading.dirty, BTreeSet::from([node(1), node(2)]));
     }
 
@@ -196,6 +229,25 @@ mod tests {
         assert!(reading.dirty.is_empty(), "it counts in its last epoch");
         reading.expire(&FollowerView { head: Some(block(20)), ..FollowerView::default() });
         assert_eq!(reading.dirty, BTreeSet::from([node(1)]));
+    }
+
+    #[test]
+    fn any_number_of_strangers_waits_in_bounded_room_and_leaves_the_view_fresh() {
+        let mut reading = reading();
+        reading.ask(node(1));
+        assert!(reading.asked.is_empty(), "what is followed is told anyway");
+        for number in 0..100_000_u32 {
+            let mut address = [9; 20];
+            address[..4].copy_from_slice(&number.to_be_bytes());
+            reading.ask(NodeId(Address(address)));
+        }
+        let waiting = reading.asked.longest(usize::MAX).len();
+        assert_eq!(waiting, MOST_ASKED - FOR_EVENTS);
+        assert!(!reading.has_work());
+        let provider = ProviderId(Address([8; 20]));
+        let added = RegistryEvent::NodeAdded { provider, node: node(7), units: 1, registration: 1 };
+        reading.happened(&ChainEvent::Registry(added));
+        assert_eq!(reading.asked.longest(usize::MAX).len(), waiting + 1, "the chain's own events have room");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Like all facts these are read, never pieced together from events. A new epoch makes them worth reading again, because
 //! what may be promised and what can still be vetoed change by time alone; the core hears of the epoch after them.
 
-use lode_contracts::{BudgetRecord, ChainError, ChainEvent, ChainReader, Epoch, RootState};
+use lode_contracts::{BudgetRecord, ChainError, ChainEvent, ChainReader, Epoch, RewardsEvent, RootState};
 use lode_protocol::ids::PoolId;
 use lode_protocol::units::{Millis, Timestamp};
 
@@ -49,6 +49,13 @@ impl Settling {
         self.dirty = true;
     }
 
+    /// Blocks were replaced: what the validators had accepted is looked for again.
+    pub(super) fn look_again(&mut self) {
+        self.dirty = true;
+        self.accepted = None;
+        self.looked = None;
+    }
+
     pub(super) fn follow(&mut self, epoch: Epoch) {
         self.followed = Some(epoch);
         self.dirty = true;
@@ -56,16 +63,16 @@ impl Settling {
 
     pub(super) fn happened(&mut self, event: &ChainEvent, ours: PoolId) {
         match event {
-            ChainEvent::Funded { pool, .. }
-            | ChainEvent::SpendCapChanged { pool, .. }
-            | ChainEvent::BudgetWithdrawn { pool, .. }
-            | ChainEvent::RootPosted { pool, .. }
-            | ChainEvent::RootVetoed { pool, .. }
-            | ChainEvent::RootRefuted { pool, .. }
-            | ChainEvent::Claimed { pool, .. }
-            | ChainEvent::RedemptionRequested { pool, .. }
-            | ChainEvent::RedemptionVetoed { pool, .. }
-            | ChainEvent::Redeemed { pool, .. } => self.dirty |= *pool == ours,
+            ChainEvent::Rewards(RewardsEvent::Funded { pool, .. })
+            | ChainEvent::Rewards(RewardsEvent::SpendCapChanged { pool, .. })
+            | ChainEvent::Rewards(RewardsEvent::BudgetWithdrawn { pool, .. })
+            | ChainEvent::Rewards(RewardsEvent::RootPosted { pool, .. })
+            | ChainEvent::Rewards(RewardsEvent::RootVetoed { pool, .. })
+            | ChainEvent::Rewards(RewardsEvent::RootRefuted { pool, .. })
+            | ChainEvent::Rewards(RewardsEvent::Claimed { pool, .. })
+            | ChainEvent::Rewards(RewardsEvent::RedemptionRequested { pool, .. })
+            | ChainEvent::Rewards(RewardsEvent::RedemptionVetoed { pool, .. })
+            | ChainEvent::Rewards(RewardsEvent::Redeemed { pool, .. }) => self.dirty |= *pool == ours,
             _ => {}
         }
     }

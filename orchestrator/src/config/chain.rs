@@ -1,30 +1,13 @@
 //! Whom the orchestrator listens to: the chain and the public directories.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use lode_program::config::duration;
-use serde::Deserialize;
+use lode_daemon::{ChainConfig, ChainUse};
+use serde::{Deserialize, Deserializer};
 
-/// `[chain]`
-#[derive(Clone, Debug, Deserialize)]
-pub struct ChainConfig {
-    /// JSON-RPC over HTTP.
-    pub rpc_url: String,
-    /// The deployment's JSON file: chain id and addresses of the contracts.
-    pub deployment: PathBuf,
-    /// Number of the pool.
-    pub pool: u64,
-    /// How often the chain is looked at.
-    #[serde(default = "two_seconds", with = "duration")]
-    pub poll_interval: Duration,
-    /// How many blocks must stand on a block before it counts.
-    #[serde(default)]
-    pub confirmations: u64,
-    /// The view is stale when the chain has given no consistent answer for so long.
-    #[serde(default = "thirty_seconds", with = "duration")]
-    pub stale_after: Duration,
-}
+/// It follows its pool, and joins and places nothing by a view that is too old.
+const CHAIN: ChainUse =
+    ChainUse { pool: true, poll_interval: Duration::from_secs(2), confirmations: true, stale_after: true };
 
 /// `[discovery]`
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -34,10 +17,7 @@ pub struct DiscoveryConfig {
     pub urls: Vec<String>,
 }
 
-fn two_seconds() -> Duration {
-    Duration::from_secs(2)
-}
-
-fn thirty_seconds() -> Duration {
-    Duration::from_secs(30)
+/// `[chain]`
+pub(super) fn chain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ChainConfig, D::Error> {
+    ChainConfig::read(deserializer, &CHAIN)
 }

@@ -14,9 +14,10 @@ pub struct ImagesConfig {
     /// How long a submission waits for the registry; then the task goes unpinned.
     #[serde(with = "duration")]
     pub timeout: Duration,
-    /// Registries (`host` or `host:port`) that may have addresses which are not public.
+    /// Registries (`host`, `host:port`, or `host:*` for every port) that may have addresses which are not public.
     pub private_registries: Vec<String>,
-    /// Registries that may besides be spoken to over plain HTTP. Literal loopback addresses always are.
+    /// Registries that may besides be spoken to over plain HTTP. Nothing is trusted that is not listed, not even loopback:
+    /// a tenant's own task may listen there, and its answers say where to ask next.
     pub insecure_registries: Vec<String>,
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use lode_network::PeerAddress;
+use lode_network::{ConnectionLimits, FramePace, PeerAddress, ServerConfig, StrangerLimits};
 use serde::Deserialize;
 
 /// `[api]`
@@ -16,7 +16,8 @@ pub struct ApiConfig {
     pub tls_cert: Option<PathBuf>,
     /// Its key (PEM).
     pub tls_key: Option<PathBuf>,
-    /// Host names that are accepted besides loopback ones, where the API listens on loopback.
+    /// Host names under which the API is asked, besides IP addresses, `localhost` and, with TLS, those that clients
+    /// compare the certificate with.
     pub hosts: Vec<String>,
 }
 
@@ -39,6 +40,9 @@ pub struct WireConfig {
     pub listen: Vec<PeerAddress>,
     /// Where the HTTPS fallback is served, if anywhere.
     pub https: Option<SocketAddr>,
+    /// Host names under which the fallback is asked, besides IP addresses, `localhost` and, with TLS, those that workers
+    /// compare the certificate with.
+    pub hosts: Vec<String>,
     /// Plain HTTP for the fallback; on loopback only.
     pub https_plain: bool,
     /// Certificate chain (PEM); with `tls_key`. Left out: a self-signed one, kept in the data directory.
@@ -47,8 +51,14 @@ pub struct WireConfig {
     pub tls_key: Option<PathBuf>,
     /// Workers that may be connected at once.
     pub max_connections: usize,
-    /// Of these, from one IP address.
+    /// Of these, from one IP address (IPv6: from one /64).
     pub max_connections_per_address: usize,
+    /// Requests of the fallback at once from one IP address (IPv6: from one /64); those from loopback are not counted so.
+    pub http_requests_per_address: usize,
+    /// What is borne of peers before they have a session.
+    pub strangers: StrangerLimits,
+    /// How slow messages may come.
+    pub frames: FramePace,
 }
 
 impl Default for WireConfig {
@@ -56,11 +66,15 @@ impl Default for WireConfig {
         WireConfig {
             listen: vec![PeerAddress::tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7_000))],
             https: None,
+            hosts: Vec::new(),
             https_plain: false,
             tls_cert: None,
             tls_key: None,
-            max_connections: 10_000,
-            max_connections_per_address: 256,
+            max_connections: ConnectionLimits::default().incoming,
+            max_connections_per_address: ConnectionLimits::default().per_address,
+            http_requests_per_address: ServerConfig::default().http_requests_per_address,
+            strangers: StrangerLimits::default(),
+            frames: FramePace::default(),
         }
     }
 }

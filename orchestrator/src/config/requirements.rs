@@ -23,6 +23,7 @@ pub struct RequirementsConfig {
     /// Fewest GPUs of a node that has any.
     pub gpus: u32,
     /// Least memory of each GPU.
+    #[serde(with = "lode_protocol::units::size_text")]
     pub gpu_memory: Bytes,
 }
 
@@ -36,25 +37,6 @@ impl Default for RequirementsConfig {
             gpus: 0,
             gpu_memory: Bytes(0),
         }
-    }
-}
-
-/// `[limits]`
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(default)]
-pub struct LimitsConfig {
-    /// Tasks that are kept.
-    pub tasks: u32,
-    /// Nodes without registration that are remembered.
-    pub strangers: u32,
-    /// Entries of the event log that are kept.
-    pub events: usize,
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        let limits = core_config::Limits::default();
-        LimitsConfig { tasks: limits.tasks, strangers: limits.strangers, events: 100_000 }
     }
 }
 
@@ -97,13 +79,13 @@ impl Config {
     pub fn for_core(
         &self,
         deployment: &lode_contracts::Deployment,
-        terms_hash: Digest,
+        requirements_hash: Digest,
     ) -> Result<core_config::Config, ExitError> {
         Ok(core_config::Config {
             chain: deployment.chain_id,
             pools_contract: deployment.pools,
             pool: self.pool(),
-            terms_hash,
+            requirements_hash,
             terms: self.terms,
             requirements: self.requirements.for_core()?,
             declared: self.declared.clone(),
@@ -112,11 +94,7 @@ impl Config {
                 .as_ref()
                 .map(|settlement| settlement.for_core(deployment.rewards))
                 .transpose()?,
-            limits: core_config::Limits {
-                tasks: self.limits.tasks,
-                strangers: self.limits.strangers,
-                ..core_config::Limits::default()
-            },
+            limits: self.limits.for_core(),
         })
     }
 }

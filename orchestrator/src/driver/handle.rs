@@ -1,42 +1,60 @@
 //! How everybody else reaches the driver, and what passes between them.
 
+use std::sync::Arc;
+
 use lode_network::ReplyHandle;
-use lode_protocol::amount::Amount;
-use lode_protocol::hash::Digest;
-use lode_protocol::ids::{Epoch, NodeId, TaskId};
+use lode_protocol::ids::{Address, NodeId, TaskId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::Core;
 use crate::core::effect::Answer;
 use crate::core::error::Rejected;
 use crate::core::event::{ConnectionId, Event, Now};
+use crate::known_nodes::KnownNode;
 
-/// A question to the core, with its answer inside.
-pub(crate) type Question = Box<dyn FnOnce(&Core, Now) + Send>;
+/// A question to the core, with its answer inside: it is answered from the core as it is, and told when that is durable.
+pub(crate) type Question = Box<dyn FnOnce(&Core, Now) -> Told + Send>;
+
+/// Tells an answer that was found.
+pub(crate) type Told = Box<dyn FnOnce() + Send>;
+
+/// Who waits for a write: is told what became of it at once, with the core as the write left it, and finds there what the
+/// answer will say.
+pub(crate) type Asker = Box<dyn FnOnce(&Core, Result<Written, WriteError>) -> Answered + Send>;
+
+/// Tells the answer to a write when it is durable, or the error when it may not be. A refusal stays what it is.
+pub(crate) type Answered = Box<dyn FnOnce(Option<WriteError>) + Send>;
 
 /// What a person wants.
 pub(crate) enum Request {
     /// To change something.
-    Write { event: Box<Event>, answer: oneshot::Sender<Result<Written, WriteError>> },
+    Write { event: Box<Event>, asker: Asker },
     /// To know something.
     Read(Question),
-    /// The pool's terms on chain, which future invites name.
-    Terms(Digest),
 }
 
 /// What a worker said, verified, or the end of its stream.
 #[derive(Debug)]
 pub struct Message {
-    /// The event.
-    pub event: Event,
+    /// The event; in a box, because queues hold many of them.
+    pub event: Box<Event>,
     /// Whose.
     pub node: NodeId,
     /// Over which connection.
     pub connection: ConnectionId,
-    /// keccak-256 of the bytes, for a refusal.
-    pub request: Digest,
     /// For the answer; `None` for the end of a stream.
-    pub reply: Option<ReplyHandle>,
+    pub asked: Option<PendingReply>,
+}
+
+/// What an answer needs of the message that it answers.
+#[derive(Debug)]
+pub struct PendingReply {
+    /// The way back.
+    pub reply: ReplyHandle,
+    /// The bytes of the message: a refusal names their hash.
+    pub request: Vec<u8>,
+    /// What is known of the node, if its answers may be tagged.
+    pub known: Option<Arc<KnownNode>>,
 }
 
 /// What became of a write.
@@ -80,70 +98,32 @@ pub enum WriteError {
 /// What leaves towards workers.
 #[derive(Debug)]
 pub enum Outgoing {
-    /// An answer, or something unasked for (without a handle).
+    /// An answer, or something unasked for.
     Answer {
-        /// The handle of the message that is answered.
-        reply: Option<ReplyHandle>,
+        /// What is answered; `None`: sent unasked, over the connection.
+        asked: Option<PendingReply>,
         /// Over which connection.
         connection: ConnectionId,
         /// To whom.
         node: NodeId,
-        /// keccak-256 of the bytes that are answered.
-        request: Digest,
         /// What.
         answer: Answer,
     },
     /// A refusal.
     Refusal {
-        /// The handle of the message that is refused.
-        reply: ReplyHandle,
-        /// To whom, where that is known.
-        to: Option<lode_protocol::ids::Address>,
-        /// keccak-256 of the refused bytes.
-        request: Digest,
+        /// What is refused.
+        asked: PendingReply,
+        /// To whom.
+        to: Address,
         /// Why.
         rejected: Rejected,
     },
 }
 
-/// What leaves towards the chain.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ChainOrder {
-    /// Tell everything about a node, now and whenever it changes.
-    Follow(NodeId),
-    /// Stop that.
-    Unfollow(NodeId),
-    /// Let a node join.
-    Join {
-        /// What both sides sign.
-        invite: lode_protocol::join::Invite,
-        /// The node's signature.
-        consent: lode_protocol::keys::EthereumSignature,
-    },
-    /// Remove a node.
-    Eject(NodeId),
-    /// Let a node go.
-    Leave {
-        /// Who.
-        node: NodeId,
-        /// Its signed wish.
-        leave: lode_protocol::session::Leave,
-    },
-    /// Post a root of earnings.
-    Root {
-        /// Its epoch.
-        epoch: Epoch,
-        /// Hash of the tree's top.
-        root: Digest,
-        /// Sum of all leaves.
-        total: Amount,
-        /// Height of the tree.
-        depth: u8,
-        /// Epoch of the validators' root that vouches for the nodes.
-        proven_epoch: Epoch,
-    },
-    /// Tell how the root of this epoch stands, now and whenever that changes.
-    FollowRoot(Epoch),
+/// Takes what leaves towards workers. Never waits: whoever reads too slowly is dropped there.
+pub trait Outlet: std::fmt::Debug + Send + Sync + 'static {
+    /// Takes one thing; those of one node come in order.
+    fn send(&self, outgoing: Outgoing);
 }
 
 /// Reaches the driver. Clones reach the same one.
@@ -157,29 +137,51 @@ pub struct Handle {
 impl Handle {
     /// Changes something, durably.
     pub async fn write(&self, event: Event) -> Result<Written, WriteError> {
+        self.write_and_read(event, |_, written| written).await
+    }
+
+    /// Changes something, durably, and asks the core as the change left it. Asking by itself afterwards could be refused
+    /// (too many requests wait), and who asked would take what was done for not done.
+    pub async fn write_and_read<T: Send + 'static>(
+        &self,
+        event: Event,
+        question: impl FnOnce(&Core, Written) -> T + Send + 'static,
+    ) -> Result<T, WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.requests.try_send(Request::Write { event: Box::new(event), answer }).map_err(refused)?;
+        let asker = move |core: &Core, written: Result<Written, WriteError>| -> Answered {
+            let found = written.map(|written| question(core, written));
+            Box::new(move |error: Option<WriteError>| {
+                let told = match (found, error) {
+                    (Ok(_), Some(error)) => Err(error),
+                    (found, _) => found,
+                };
+                // Whoever asked may have gone away meanwhile.
+                drop(answer.send(told));
+            })
+        };
+        let request = Request::Write { event: Box::new(event), asker: Box::new(asker) };
+        self.requests.try_send(request).map_err(refused)?;
         answered.await.map_err(|_| WriteError::Stopped)?
     }
 
-    /// Asks something of the core, between two groups.
+    /// Asks something of the core. The answer comes when everything that it can tell of is durable.
     pub async fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Core, Now) -> T + Send + 'static,
     ) -> Result<T, WriteError> {
         let (answer, answered) = oneshot::channel();
-        let ask = move |core: &Core, now: Now| {
+        let ask = move |core: &Core, now: Now| -> Told {
+            let found = question(core, now);
             // Whoever asked may have gone away meanwhile.
-            let _ = answer.send(question(core, now));
+            Box::new(move || drop(answer.send(found)))
         };
         self.requests.try_send(Request::Read(Box::new(ask))).map_err(refused)?;
         answered.await.map_err(|_| WriteError::Stopped)
     }
 
-    /// Future invites name these terms.
-    pub async fn adopt_terms(&self, terms: Digest) {
-        // The program stops when the driver is gone.
-        let _ = self.requests.send(Request::Terms(terms)).await;
+    /// Whether the driver has ended.
+    pub fn is_closed(&self) -> bool {
+        self.messages.is_closed()
     }
 
     /// Hands over what a worker said; waits for room. False: the driver has ended.

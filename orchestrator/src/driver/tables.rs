@@ -1,5 +1,6 @@
-//! The store's tables of the core's.
+//! The store's tables of the core's, and whom their rows concern.
 
+use lode_protocol::ids::{Address, NodeId};
 use lode_store::Table;
 
 use crate::core::effect;
@@ -37,5 +38,35 @@ pub(crate) fn store_table(table: effect::Table) -> Table {
         effect::Table::Epochs => EPOCHS,
         effect::Table::Receipts => RECEIPTS,
         effect::Table::Roots => ROOTS,
+    }
+}
+
+/// Whose answers a row stands in, besides those that carry news.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Concern {
+    Everybody,
+    Node(NodeId),
+    Nobody,
+}
+
+/// Whom a row concerns. A key that is none of a node's concerns everybody: then more waits than must.
+pub(crate) fn concern(table: effect::Table, key: &[u8]) -> Concern {
+    match table {
+        effect::Table::Nodes | effect::Table::Progress | effect::Table::Meters | effect::Table::Offers => {
+            key.try_into().map_or(Concern::Everybody, |address| Concern::Node(NodeId(Address(address))))
+        }
+        // The term, and the epoch that meters count into.
+        effect::Table::Meta
+        | effect::Table::Settlement
+        | effect::Table::Epochs
+        | effect::Table::Payees
+        | effect::Table::Receipts
+        | effect::Table::Roots => Concern::Everybody,
+        // They reach a node through its set, whose generation is in its progress.
+        effect::Table::Tasks
+        | effect::Table::Replicas
+        | effect::Table::Assignments
+        | effect::Table::Spent
+        | effect::Table::Orders => Concern::Nobody,
     }
 }

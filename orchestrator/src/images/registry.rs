@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use lode_network::{Egress, EgressAnswer, EgressError, EgressRequest, Reach};
+use lode_network::{Outbound, OutboundAnswer, OutboundError, OutboundLimits, OutboundRequest, Reach, Trust};
 use lode_protocol::image::{DEFAULT_REGISTRY, ImageDigest, ImageReference};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -16,6 +16,8 @@ use super::challenge::Challenge;
 const DOCKER_HUB: &str = "registry-1.docker.io";
 /// Largest manifest (registries refuse more than 4 MiB).
 const MANIFEST: usize = 4 << 20;
+/// Redirects of one question: to where a registry's content lies, and what that adds.
+const REDIRECTS: usize = 5;
 /// Largest answer of a token service.
 const TOKEN: usize = 64 << 10;
 /// What engines ask for: an index before a manifest, OCI's and Docker's.
@@ -30,7 +32,7 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 pub(super) enum RegistryError {
     /// It could not be asked.
     #[error(transparent)]
-    Egress(#[from] EgressError),
+    Outbound(#[from] OutboundError),
     /// It says that there is no such image.
     #[error("the registry {registry} has no image {image}")]
     NotFound { registry: String, image: String },
@@ -45,8 +47,8 @@ pub(super) enum RegistryError {
 impl RegistryError {
     pub(super) fn code(&self) -> &'static str {
         match self {
-            RegistryError::Egress(EgressError::NotPublic { .. }) => "image/registry-not-public",
-            RegistryError::Egress(_) => "image/registry-unreachable",
+            RegistryError::Outbound(OutboundError::NotPublic { .. }) => "image/registry-not-public",
+            RegistryError::Outbound(_) => "image/registry-unreachable",
             RegistryError::NotFound { .. } => "image/not-found",
             RegistryError::Credentials { .. } => "image/credentials-needed",
             RegistryError::Answer { .. } => "image/registry-answer",
@@ -63,8 +65,9 @@ struct Token {
 /// A registry as it may be asked.
 #[derive(Debug)]
 pub(super) struct Registry<'a> {
-    pub(super) egress: &'a Egress,
-    pub(super) reach: Reach,
+    pub(super) outbound: &'a Outbound,
+    /// Each hop is judged by its own host: the registry, what it redirects to, where its tokens are.
+    pub(super) trust: &'a Trust,
     /// For each question.
     pub(super) deadline: Duration,
 }
@@ -74,20 +77,20 @@ impl Registry<'_> {
     pub(super) async fn digest_of(&self, image: &ImageReference) -> Result<ImageDigest, RegistryError> {
         let mut answer = self.manifest(Method::HEAD, image, None).await?;
         let mut token = None;
-        if answer.status == StatusCode::UNAUTHORIZED {
+        if answer.status() == StatusCode::UNAUTHORIZED {
             token = Some(self.token(image, &answer).await?);
             answer = self.manifest(Method::HEAD, image, token.as_ref()).await?;
         }
-        if let Some(digest) = named_digest(&answer).filter(|_| answer.status == StatusCode::OK) {
+        if let Some(digest) = named_digest(&answer).filter(|_| answer.status() == StatusCode::OK) {
             return Ok(digest);
         }
         // Not every registry knows HEAD or names the digest: its hash is the digest.
-        let asks_for_more = matches!(answer.status, StatusCode::OK | StatusCode::METHOD_NOT_ALLOWED);
+        let asks_for_more = matches!(answer.status(), StatusCode::OK | StatusCode::METHOD_NOT_ALLOWED);
         if asks_for_more {
             answer = self.manifest(Method::GET, image, token.as_ref()).await?;
         }
-        match answer.status {
-            StatusCode::OK => Ok(ImageDigest::from_bytes(&Sha256::digest(&answer.body).into())),
+        match answer.status() {
+            StatusCode::OK => Ok(ImageDigest::from_bytes(&Sha256::digest(&answer.body().await?).into())),
             status => Err(refusal(image, status)),
         }
     }
@@ -97,9 +100,9 @@ impl Registry<'_> {
         method: Method,
         image: &ImageReference,
         token: Option<&HeaderValue>,
-    ) -> Result<EgressAnswer, RegistryError> {
+    ) -> Result<OutboundAnswer, RegistryError> {
         let host = if image.registry() == DEFAULT_REGISTRY { DOCKER_HUB } else { image.registry() };
-        let scheme = match self.reach {
+        let scheme = match self.trust.reach(host) {
             Reach::Public | Reach::Private => "https",
             Reach::Insecure => "http",
         };
@@ -108,26 +111,26 @@ impl Registry<'_> {
         if let Some(token) = token {
             headers.insert(header::AUTHORIZATION, token.clone());
         }
-        let request = EgressRequest {
+        let request = OutboundRequest {
             method,
             url: &url,
             query: &[],
             headers,
-            reach: self.reach,
-            most_bytes: MANIFEST,
-            deadline: self.deadline,
+            trust: self.trust,
+            redirects: REDIRECTS,
+            limits: OutboundLimits::new(MANIFEST, self.deadline),
         };
-        Ok(self.egress.ask(request).await?)
+        Ok(self.outbound.ask(request).await?)
     }
 
     /// A token for reading, as anybody may have it.
     async fn token(
         &self,
         image: &ImageReference,
-        refused: &EgressAnswer,
+        refused: &OutboundAnswer,
     ) -> Result<HeaderValue, RegistryError> {
         let credentials = || RegistryError::Credentials { registry: image.registry().to_owned() };
-        let challenge = refused.headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+        let challenge = refused.headers().get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
         let challenge = challenge.map(Challenge::parse).ok_or_else(credentials)?;
         let Challenge::Bearer { realm, service, scope } = challenge else { return Err(credentials()) };
         // Never more than reading, whatever the registry suggests.
@@ -137,24 +140,25 @@ impl Registry<'_> {
         };
         let mut query = vec![("scope", scope.as_str())];
         query.extend(service.as_deref().map(|service| ("service", service)));
-        let request = EgressRequest {
+        let request = OutboundRequest {
             method: Method::GET,
             url: &realm,
             query: &query,
             headers: HeaderMap::new(),
-            reach: self.reach,
-            most_bytes: TOKEN,
-            deadline: self.deadline,
+            trust: self.trust,
+            redirects: REDIRECTS,
+            limits: OutboundLimits::new(TOKEN, self.deadline),
         };
-        let answer = self.egress.ask(request).await?;
-        if answer.status != StatusCode::OK {
+        let mut answer = self.outbound.ask(request).await?;
+        if answer.status() != StatusCode::OK {
             return Err(credentials());
         }
         let unreadable = || RegistryError::Answer {
             registry: image.registry().to_owned(),
             what: "with a token that cannot be read".to_owned(),
         };
-        let Token { token, access_token } = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
+        let Token { token, access_token } =
+            serde_json::from_slice(&answer.body().await?).map_err(|_| unreadable())?;
         let token = token.or(access_token).ok_or_else(unreadable)?;
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| unreadable())?;
         value.set_sensitive(true);
@@ -162,8 +166,8 @@ impl Registry<'_> {
     }
 }
 
-fn named_digest(answer: &EgressAnswer) -> Option<ImageDigest> {
-    answer.headers.get(CONTENT_DIGEST)?.to_str().ok()?.parse().ok()
+fn named_digest(answer: &OutboundAnswer) -> Option<ImageDigest> {
+    answer.headers().get(CONTENT_DIGEST)?.to_str().ok()?.parse().ok()
 }
 
 fn refusal(image: &ImageReference, status: StatusCode) -> RegistryError {

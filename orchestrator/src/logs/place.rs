@@ -13,13 +13,13 @@ const WAIT: Duration = Duration::from_secs(20);
 
 /// Counts a stream, and forgets it when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct StreamPermit {
     hub: LogHub,
     node: NodeId,
     stream: Nonce,
 }
 
-impl Place {
+impl StreamPermit {
     /// Takes a place, or waits for one.
     pub(super) async fn take(hub: &LogHub, node: NodeId, stream: Nonce) -> Result<Self, LogFailure> {
         let taken = tokio::time::timeout(WAIT, async {
@@ -47,20 +47,14 @@ impl Place {
             return None;
         }
         *open += 1;
-        Some(Place { hub: hub.clone(), node, stream })
+        Some(StreamPermit { hub: hub.clone(), node, stream })
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut state = self.hub.state();
         state.posted.remove(&self.stream);
-        if let Some(waiting) = state.waiting.get_mut(&self.node) {
-            waiting.retain(|(stream, _)| *stream != self.stream);
-            if waiting.is_empty() {
-                state.waiting.remove(&self.node);
-            }
-        }
         if let Some(open) = state.open.get_mut(&self.node) {
             *open = open.saturating_sub(1);
             if *open == 0 {
@@ -68,6 +62,7 @@ impl Drop for Place {
             }
         }
         drop(state);
+        self.hub.requests.withdraw(self.node, self.stream);
         self.hub.freed.notify_waiters();
     }
 }

@@ -1,20 +1,18 @@
 //! What one reader has: its own stream, a place in a shared one, or the former on its way to the latter.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lode_protocol::logs::LogLine;
+use lode_protocol::logs::LogRecord;
 use lode_protocol::units::Timestamp;
 use tokio::sync::watch;
 
-use super::feed::{Begin, Feed, Read, Seat};
+use super::feed::{LogBuffer, ReaderGuard};
 use super::stream::LogStream;
-use super::{LogFailure, Meeting, Piece, Question, failure};
+use super::window::{Begin, Read};
+use super::{LogFailure, Piece, Question, SharedStream, failure};
 
-/// Lines remembered by one who catches up.
-const REMEMBERED: usize = 64;
-/// How long it may take to learn where to begin; an older worker never says that history is over.
+/// How long it may take to learn where to begin.
 const JOINING: Duration = Duration::from_secs(5);
 
 /// One reader's output. Dropping it ends it.
@@ -28,26 +26,27 @@ pub struct LogReader {
 enum Source {
     Alone(Box<LogStream>),
     Joining(Box<Question>, Shared),
-    CatchingUp { stream: Box<LogStream>, recent: VecDeque<Arc<LogLine>>, shared: Shared },
-    Shared(Shared, #[expect(dead_code, reason = "held while it reads")] Seat),
+    CatchingUp { stream: Box<LogStream>, shared: Shared },
+    Shared(Shared, #[expect(dead_code, reason = "held while it reads")] ReaderGuard),
 }
 
 /// A place in a shared stream.
 #[derive(Clone, Debug)]
 struct Shared {
-    feed: Arc<Feed>,
+    feed: Arc<LogBuffer>,
     position: u64,
     /// Lines of earlier times are left out.
     since: Timestamp,
-    last: Option<Timestamp>,
+    /// Records up to this ordinal are left out: the reader has them.
+    after: Option<u64>,
     changes: watch::Receiver<()>,
     // Others find the feed as long as somebody reads it.
-    _meeting: Arc<Meeting>,
+    _meeting: Arc<SharedStream>,
 }
 
 impl Shared {
     fn seated(self) -> Source {
-        let seat = Seat::take(&self.feed);
+        let seat = ReaderGuard::take(&self.feed);
         Source::Shared(self, seat)
     }
 
@@ -58,8 +57,9 @@ impl Shared {
             match self.feed.read(self.position) {
                 Read::Lines(mut lines, next) => {
                     self.position = next;
-                    self.last = lines.last().map(|line| line.at).or(self.last);
-                    lines.retain(|line| line.at >= self.since);
+                    let (since, after) = (self.since, self.after);
+                    self.after = after.max(lines.last().map(|last| last.position().ordinal));
+                    lines.retain(|record| is_wanted(record, since, after));
                     if !lines.is_empty() {
                         return Piece::Lines(lines);
                     }
@@ -93,9 +93,20 @@ impl Shared {
     }
 
     fn too_slow(&self) -> LogFailure {
-        let since = self.last.map_or_else(String::new, |last| format!(" with since={last}"));
-        failure("logs/slow-reader", format!("the output comes faster than it is read; ask again{since}"))
+        let after = self.after.map_or_else(String::new, |after| format!(" behind record {after}"));
+        failure(
+            "logs/slow-reader",
+            format!("the output comes faster than it is read; ask again for what comes{after}"),
+        )
     }
+}
+
+fn is_wanted(record: &LogRecord, since: Timestamp, after: Option<u64>) -> bool {
+    let is_in_time = match record {
+        LogRecord::Line(line) => line.position.at.to_timestamp() >= since,
+        LogRecord::Gap(_) | LogRecord::Restart(_) => true,
+    };
+    is_in_time && after.is_none_or(|after| record.position().ordinal > after)
 }
 
 impl LogReader {
@@ -105,9 +116,10 @@ impl LogReader {
     }
 
     /// A follower, who shares a stream with others as far as that holds what it asks for.
-    pub(super) fn joining(question: Question, meeting: Arc<Meeting>, feed: Arc<Feed>) -> Self {
+    pub(super) fn joining(question: Question, meeting: Arc<SharedStream>, feed: Arc<LogBuffer>) -> Self {
         let (changes, since) = (feed.changes(), question.query.since.unwrap_or_default());
-        let shared = Shared { feed, position: 0, since, last: None, changes, _meeting: meeting };
+        let after = question.query.after;
+        let shared = Shared { feed, position: 0, since, after, changes, _meeting: meeting };
         Self { source: Source::Joining(Box::new(question), shared), ended: false }
     }
 
@@ -140,15 +152,12 @@ impl LogReader {
         None
     }
 
-    /// Leaves its own stream for the shared one, once it is known where in that it stands.
-    fn meet_the_others(&mut self, lines: &[Arc<LogLine>]) {
-        let Source::CatchingUp { recent, shared, .. } = &mut self.source else { return };
-        let surplus = (recent.len() + lines.len()).saturating_sub(REMEMBERED);
-        recent.drain(..surplus.min(recent.len()));
-        recent.extend(lines.iter().skip(lines.len().saturating_sub(REMEMBERED)).cloned());
-        if let Some(position) = shared.feed.position_behind(recent) {
-            let last = recent.back().map(|line| line.at);
-            self.source = Shared { position, last, ..shared.clone() }.seated();
+    /// Leaves its own stream for the shared one, as soon as that goes on where it stands.
+    fn meet_the_others(&mut self, lines: &[Arc<LogRecord>]) {
+        let Source::CatchingUp { shared, .. } = &mut self.source else { return };
+        let Some(last) = lines.last().map(|last| last.position().ordinal) else { return };
+        if let Some(position) = shared.feed.position_behind(last) {
+            self.source = Shared { position, after: Some(last), ..shared.clone() }.seated();
         }
     }
 }
@@ -156,10 +165,8 @@ impl LogReader {
 async fn join(question: &Question, shared: &Shared, begin: Begin) -> Result<Source, LogFailure> {
     match begin {
         Begin::At(position) => Ok(Shared { position, ..shared.clone() }.seated()),
-        Begin::Unknown | Begin::Nowhere => Ok(Source::CatchingUp {
-            stream: Box::new(question.ask().await?),
-            recent: VecDeque::with_capacity(REMEMBERED),
-            shared: shared.clone(),
-        }),
+        Begin::Unknown | Begin::Nowhere => {
+            Ok(Source::CatchingUp { stream: Box::new(question.ask().await?), shared: shared.clone() })
+        }
     }
 }

@@ -1,16 +1,16 @@
-//! One stream of a node: batches in, lines out, each batch verified.
+//! One stream of a node: batches in, records out, each batch verified.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lode_network::{FramedStream, NetworkError};
 use lode_protocol::ids::{NodeId, Nonce};
-use lode_protocol::logs::{LogBatch, LogEnd};
+use lode_protocol::logs::{LogBatch, LogEnd, LogRecord};
 use tokio::sync::mpsc;
 
-use super::place::Place;
-use super::{LogFailure, Piece, failure};
-use crate::wire::Identity;
+use super::place::StreamPermit;
+use super::{LogFailure, LogQuery, Piece, failure};
+use crate::identity::Identity;
 
 /// Silence after which a stream that does not follow has failed.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -18,8 +18,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 const FIRST_POST: Duration = Duration::from_secs(90);
 /// Silence after which a followed stream over HTTPS has failed: no connection tells that its worker is gone.
 const POSTED_SILENCE: Duration = Duration::from_secs(600);
-/// Lines per batch that are accepted.
-const MAX_LINES: usize = 65_536;
+/// Records per batch that are accepted.
+const MAX_RECORDS: usize = 65_536;
 
 /// Where batches come from.
 #[derive(Debug)]
@@ -35,11 +35,15 @@ pub(super) struct LogStream {
     node: NodeId,
     stream: Nonce,
     follow: bool,
+    /// No record from this ordinal on was asked for.
+    before: u64,
     next: u64,
+    /// Ordinal of the last record.
+    last: Option<u64>,
     source: Source,
     live: bool,
     ended: bool,
-    _place: Place,
+    _place: StreamPermit,
 }
 
 impl LogStream {
@@ -47,16 +51,18 @@ impl LogStream {
         identity: Identity,
         node: NodeId,
         stream: Nonce,
-        follow: bool,
+        query: &LogQuery,
         source: Source,
-        place: Place,
+        place: StreamPermit,
     ) -> Self {
         LogStream {
             identity,
             node,
             stream,
-            follow,
+            follow: query.follow,
+            before: query.before.unwrap_or(u64::MAX),
             next: 0,
+            last: None,
             source,
             live: false,
             ended: false,
@@ -69,19 +75,19 @@ impl LogStream {
         self.live
     }
 
-    /// The next lines, possibly none, or the end; `None` after the end.
+    /// The next records, possibly none, or the end; `None` after the end.
     pub(super) async fn next(&mut self) -> Option<Piece> {
         if self.ended {
             return None;
         }
         let piece = match self.receive().await {
-            Ok(LogBatch { lines, end: Some(end), .. }) if lines.is_empty() => Piece::End(ended(end)),
-            Ok(LogBatch { lines, end, .. }) => {
-                // The last lines first; the end comes with the next call.
+            Ok(LogBatch { records, end: Some(end), .. }) if records.is_empty() => Piece::End(ended(end)),
+            Ok(LogBatch { records, end, .. }) => {
+                // The last records first; the end comes with the next call.
                 if let Some(end) = end {
                     self.source = Source::Posted(last(end, self.stream, self.next));
                 }
-                Piece::Lines(lines.into_iter().map(Arc::new).collect())
+                Piece::Lines(records.into_iter().map(Arc::new).collect())
             }
             Err(failure) => Piece::End(Err(failure)),
         };
@@ -135,12 +141,23 @@ impl LogStream {
                 }
             }
         };
-        if batch.stream != self.stream || batch.index != self.next || batch.lines.len() > MAX_LINES {
+        if batch.stream != self.stream || batch.index != self.next || !self.goes_on(&batch.records) {
             return Err(failure("logs/bad-batch", format!("node {node} sent a piece out of order")));
         }
         self.next += 1;
+        self.last = batch.records.last().map(|last| last.position().ordinal).or(self.last);
         self.live |= batch.live == Some(true);
         Ok(batch)
+    }
+
+    /// Whether the records are not too many, in order, and asked for: readers find their places by it.
+    fn goes_on(&self, records: &[LogRecord]) -> bool {
+        let ordinals = records.iter().map(|record| record.position().ordinal);
+        let mut last = self.last;
+        records.len() <= MAX_RECORDS
+            && ordinals.into_iter().all(|ordinal| {
+                ordinal < self.before && last.replace(ordinal).is_none_or(|last| last < ordinal)
+            })
     }
 }
 
@@ -155,6 +172,6 @@ fn ended(end: LogEnd) -> Result<(), LogFailure> {
 fn last(end: LogEnd, stream: Nonce, index: u64) -> mpsc::Receiver<LogBatch> {
     let (sender, receiver) = mpsc::channel(1);
     // The queue is empty, so that this cannot fail.
-    let _ = sender.try_send(LogBatch { stream, index, lines: Vec::new(), end: Some(end), live: None });
+    let _ = sender.try_send(LogBatch { stream, index, end: Some(end), live: None, records: Vec::new() });
     receiver
 }

@@ -36,6 +36,10 @@ enum Habit {
     Floods,
     /// Takes the question and never answers.
     Silent,
+    /// Says that its tokens are to be had from another service inside.
+    TokensInside(std::net::SocketAddr),
+    /// Says that its content lies at another service inside.
+    ContentInside(std::net::SocketAddr),
 }
 
 struct Registry {
@@ -117,19 +121,32 @@ async fn manifest(registry: &Behaviour, method: &Method, headers: &HeaderMap) ->
         Habit::Floods if method == Method::HEAD => StatusCode::OK.into_response(),
         Habit::Floods => Body::from(vec![b' '; 5 << 20]).into_response(),
         Habit::Silent => std::future::pending::<Response>().await,
+        Habit::TokensInside(service) => {
+            let challenge = format!("Bearer realm=\"http://{service}/admin/secret\",service=\"fake\"");
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
+        }
+        Habit::ContentInside(service) => {
+            let target = format!("http://{service}/admin/secret");
+            (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, target)]).into_response()
+        }
     }
+}
+
+/// The operator trusts registries on this machine.
+fn images(timeout: &str) -> String {
+    format!("[images]\ntimeout = \"{timeout}\"\ninsecure_registries = [\"127.0.0.1:*\"]\n")
 }
 
 async fn submit(pool: &Pool, image: &str) -> Value {
     let spec = json!({ "name": "t", "kind": "batch", "image": image });
-    let (status, task) = pool.call("POST", "/v1/tasks", Some(spec)).await;
+    let (status, task) = pool.post_task(spec).await;
     assert_eq!(status, 201, "{task}");
     task
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tag_is_resolved_when_the_task_is_submitted_whatever_way_the_registry_has() {
-    let pool = Pool::start_with("[images]\ntimeout = \"10s\"\n").await;
+    let pool = Pool::start_with(&images("10s")).await;
     let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
     for habit in [Habit::Modern, Habit::Tokens, Habit::Old] {
         let registry = Registry::start(habit).await;
@@ -149,7 +166,7 @@ async fn a_tag_is_resolved_when_the_task_is_submitted_whatever_way_the_registry_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_does_not_help_is_told_and_costs_the_task_nothing() {
-    let pool = Pool::start_with("[images]\ntimeout = \"10s\"\n").await;
+    let pool = Pool::start_with(&images("10s")).await;
     for (habit, code) in [
         (Habit::Credentials, "image/credentials-needed"),
         (Habit::Empty, "image/not-found"),
@@ -175,8 +192,27 @@ async fn a_registry_that_does_not_help_is_told_and_costs_the_task_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loopback_registry_cannot_send_the_resolver_to_another_internal_address() {
+    let inside = Registry::start(Habit::Modern).await;
+    let tokens = Registry::start(Habit::TokensInside(inside.address)).await;
+    let content = Registry::start(Habit::ContentInside(inside.address)).await;
+    let listed = format!("[\"{}\", \"{}\"]", tokens.address, content.address);
+    let extra = format!("[images]\ntimeout = \"10s\"\ninsecure_registries = {listed}\n");
+    let pool = Pool::start_with(&extra).await;
+    for registry in [&tokens, &content] {
+        let task = submit(&pool, &registry.image()).await;
+        assert_eq!(registry.asked().len(), 1, "{task}");
+        assert_eq!(task["warnings"][0]["code"], "image/registry-unreachable", "{task}");
+    }
+    // Nor can a tenant name it itself: that it is on this machine is no reason to trust it.
+    let task = submit(&pool, &inside.image()).await;
+    assert_eq!(task["warnings"][0]["code"], "image/registry-not-public", "{task}");
+    assert_eq!(inside.asked(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_registry_holds_a_submission_up_no_longer_than_configured_and_only_once() {
-    let pool = Pool::start_with("[images]\ntimeout = \"300ms\"\n").await;
+    let pool = Pool::start_with(&images("300ms")).await;
     let registry = Registry::start(Habit::Silent).await;
     for expected in ["within 300ms", "a moment ago"] {
         let task = submit(&pool, &registry.image()).await;
@@ -198,7 +234,7 @@ async fn the_first_node_that_says_what_it_runs_pins_a_task_that_could_not_be_res
     let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
     let spec =
         json!({ "name": "t", "kind": "service", "image": "local/app:v1", "pull": "never", "replicas": 2 });
-    let (_, task) = pool.call("POST", "/v1/tasks", Some(spec)).await;
+    let (_, task) = pool.post_task(spec).await;
     assert_eq!(task["warnings"][0]["code"], "image/never-pulled", "{task}");
     let order = worker.order().await;
     assert_eq!(order.pinned_image, None);

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use lode_protocol::assignment::AssignmentState;
+use lode_protocol::assignment::{AssignmentState, Reason};
 use lode_protocol::ids::Nonce;
-use lode_protocol::logs::{LogBatch, LogEnd, LogLine, LogRequest, LogSource};
+use lode_protocol::logs::{
+    EngineTime, LineEnd, LogBatch, LogEnd, LogLine, LogPosition, LogRecord, LogRequest, LogSource,
+};
 use serde_json::json;
 
 use crate::pool::{DEADLINE, Pool, key};
@@ -13,12 +15,16 @@ use crate::worker::{FakeWorker, now};
 
 const WAIT: Duration = Duration::from_secs(10);
 
-fn batch(stream: Nonce, index: u64, lines: &[&str], end: Option<LogEnd>) -> LogBatch {
-    let lines = lines
-        .iter()
-        .map(|text| LogLine { source: LogSource::Stdout, at: now(), text: (*text).to_owned() })
-        .collect();
-    LogBatch { stream, index, lines, end, live: None }
+/// Each batch has its own thousand of ordinals.
+pub(crate) fn batch(stream: Nonce, index: u64, lines: &[&str], end: Option<LogEnd>) -> LogBatch {
+    let records = lines.iter().zip(index * 1_000..).map(|(text, ordinal)| line(ordinal, text)).collect();
+    LogBatch { stream, index, end, live: None, records }
+}
+
+fn line(ordinal: u64, text: &str) -> LogRecord {
+    let position = LogPosition { ordinal, at: EngineTime(now().0 * 1_000_000) };
+    let (source, end) = (LogSource::Stdout, LineEnd::Newline);
+    LogRecord::Line(LogLine { position, source, bytes: text.as_bytes().to_vec(), end })
 }
 
 async fn running_task(pool: &Pool, worker: &mut FakeWorker) -> String {
@@ -42,7 +48,7 @@ async fn output_is_relayed_as_text_and_as_events_and_ends_clearly() {
     for (accept, expected) in [("text/plain", "one\ntwo\n"), ("text/event-stream", "\"status\":\"complete\"")]
     {
         let asked = pool
-            .authorised("GET", &format!("/v1/tasks/{id}/logs?follow=true&tail=5"))
+            .authorised("GET", &format!("/v1/tasks/{id}/logs?follow=true&tail=5&assignment={id}.0.1"))
             .header("accept", accept)
             .send();
         let served = async {
@@ -85,8 +91,11 @@ async fn a_worker_that_dies_mid_stream_ends_the_stream_with_a_reason() {
     };
     let (response, stream) = tokio::join!(asked, served);
     let mut body = response.unwrap().bytes_stream();
-    let first = tokio::time::timeout(DEADLINE, body.next()).await.unwrap().unwrap().unwrap();
-    assert!(String::from_utf8_lossy(&first).contains("one"));
+    let mut first = String::new();
+    while !first.contains("one") {
+        let piece = tokio::time::timeout(DEADLINE, body.next()).await.unwrap().unwrap().unwrap();
+        first.push_str(&String::from_utf8_lossy(&piece));
+    }
     worker.die();
     drop(stream);
     let mut text = String::new();
@@ -149,7 +158,7 @@ async fn output_of_a_worker_on_https_comes_by_its_posts() {
 
 /// Opens so many followers and reads each to its end, all at once.
 async fn follow(pool: &Pool, id: &str, query: &str, readers: usize) -> Vec<String> {
-    let path = format!("/v1/tasks/{id}/logs?follow=true{query}");
+    let path = format!("/v1/tasks/{id}/logs?follow=true&assignment={id}.0.1{query}");
     let reads = (0..readers).map(|_| async {
         let response = pool.authorised("GET", &path).send().await.unwrap();
         assert_eq!(response.status().as_u16(), 200);
@@ -186,13 +195,8 @@ async fn a_follower_who_asks_for_all_of_a_long_output_reads_by_itself_and_then_j
     let pool = Pool::start().await;
     let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
     let id = running_task(&pool, &mut worker).await;
-    let line = |number: u64| LogLine {
-        source: LogSource::Stdout,
-        at: lode_protocol::units::Timestamp(number),
-        text: format!("line {number}"),
-    };
     let lines = |stream, index, numbers: std::ops::Range<u64>| LogBatch {
-        lines: numbers.map(line).collect(),
+        records: numbers.map(|number| line(number, &format!("line {number}"))).collect(),
         ..batch(stream, index, &[], None)
     };
     let served = async {
@@ -207,7 +211,7 @@ async fn a_follower_who_asks_for_all_of_a_long_output_reads_by_itself_and_then_j
         let asked: LogRequest = worker.open(&own.receive(WAIT).await.unwrap().unwrap());
         assert_eq!((asked.tail, asked.follow), (None, true));
         for index in 0..2u64 {
-            let part = lines(asked.stream, index, index * 1_000..(index + 1) * 1_000);
+            let part = lines(asked.stream, index, index * 800..(index + 1) * 800);
             own.send(&worker.seal(&part), WAIT).await.unwrap();
         }
         // It has caught up and leaves its own stream.
@@ -227,9 +231,9 @@ async fn a_reader_who_does_not_read_is_dropped_with_a_clear_end_and_slows_nobody
     let pool = Pool::start().await;
     let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
     let id = running_task(&pool, &mut worker).await;
-    let path = format!("/v1/tasks/{id}/logs?follow=true");
+    let path = format!("/v1/tasks/{id}/logs?follow=true&assignment={id}.0.1");
     let asked = async {
-        let lazy = pool.authorised("GET", &path).send().await.unwrap();
+        let lazy = pool.authorised("GET", &path).header("accept", "text/event-stream").send().await.unwrap();
         let eager = pool.authorised("GET", &path).send().await.unwrap();
         (lazy, eager)
     };
@@ -255,5 +259,129 @@ async fn a_reader_who_does_not_read_is_dropped_with_a_clear_end_and_slows_nobody
     assert!(read.ends_with("last\n"), "the one who reads has it all: {} bytes", read.len());
     assert_eq!(read.lines().count() as u64, megabytes * 4 * 16 + 2);
     let read = whole(lazy).await;
-    assert!(read.contains("logs/slow-reader") && read.contains("since="), "{} bytes", read.len());
+    assert!(read.contains("logs/slow-reader") && read.contains("behind record"), "{} bytes", read.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_with_a_position_gets_what_is_behind_it_and_nothing_twice() {
+    let pool = Pool::start().await;
+    let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
+    let id = running_task(&pool, &mut worker).await;
+    let asked = async {
+        let path = format!("/v1/tasks/{id}/logs?since=1970-01-01T00:00:00Z");
+        let asked = pool.authorised("GET", &path).header("accept", "text/event-stream");
+        whole(asked.header("last-event-id", "1.42").send().await.unwrap()).await
+    };
+    let served = async {
+        let mut stream = worker.log_streams.next().await.unwrap().stream;
+        let request: LogRequest = worker.open(&stream.receive(WAIT).await.unwrap().unwrap());
+        assert_eq!((request.after, request.tail, request.follow), (Some(41), None, false));
+        let records = vec![line(42, "next")];
+        let last = LogBatch { records, ..batch(request.stream, 0, &[], Some(LogEnd::Complete)) };
+        stream.send(&worker.seal(&last), WAIT).await.unwrap();
+        stream.close(WAIT).await.unwrap();
+    };
+    let (text, ()) = tokio::join!(asked, served);
+    assert!(text.contains("id: 1.43\n") && text.contains("\"position\":\"1.43\""), "{text}");
+    let refused =
+        pool.authorised("GET", &format!("/v1/tasks/{id}/logs?after=yesterday")).send().await.unwrap();
+    assert_eq!(refused.status().as_u16(), 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_before_a_position_is_what_comes_before_it_and_nothing_else_is_taken() {
+    let pool = Pool::start().await;
+    let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
+    let id = running_task(&pool, &mut worker).await;
+    let path = format!("/v1/tasks/{id}/logs?before=1.42");
+    for (ordinal, expected) in [(40, "\"status\":\"complete\""), (41, "logs/bad-batch")] {
+        let asked = async {
+            let asked =
+                pool.authorised("GET", &format!("{path}&tail=5")).header("accept", "text/event-stream");
+            whole(asked.send().await.unwrap()).await
+        };
+        let served = async {
+            let mut stream = worker.log_streams.next().await.unwrap().stream;
+            let request: LogRequest = worker.open(&stream.receive(WAIT).await.unwrap().unwrap());
+            assert_eq!((request.before, request.after, request.tail), (Some(41), None, Some(5)));
+            let records = vec![line(ordinal, "page")];
+            let last = LogBatch { records, ..batch(request.stream, 0, &[], Some(LogEnd::Complete)) };
+            stream.send(&worker.seal(&last), WAIT).await.unwrap();
+            stream
+        };
+        let (text, _stream) = tokio::join!(asked, served);
+        assert!(text.contains(expected), "{ordinal}: {text}");
+        assert_eq!(text.contains("\"page\""), ordinal == 40, "{text}");
+    }
+    for (more, status) in [("&follow=true", 400), ("&after=x", 400)] {
+        let refused = pool.authorised("GET", &format!("{path}{more}")).send().await.unwrap();
+        assert_eq!(refused.status().as_u16(), status, "{more}");
+    }
+    let other = pool.authorised("GET", &format!("/v1/tasks/{id}/logs?before=9.1")).send().await.unwrap();
+    assert_eq!(other.status().as_u16(), 404, "there was no such placement");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_goes_on_with_the_next_placement_of_a_replica_until_its_end() {
+    let pool = Pool::start().await;
+    let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
+    let id = running_task(&pool, &mut worker).await;
+    let first = worker.order().await;
+    let asked = async {
+        let path = format!("/v1/tasks/{id}/logs?follow=true");
+        whole(pool.authorised("GET", &path).header("accept", "text/event-stream").send().await.unwrap()).await
+    };
+    let served = async {
+        let mut order = first;
+        for (text, state) in [("one", AssignmentState::Failed), ("two", AssignmentState::Succeeded)] {
+            let mut stream = worker.log_streams.next().await.unwrap().stream;
+            let request: LogRequest = worker.open(&stream.receive(WAIT).await.unwrap().unwrap());
+            assert_eq!(request.assignment, order.id);
+            let all =
+                LogBatch { live: Some(true), ..batch(request.stream, 0, &[text], Some(LogEnd::Complete)) };
+            stream.send(&worker.seal(&all), WAIT).await.unwrap();
+            stream.close(WAIT).await.unwrap();
+            let mut report = FakeWorker::report(&order, state);
+            report.reason = (state == AssignmentState::Failed).then_some(Reason::PullFailed);
+            worker.beat_with(|beat| beat.assignments = vec![report]).await.instruction();
+            if state == AssignmentState::Succeeded {
+                return;
+            }
+            let started = std::time::Instant::now();
+            while worker.orders.first().is_none_or(|next| next.id == order.id) {
+                assert!(started.elapsed() < DEADLINE, "it is not placed again");
+                worker.beat().await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            order = worker.orders.first().cloned().unwrap();
+        }
+    };
+    let (text, ()) = tokio::join!(asked, served);
+    let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what} in {text}"));
+    assert!(
+        place("\"one\"") < place("event: restart") && place("event: restart") < place("\"two\""),
+        "{text}"
+    );
+    assert!(text.contains("id: 2.0\n") && text.contains("\"status\":\"complete\""), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_that_breaks_off_is_a_broken_transfer_and_has_nothing_of_ours_in_it() {
+    let pool = Pool::start().await;
+    let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
+    let id = running_task(&pool, &mut worker).await;
+    let asked = pool.authorised("GET", &format!("/v1/tasks/{id}/logs")).send();
+    let served = async {
+        let mut stream = worker.log_streams.next().await.unwrap().stream;
+        let request: LogRequest = worker.open(&stream.receive(WAIT).await.unwrap().unwrap());
+        stream.send(&worker.seal(&batch(request.stream, 0, &["one"], None)), WAIT).await.unwrap();
+        stream
+    };
+    let (response, stream) = tokio::join!(asked, served);
+    let mut body = response.unwrap().bytes_stream();
+    assert_eq!(body.next().await.unwrap().unwrap(), "one\n".as_bytes());
+    worker.die();
+    drop(stream);
+    let rest = tokio::time::timeout(DEADLINE, body.next()).await.expect("the transfer ends");
+    assert!(matches!(rest, Some(Err(_))), "{rest:?}");
 }

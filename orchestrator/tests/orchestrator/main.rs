@@ -4,7 +4,13 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod comeback;
+#[cfg(test)]
+mod driver;
+#[cfg(test)]
 mod images;
+#[cfg(test)]
+mod judged;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
@@ -15,6 +21,10 @@ mod refusals;
 mod settlement;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod tags;
+#[cfg(test)]
+mod task_schema;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]

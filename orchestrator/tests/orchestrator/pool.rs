@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lode_contracts::{Amount, Intent, Operator, PoolParameters};
+use lode_contracts::{Amount, Intent, Operator, PoolParameters, PoolsCall};
 use lode_orchestrator::app::{self, Running};
 use lode_orchestrator::config::{Config, ENVIRONMENT_PREFIX};
 use lode_program::{Cause, Clock, Program, Shutdown, TaskGroup, install_crypto_provider};
@@ -81,10 +81,10 @@ impl Pool {
             })
             .await
             .unwrap();
-        owner.execute(Intent::StartPool(pool)).await.unwrap();
+        owner.execute(Intent::Pools(PoolsCall::StartPool(pool))).await.unwrap();
         let provider = Operator::new(chain.clone(), provider);
         provider.register_provider(Amount::tokens(100_000)).await.unwrap();
-        provider.execute(Intent::SetPoolApproval { pool, approved: true }).await.unwrap();
+        provider.execute(Intent::Pools(PoolsCall::SetPoolApproval { pool, approved: true })).await.unwrap();
 
         let folder = tempfile::tempdir().unwrap();
         let key_file = folder.path().join("key");
@@ -175,9 +175,14 @@ impl Pool {
 
     /// Submits a task and tells its id.
     pub(crate) async fn submit(&self, spec: Value) -> String {
-        let (status, task) = self.call("POST", "/v1/tasks", Some(spec)).await;
+        let (status, task) = self.post_task(spec).await;
         assert_eq!(status, 201, "{task}");
         task["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Submits a task and tells what was answered.
+    pub(crate) async fn post_task(&self, spec: Value) -> (u16, Value) {
+        self.call("POST", "/v1/tasks", Some(serde_json::json!({ "spec": spec }))).await
     }
 }
 
@@ -199,13 +204,15 @@ impl Drop for Pool {
 fn read_config(folder: &std::path::Path, pool: PoolId, extra: &str) -> Config {
     // Images of most tests lie in no registry, and the Internet is nobody's business here.
     let images = if extra.contains("[images]") { "" } else { "[images]\nresolve = false\n" };
+    // Workers of tests say a lot at once.
+    let limits = if extra.contains("[limits]") { "" } else { "[limits]\nmessage_burst = 10000\n" };
     let text = format!(
         "data_dir = \"{0}/data\"\nkey_file = \"{0}/key\"\n\
          [chain]\nrpc_url = \"http://127.0.0.1:1\"\ndeployment = \"unused\"\npool = {pool}\npoll_interval = \"50ms\"\n\
          [api]\nlisten = \"127.0.0.1:0\"\n\
          [wire]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nhttps = \"127.0.0.1:0\"\nhttps_plain = true\n\
          [terms]\ninvite_lifetime = \"8760h\"\n\
-         [requirements]\nrequire_proof = false\n{images}{extra}",
+         [requirements]\nrequire_proof = false\n{limits}{images}{extra}",
         folder.display()
     );
     let path = folder.join("orchestrator.toml");
@@ -230,6 +237,6 @@ async fn run(
         clock: Clock::system(),
     };
     let kept: Arc<dyn Store> = Arc::new(store.clone());
-    let running = app::start(&program, config, Arc::clone(chain), Some(kept)).await?;
+    let running = app::start(&program, config, chain.clone(), Some(kept)).await?;
     Ok((program, running))
 }

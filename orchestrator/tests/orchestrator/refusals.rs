@@ -1,5 +1,6 @@
 //! Everything that must not get through: distinct codes, nothing changed.
 
+use lode_network::Protocol;
 use lode_protocol::envelope::Realm;
 use lode_protocol::ids::{BootCounter, PoolId, Sequence};
 use lode_protocol::session::Membership;
@@ -182,4 +183,22 @@ async fn an_oversized_body_over_https_is_refused_before_it_is_read() {
     let read = tokio::time::timeout(DEADLINE, connection.read(&mut text)).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&text[..read]).into_owned();
     assert!(text.starts_with("HTTP/1.1 413") && text.contains("wire/too-large"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_beat_is_not_opened_for_whoever_has_no_session() {
+    let pool = Pool::start().await;
+    let mut member = FakeWorker::member(&pool, key(0x31), "http").await;
+    let mut beat = member.beat_body();
+    beat.descriptor = Some(vec![0; 200 << 10]);
+    let large = member.seal(&beat);
+    assert!(large.len() > Protocol::Session.stranger_limit());
+    let code = member.say(large).await.code();
+    assert_ne!(code, "session/unknown", "it is opened, and its descriptor is none");
+
+    // The same of somebody else, changed on the way: whoever looked would see that.
+    let mut stranger = FakeWorker::connect(&pool, key(0x32), 1, "http").await;
+    let mut changed = stranger.seal(&beat);
+    *changed.last_mut().unwrap() ^= 1;
+    assert_eq!(stranger.say(changed).await.code(), "session/unknown");
 }

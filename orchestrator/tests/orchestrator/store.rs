@@ -15,10 +15,10 @@ async fn a_full_disk_refuses_writes_serves_reads_and_ends_by_itself() {
     let pool = Pool::start().await;
     let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
     pool.store.set_fault(Some(Fault::Full));
-    let (status, problem) = pool.call("POST", "/v1/tasks", Some(spec())).await;
+    let (status, problem) = pool.post_task(spec()).await;
     assert_eq!((status, problem["code"].as_str()), (503, Some("store/full")), "{problem}");
     assert_eq!(problem["fields"]["undecided"], true, "{problem}");
-    let (status, problem) = pool.call("POST", "/v1/tasks", Some(spec())).await;
+    let (status, problem) = pool.post_task(spec()).await;
     assert_eq!((status, problem["code"].as_str()), (503, Some("store/full")));
     assert_eq!(problem["fields"]["undecided"], false, "{problem}");
     let status = pool.get("/v1/status").await;
@@ -44,7 +44,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_ends_by_itself() {
     .await;
     // Dropped while the disk was full, or answered after it: the same beat is answered now.
     worker.say(bytes).await.instruction();
-    let (status, _) = pool.call("POST", "/v1/tasks", Some(spec())).await;
+    let (status, _) = pool.post_task(spec()).await;
     assert_eq!(status, 201);
     let tasks = pool.get("/v1/tasks").await;
     assert_eq!(
@@ -60,7 +60,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_ends_by_itself() {
 async fn a_commit_that_failed_though_it_was_applied_is_repeated_without_harm() {
     let mut pool = Pool::start().await;
     pool.store.fail_next_commit(Fault::IoButApplied);
-    let (status, _) = pool.call("POST", "/v1/tasks", Some(spec())).await;
+    let (status, _) = pool.post_task(spec()).await;
     assert!(status == 503 || status == 201, "{status}");
     eventually("it goes on", || async {
         (pool.get("/v1/status").await["store"]["ok"] == true).then_some(())

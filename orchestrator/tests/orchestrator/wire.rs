@@ -78,12 +78,12 @@ async fn a_restart_keeps_tasks_nodes_and_what_runs() {
     let running = FakeWorker::report(&order, AssignmentState::Running);
     worker.beat_with(|beat| beat.assignments = vec![running.clone()]).await.instruction();
     let before = pool.get(&format!("/v1/tasks/{id}")).await;
-    let epoch = pool.get("/v1/pool").await["epoch"].as_u64().unwrap();
+    let epoch = pool.get("/v1/pool").await["term"].as_u64().unwrap();
     pool.stop().await;
     worker.die();
 
     pool.start_again().await;
-    assert!(pool.get("/v1/pool").await["epoch"].as_u64().unwrap() > epoch, "a term is used once");
+    assert!(pool.get("/v1/pool").await["term"].as_u64().unwrap() > epoch, "a term is used once");
     let after = pool.get(&format!("/v1/tasks/{id}")).await;
     assert_eq!(after["state"], before["state"]);
     assert_eq!(after["assignments"][0]["id"], before["assignments"][0]["id"], "nothing was placed anew");

@@ -6,6 +6,7 @@ use lode_network::{
     ClientConfig, ClientEvent, Endpoint, EndpointConfig, IncomingStreams, NetworkMetrics, PeerClient,
     Protocol,
 };
+use lode_protocol::acknowledgement::{PeerSecret, SessionKey, SessionParties};
 use lode_protocol::assignment::{AssignmentReport, AssignmentState};
 use lode_protocol::descriptor::NodeDescriptor;
 use lode_protocol::envelope::{
@@ -13,9 +14,10 @@ use lode_protocol::envelope::{
 };
 use lode_protocol::hardware::{GpuSpec, GpuState, GpuStatus, NodeSpecs};
 use lode_protocol::ids::{Address, AssignmentId, BootCounter, NodeId, Nonce, Sequence};
-use lode_protocol::keys::SigningKey;
+use lode_protocol::keys::{PublicKey, SigningKey};
 use lode_protocol::session::{
-    Channel, Consent, Desired, Granted, Heartbeat, Hello, Instruction, Membership, Order, Refusal, Usage,
+    AssignmentSpec, Channel, Consent, Desired, Granted, Heartbeat, Hello, Instruction, Membership, Refusal,
+    Usage,
 };
 use lode_protocol::settlement::rewards_domain;
 use lode_protocol::units::{Bytes, MilliCpus, Millis, Timestamp};
@@ -72,7 +74,7 @@ pub(crate) struct FakeWorker {
     pub(crate) client: PeerClient,
     pub(crate) log_streams: IncomingStreams,
     pub(crate) pushes: Vec<Instruction>,
-    pub(crate) orders: Vec<Order>,
+    pub(crate) orders: Vec<AssignmentSpec>,
     events: mpsc::Receiver<ClientEvent>,
     nonces: u8,
     descriptors: u64,
@@ -80,6 +82,11 @@ pub(crate) struct FakeWorker {
     /// Receipts of the last answer, and what the next beat says to them.
     pub(crate) offered: Vec<OfferedReceipt>,
     pub(crate) signs: bool,
+    /// Whether its answers may be tagged instead of signed.
+    pub(crate) takes_tags: bool,
+    pub(crate) orchestrator_key: PublicKey,
+    /// Purpose of the last answer.
+    pub(crate) last_purpose: Option<Purpose>,
     shutdown: CancellationToken,
     _stop: DropGuard,
 }
@@ -118,6 +125,9 @@ impl FakeWorker {
             observed: None,
             offered: Vec::new(),
             signs: true,
+            takes_tags: true,
+            orchestrator_key: pool.key.public(),
+            last_purpose: None,
             _stop: shutdown.clone().drop_guard(),
             shutdown,
         };
@@ -208,7 +218,13 @@ impl FakeWorker {
     pub(crate) fn hello_body(&mut self) -> Hello {
         self.nonces += 1;
         let nonce = Nonce([self.nonces; 16]);
-        Hello { boot: self.boot, nonce, agent_version: "0.1.0".to_owned(), descriptor: self.descriptor() }
+        Hello {
+            boot: self.boot,
+            nonce,
+            agent_version: "0.1.0".to_owned(),
+            descriptor: self.descriptor(),
+            takes_tags: Some(self.takes_tags),
+        }
     }
 
     /// Sends bytes and waits for their answer; pushes that come first are kept.
@@ -221,7 +237,10 @@ impl FakeWorker {
                     self.take(&instruction.desired);
                     self.pushes.push(*instruction);
                 }
-                answer => return answer,
+                answer => {
+                    self.last_purpose = claimed_purpose(&frame).ok();
+                    return answer;
+                }
             }
         }
     }
@@ -241,25 +260,54 @@ impl FakeWorker {
             Purpose::Granted => Answer::Granted(self.open(frame)),
             Purpose::Instruction => Answer::Instruction(Box::new(self.open(frame))),
             Purpose::Refusal => Answer::Refusal(self.open(frame)),
+            Purpose::Acknowledgement => Answer::Instruction(Box::new(
+                self.session_key().open(frame, &self.expectation()).expect("made with the session's key"),
+            )),
             other => panic!("the orchestrator sent a {other:?}"),
         }
     }
 
     /// Nothing counts that the orchestrator's key did not sign for us.
     pub(crate) fn open<T: Signable>(&self, bytes: &[u8]) -> T {
-        let expected = Expectation {
+        let opened: Opened<T> = open(bytes, &self.expectation()).unwrap();
+        opened.body
+    }
+
+    pub(crate) fn expectation(&self) -> Expectation {
+        Expectation {
             recipient: Some(self.key.address()),
             realm: self.realm,
             now: now(),
             signer: Some(self.orchestrator),
+        }
+    }
+
+    /// The key of its session, as the node knows it.
+    pub(crate) fn session_key(&self) -> SessionKey {
+        let secret = PeerSecret::agree(&self.key, &self.orchestrator_key).unwrap();
+        let parties = SessionParties {
+            node: self.key.public(),
+            orchestrator: self.orchestrator_key,
+            realm: self.realm,
         };
-        let opened: Opened<T> = open(bytes, &expected).unwrap();
-        opened.body
+        SessionKey::derive(&secret, parties, self.session.as_ref().expect("a session").session)
     }
 
     pub(crate) async fn hello(&mut self) -> Granted {
         let hello = self.hello_body();
-        let granted = self.say(self.seal(&hello)).await.granted();
+        let bytes = self.seal(&hello);
+        let started = std::time::Instant::now();
+        let granted = loop {
+            match self.say(bytes.clone()).await {
+                // The first one of a node has the chain asked.
+                Answer::Refusal(refusal)
+                    if refusal.code == "node/chain-unknown" && started.elapsed() < DEADLINE =>
+                {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                answer => break answer.granted(),
+            }
+        };
         self.session = Some(granted.clone());
         self.sequence = Sequence(0);
         granted
@@ -357,7 +405,7 @@ impl FakeWorker {
     }
 
     /// Beats until it has an order.
-    pub(crate) async fn order(&mut self) -> Order {
+    pub(crate) async fn order(&mut self) -> AssignmentSpec {
         let started = std::time::Instant::now();
         loop {
             self.beat().await;
@@ -369,11 +417,15 @@ impl FakeWorker {
         }
     }
 
-    pub(crate) fn report(order: &Order, state: AssignmentState) -> AssignmentReport {
+    pub(crate) fn report(order: &AssignmentSpec, state: AssignmentState) -> AssignmentReport {
         Self::report_of(order.id, order, state)
     }
 
-    pub(crate) fn report_of(id: AssignmentId, order: &Order, state: AssignmentState) -> AssignmentReport {
+    pub(crate) fn report_of(
+        id: AssignmentId,
+        order: &AssignmentSpec,
+        state: AssignmentState,
+    ) -> AssignmentReport {
         AssignmentReport {
             id,
             state,

@@ -68,7 +68,10 @@ async fn a_node_is_drained_ejected_readmitted_and_leaves() -> anyhow::Result<()>
     ensure!(pool.node_view(second).await?["state"] == "ejected");
 
     step("readmit: it joins again, without coins");
-    pool.api().post(&format!("/v1/nodes/{second}/readmit"), None).await?;
+    until("the orchestrator knows that it is ejected on chain", SOON, async || {
+        pool.api().post(&format!("/v1/nodes/{second}/readmit"), None).await.map(drop)
+    })
+    .await?;
     pool.until_node(second, "alive", Duration::from_secs(120)).await?;
     until_on_chain(&pool, second, MembershipState::Member).await?;
     let again = pool.run(&on_node(service("again", 1), second)).await?;

@@ -4,7 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use lode_contracts::{Amount, ChainReader as _, Deployment, Intent, Operator, PoolParameters};
+use lode_contracts::{
+    Amount, ChainReader as _, Deployment, Intent, Operator, PoolParameters, PoolsCall, RegistryCall,
+    RewardsCall,
+};
 use lode_e2e::extra_validator::ExtraValidator;
 use lode_e2e::extra_worker::ExtraWorker;
 use lode_e2e::people::Person;
@@ -244,7 +247,7 @@ async fn a_thief_gets_nowhere(
         endpoints: "http://127.0.0.1:1".to_owned(),
     };
     let other: PoolId = operator.create_pool(parameters).await?;
-    operator.execute(Intent::StartPool(other)).await?;
+    operator.execute(Intent::Pools(PoolsCall::StartPool(other))).await?;
     let now = chain.head().await?.timestamp;
     let invite = Invite {
         pool: other,
@@ -260,7 +263,7 @@ async fn a_thief_gets_nowhere(
         invite_signature: thief.key.sign_recoverable(&invite.invite_digest(&domain)),
         consent_signature: worker.key().sign_recoverable(&invite.consent_digest(&domain)),
     };
-    let receipt = operator.execute(Intent::JoinBatch(vec![join])).await?;
+    let receipt = operator.execute(Intent::Pools(PoolsCall::JoinBatch(vec![join]))).await?;
     ensure!(!chain.membership(other, node).await?.active, "the node is in the thief's pool");
     let refused =
         receipt.events.iter().any(|logged| format!("{:?}", logged.event).contains("PoolNotApproved"));
@@ -270,9 +273,9 @@ async fn a_thief_gets_nowhere(
     pool.give_coins(node.0).await?;
     let as_node = Operator::new(chain.clone(), worker.key().clone());
     for (intent, error) in [
-        (Intent::SetPoolApproval { pool: other, approved: true }, None),
-        (Intent::RemoveNode(node), Some("NotNodeProvider")),
-        (Intent::Withdraw, Some("NothingUnbonding")),
+        (Intent::Pools(PoolsCall::SetPoolApproval { pool: other, approved: true }), None),
+        (Intent::Registry(RegistryCall::RemoveNode(node)), Some("NotNodeProvider")),
+        (Intent::Registry(RegistryCall::Withdraw), Some("NothingUnbonding")),
     ] {
         match (as_node.execute(intent.clone()).await, error) {
             // Approving as itself approves nothing for its provider.
@@ -294,11 +297,11 @@ async fn a_thief_gets_nowhere(
         cumulative: Amount::tokens(1),
     };
     let digest = to_thief.digest(&deployment.rewards_domain());
-    let redeem = Intent::Redeem {
+    let redeem = Intent::Rewards(RewardsCall::Redeem {
         receipt: to_thief,
         orchestrator_signature: thief.key.sign_recoverable(&digest),
         node_signature: worker.key().sign_recoverable(&digest),
-    };
+    });
     let refusal = operator.execute(redeem).await.err().context("the thief was promised money")?;
     ensure!(refusal.to_string().contains("InvalidOrchestratorSignature"), "{refusal}");
     Ok(())

@@ -19,7 +19,9 @@ async fn what_fails_on_a_host_is_told_and_recovers_and_stops_no_task() -> anyhow
     let socket = pool.folder().join("k.sock");
     let proxy = UnixProxy::start(&socket, pool.engine().socket())?;
     pool.reconfigure("worker-1", |config| {
-        let table = toml::Table::from_iter([("socket".to_owned(), socket.display().to_string().into())]);
+        let settings = [("socket", socket.display().to_string()), ("resync_interval", "2s".to_owned())];
+        let table =
+            settings.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect::<toml::Table>();
         config.insert("docker".to_owned(), toml::Value::Table(table));
     })
     .await?;

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use lode_contracts::{Amount, ChainEvent, ChainReader as _, Intent};
+use lode_contracts::{
+    Amount, ChainEvent, ChainReader as _, Intent, PoolsCall, PoolsEvent, RegistryCall, TokenCall,
+};
 use lode_e2e::forger::{Answer, Forger, now};
 use lode_e2e::pool::Pool;
 use lode_e2e::waiting::{step, until};
@@ -317,8 +319,8 @@ async fn joins_on_chain(pool: &Pool) -> anyhow::Result<Vec<String>> {
     let (domain, terms) = (deployment.pools_domain(), chain.pool(id).await?.context("no pool")?.requirements);
     let provider = pool.operator("provider")?;
     let amount = chain.staking_terms().await?.min_stake_per_unit;
-    provider.execute(Intent::Approve { spender: deployment.registry, amount }).await?;
-    provider.execute(Intent::Stake { amount }).await?;
+    provider.execute(Intent::Token(TokenCall::Approve { spender: deployment.registry, amount })).await?;
+    provider.execute(Intent::Registry(RegistryCall::Stake { amount })).await?;
     provider.add_node(&node, 1).await?;
     let join = |deadline: u64| {
         let invite = Invite {
@@ -329,11 +331,11 @@ async fn joins_on_chain(pool: &Pool) -> anyhow::Result<Vec<String>> {
             terms,
             deadline,
         };
-        Intent::JoinBatch(vec![Join {
+        Intent::Pools(PoolsCall::JoinBatch(vec![Join {
             invite,
             invite_signature: orchestrator.sign_recoverable(&invite.invite_digest(&domain)),
             consent_signature: node.sign_recoverable(&invite.consent_digest(&domain)),
-        }])
+        }]))
     };
     let anybody = pool.operator("owner")?;
     let deadline = now().0 / 1_000 + 600;
@@ -343,9 +345,11 @@ async fn joins_on_chain(pool: &Pool) -> anyhow::Result<Vec<String>> {
             let events = receipt.events.iter().map(|logged| &logged.event);
             let outcomes: Vec<String> = events
                 .filter_map(|event| match event {
-                    ChainEvent::JoinFailed { reason, .. } => Some(reason.to_string()),
-                    ChainEvent::NodeJoined { .. } => Some("joined".to_owned()),
-                    ChainEvent::NodeAlreadyMember { .. } => Some("already a member".to_owned()),
+                    ChainEvent::Pools(PoolsEvent::JoinFailed { reason, .. }) => Some(reason.to_string()),
+                    ChainEvent::Pools(PoolsEvent::NodeJoined { .. }) => Some("joined".to_owned()),
+                    ChainEvent::Pools(PoolsEvent::NodeAlreadyMember { .. }) => {
+                        Some("already a member".to_owned())
+                    }
                     _ => None,
                 })
                 .collect();
@@ -359,7 +363,7 @@ async fn joins_on_chain(pool: &Pool) -> anyhow::Result<Vec<String>> {
     ensure!(joined == "joined", "{joined}");
     let statement = LeaveStatement { pool: id, node: NodeId(node.address()), counter: 1, deadline };
     let signature = node.sign_recoverable(&statement.digest(&domain));
-    anybody.execute(Intent::LeaveBySignature { statement, signature }).await?;
+    anybody.execute(Intent::Pools(PoolsCall::LeaveBySignature { statement, signature })).await?;
     let reused = outcome(join(deadline)).await;
     ensure!(reused.contains("WrongCounter"), "{reused}");
     ensure!(!chain.membership(id, NodeId(node.address())).await?.active, "a used invite was taken again");

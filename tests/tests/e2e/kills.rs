@@ -9,8 +9,8 @@ use lode_e2e::waiting::{step, throughout, until};
 
 /// Healthy again this long after the process is back.
 const HEALTHY_AGAIN: Duration = Duration::from_secs(30);
-/// How long a program is gone.
-const GONE: Duration = Duration::from_secs(4);
+/// How long a program is gone: longer than a beat, and than any of them takes to die.
+const GONE: Duration = Duration::from_millis(2_500);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_any_program_restarts_no_container_and_two_workers_share_an_engine() -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! A node is lost while its containers live, and comes back as a ghost.
+//! A node is lost while its containers live, and comes back with what it ran, an orphan by then.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use serde_json::json;
 const LEASE: Duration = Duration::from_secs(12);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_nodes_task_runs_elsewhere_and_its_ghost_is_stopped() -> anyhow::Result<()> {
+async fn a_lost_nodes_task_runs_elsewhere_and_its_orphan_is_stopped() -> anyhow::Result<()> {
     // Outlives the pool: the worker's containers are on it.
     let private = PrivateEngine::start().await?;
     let pool = Pool::start().await?;
@@ -35,7 +35,7 @@ async fn a_lost_nodes_task_runs_elsewhere_and_its_ghost_is_stopped() -> anyhow::
     let running = pool.until_task(&task, "running", Duration::from_secs(40)).await?;
     ensure!(running["assignments"][0]["node"] == away.to_string(), "{running}");
     let old = running["assignments"][0]["id"].as_str().context("no id")?.to_owned();
-    let ghost = private.engine().container_of(away, &old).await?;
+    let orphan = private.engine().container_of(away, &old).await?;
     pool.api().post(&format!("/v1/nodes/{home}/undrain"), None).await?;
 
     step("the worker freezes, its container lives");
@@ -43,7 +43,7 @@ async fn a_lost_nodes_task_runs_elsewhere_and_its_ghost_is_stopped() -> anyhow::
     let elsewhere = pool.until_runs(&task, LEASE + Duration::from_secs(60)).await?;
     ensure!(elsewhere.node() == home.to_string(), "it runs on {}", elsewhere.node());
     ensure!(elsewhere.assignment["incarnation"].as_u64() > running["assignments"][0]["incarnation"].as_u64());
-    ensure!(private.engine().container_of(away, &old).await? == ghost, "the ghost does not live");
+    ensure!(private.engine().container_of(away, &old).await? == orphan, "the orphan does not live");
     ensure!(pool.node_view(away).await?["state"] == "lost");
 
     step("the node thaws: its stale copy is stopped, its late reports change nothing");

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
-use lode_contracts::{ChainReader as _, Intent};
+use lode_contracts::{ChainReader as _, Intent, PoolsCall, RegistryCall};
 use lode_e2e::extra_program::ExtraProgram;
 use lode_e2e::pool::Pool;
 use lode_e2e::waiting::{step, until};
@@ -88,8 +88,8 @@ async fn directory_and_orchestrator_are_then_what_a_fresh_sync_makes_of_the_chai
     let chain = pool.chain()?;
     let height = chain.head().await?.number;
     let (owner, provider) = (pool.operator("owner")?, pool.operator("provider")?);
-    provider.execute(Intent::RemoveNode(first)).await?;
-    owner.execute(Intent::Eject { pool: pool.pool_id()?, node: second }).await?;
+    provider.execute(Intent::Registry(RegistryCall::RemoveNode(first))).await?;
+    owner.execute(Intent::Pools(PoolsCall::Eject { pool: pool.pool_id()?, node: second })).await?;
     provider.add_node(&stranger, 1).await?;
     let published = description(&pool, &stranger)?;
     DirectoryClient::new(&directory)?.publish(stranger_id, &published).await?;

@@ -305,7 +305,10 @@ async fn env_and_labels_can_neither_widen_gpus_nor_spoof_ownership(pool: &Pool) 
     {
         let mut spec = batch("widens", 0, &[]);
         spec["env"] = json!({ name: "all" });
-        let refused = pool.api().ask(reqwest::Method::POST, "/v1/tasks", Some(&spec)).await?;
+        let refused = pool
+            .api()
+            .ask(reqwest::Method::POST, "/v1/tasks", Some(&lode_e2e::tasks::submission(&spec)))
+            .await?;
         let problem = refused.err().with_context(|| format!("{name} was taken"))?;
         ensure!((problem.status, problem.code.as_str()) == (422, "task/spec-invalid"), "{problem:?}");
     }

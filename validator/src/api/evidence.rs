@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use lode_program::Problem;
+use lode_program::listen::Resident;
 use lode_protocol::hash::Digest;
 use lode_store::Store;
 use tokio::sync::Semaphore;
 
+use super::shown::{Shown, Sight};
 use crate::storage;
 
 /// Files that are read at once: each may have some megabytes.
@@ -22,28 +24,26 @@ const AT_ONCE: usize = 8;
 struct Shelf {
     store: Arc<dyn Store>,
     turns: Arc<Semaphore>,
+    shown: Arc<Shown>,
 }
 
 /// The route.
 pub(super) fn router(store: Arc<dyn Store>) -> Router {
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
-    Router::new().route("/evidence/{hash}", get(show)).with_state(Shelf { store, turns })
+    let (turns, shown) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::default());
+    Router::new().route("/evidence/{hash}", get(show)).with_state(Shelf { store, turns, shown })
 }
 
 async fn show(State(shelf): State<Shelf>, Path(hash): Path<String>) -> Response {
     let Ok(hash) = hash.parse::<Digest>() else { return missing().into_response() };
+    if let Some(sight) = shelf.shown.get(hash) {
+        return file(sight);
+    }
     let Ok(turn) = shelf.turns.try_acquire_owned() else { return busy().into_response() };
     let read = tokio::task::spawn_blocking(move || storage::file(shelf.store.as_ref(), hash)).await;
     // The turn is over when the file is read; sending it is the listener's to limit.
     drop(turn);
     match read {
-        Ok(Ok(Some(bytes))) => {
-            let headers = [
-                (header::CONTENT_TYPE, "application/octet-stream"),
-                (header::CACHE_CONTROL, "public, immutable, max-age=31536000"),
-            ];
-            (headers, bytes).into_response()
-        }
+        Ok(Ok(Some(bytes))) => file(shelf.shown.add(hash, bytes.into())),
         Ok(Ok(None)) => missing().into_response(),
         Ok(Err(error)) => {
             tracing::error!(%error, "a file cannot be read");
@@ -53,6 +53,17 @@ async fn show(State(shelf): State<Shelf>, Path(hash): Path<String>) -> Response 
             tracing::error!(%error, "reading a file broke off");
             Problem::internal().into_response()
         }
+    }
+}
+
+fn file(sight: Sight) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream"),
+        (header::CACHE_CONTROL, "public, immutable, max-age=31536000"),
+    ];
+    match sight {
+        Sight::Shared(bytes) => (Extension(Resident), headers, bytes).into_response(),
+        Sight::Own(bytes) => (headers, bytes).into_response(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Looks back: which block was the latest at a time, and whose node it was then.
 
-use lode_contracts::{BlockRef, ChainCursor, ChainError, ChainEvent, ChainReader, LoggedEvent};
+use lode_contracts::{
+    BlockRef, ChainCursor, ChainError, ChainEvent, ChainReader, LoggedEvent, RegistryEvent,
+};
 use lode_protocol::ids::{NodeId, ProviderId};
 use lode_protocol::units::Timestamp;
 
@@ -63,12 +65,16 @@ fn was_served(
         // Between this change and the one after it, `owner` had the node.
         seen |= logged.block <= last && owner == Some(provider);
         match &logged.event {
-            ChainEvent::NodeAdded { node: of, .. } if *of == node => {
+            ChainEvent::Registry(RegistryEvent::NodeAdded { node: of, .. }) if *of == node => {
                 // Added within the span's last block or before: it served already in the span.
                 seen |= logged.block <= last && owner == Some(provider);
                 owner = None;
             }
-            ChainEvent::NodeRemoved { provider: from, node: of, .. } if *of == node => owner = Some(*from),
+            ChainEvent::Registry(RegistryEvent::NodeRemoved { provider: from, node: of, .. })
+                if *of == node =>
+            {
+                owner = Some(*from)
+            }
             _ => {}
         }
     }
@@ -92,11 +98,22 @@ mod tests {
     }
 
     fn added(block: u64, provider: ProviderId) -> LoggedEvent {
-        logged(block, ChainEvent::NodeAdded { provider, node: NODE, units: 1, registration: 1 })
+        logged(
+            block,
+            ChainEvent::Registry(RegistryEvent::NodeAdded {
+                provider,
+                node: NODE,
+                units: 1,
+                registration: 1,
+            }),
+        )
     }
 
     fn removed(block: u64, provider: ProviderId) -> LoggedEvent {
-        logged(block, ChainEvent::NodeRemoved { provider, node: NODE, registration: 1 })
+        logged(
+            block,
+            ChainEvent::Registry(RegistryEvent::NodeRemoved { provider, node: NODE, registration: 1 }),
+        )
     }
 
     #[test]
@@ -131,7 +148,10 @@ mod tests {
     #[test]
     fn what_happens_to_other_nodes_is_of_no_account() {
         let node = NodeId(Address([8; 20]));
-        let changes = [logged(5, ChainEvent::NodeRemoved { provider: OTHER, node, registration: 1 })];
+        let changes = [logged(
+            5,
+            ChainEvent::Registry(RegistryEvent::NodeRemoved { provider: OTHER, node, registration: 1 }),
+        )];
         assert!(!was_served(OTHER, NODE, Some(OWNER), &changes, 10));
     }
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lode_contracts::{Amount, ChainError, ChainReader, Epoch};
+use lode_program::backoff;
 use lode_program::finding::FindingSet;
 use lode_protocol::ids::{AccusationId, NodeId, ProviderId, ValidatorId};
 use tokio::sync::mpsc;
 
-use super::{RETRY, unreachable};
+use super::{WAITS, unreachable};
 use crate::core::{Event, Facts, Price};
 
 /// Nodes asked for in one call.
@@ -98,6 +99,7 @@ pub async fn answer(
     findings: FindingSet,
 ) {
     let mut waiting = Waiting::default();
+    let mut waits = backoff::sequence(WAITS);
     let asking = Asking { reader: reader.as_ref(), validator };
     loop {
         if waiting.is_empty() {
@@ -118,8 +120,9 @@ pub async fn answer(
                 return;
             }
         }
-        if failure.is_some() {
-            tokio::time::sleep(RETRY).await;
+        match failure {
+            Some(_) => tokio::time::sleep(waits.next_wait()).await,
+            None => waits.reset(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lode_contracts::{Amount, EarningsLeaf, EarningsTree, Epoch, ProvenEarnings, ProvenRecord};
 use lode_protocol::eip712::Domain;
 use lode_protocol::error_code::ErrorCode;
-use lode_protocol::ids::{Address, NodeId};
+use lode_protocol::ids::{Address, NodeId, PoolId};
 use lode_protocol::published::{PublishedPayee, PublishedReceipt};
 
 use crate::core::{Audit, PostedRoot, Regress, RequestedRedemption};
@@ -16,16 +16,49 @@ pub(super) type ProvenAt = Option<ProvenRecord>;
 /// What a root is made of.
 #[derive(Debug)]
 pub(super) struct Books {
-    /// First and last epoch whose receipts the root adds.
-    pub(super) epochs: (Epoch, Epoch),
     /// Leaves of the root.
     pub(super) payees: Vec<PublishedPayee>,
-    /// Receipts of the epochs.
-    pub(super) receipts: Vec<PublishedReceipt>,
+    /// What the receipts of its epochs add.
+    pub(super) earned: Earned,
     /// Leaves of the final root before it, which make that root.
     pub(super) previous: Option<Vec<EarningsLeaf>>,
-    /// Of all nodes of the receipts.
-    pub(super) proven: BTreeMap<NodeId, ProvenAt>,
+}
+
+/// What makes a receipt one of a root's.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub(super) pool: PoolId,
+    /// First and last epoch whose receipts the root adds.
+    pub(super) epochs: (Epoch, Epoch),
+    pub(super) orchestrator: Address,
+    pub(super) domain: Domain,
+}
+
+/// What is kept of receipts that were checked.
+#[derive(Debug, Default)]
+pub(super) struct Earned {
+    /// Of each payee what it had after each of its receipts, and what that one added.
+    steps: BTreeMap<Address, Vec<(Amount, Amount)>>,
+    /// Why the first one that is wrong is.
+    wrong: Option<Audit>,
+}
+
+impl Earned {
+    /// Checks receipts and adds what they say. `proven` knows all of their nodes.
+    pub(super) fn add(
+        &mut self,
+        receipts: &[PublishedReceipt],
+        terms: &Terms,
+        proven: &BTreeMap<NodeId, ProvenAt>,
+    ) {
+        for published in receipts {
+            if self.wrong.is_none() {
+                self.wrong = check_receipt(published, terms, proven).err();
+            }
+            let PublishedReceipt { receipt, .. } = published;
+            self.steps.entry(receipt.payee).or_default().push((receipt.cumulative, receipt.amount));
+        }
+    }
 }
 
 fn wrong(code: &'static str, message: String) -> Audit {
@@ -46,8 +79,9 @@ pub(super) fn tree(leaves: &[EarningsLeaf]) -> Result<EarningsTree, String> {
     EarningsTree::new(leaves.to_vec()).map_err(|error| error.to_string())
 }
 
-/// Checks everything that can be checked of a root: first what is on chain, then what it takes away, then every receipt.
-pub(super) fn check(posted: &PostedRoot, books: Books, orchestrator: Address, domain: &Domain) -> Audit {
+/// Checks everything that can be checked of a root: first what is on chain, then what it takes away (that is refuted, and
+/// needs no quorum), then what came of its receipts.
+pub(super) fn check(posted: &PostedRoot, books: Books) -> Audit {
     let made = leaves(&books.payees).and_then(|leaves| Ok((tree(&leaves)?, leaves)));
     let (tree, leaves) = match made {
         Ok(made) => made,
@@ -63,12 +97,8 @@ pub(super) fn check(posted: &PostedRoot, books: Books, orchestrator: Address, do
     if let Some(audit) = taken(previous, &leaves, &tree) {
         return audit;
     }
-    for published in &books.receipts {
-        if let Err(audit) = check_receipt(published, posted, &books, orchestrator, domain) {
-            return audit;
-        }
-    }
-    check_sums(previous, &leaves, &books.receipts).err().unwrap_or(Audit::Right)
+    let Earned { steps, wrong } = books.earned;
+    wrong.or_else(|| check_sums(previous, &leaves, steps).err()).unwrap_or(Audit::Right)
 }
 
 /// The first payee that has less than before, or another one in its place.
@@ -101,18 +131,16 @@ fn taken(previous: &[EarningsLeaf], leaves: &[EarningsLeaf], tree: &EarningsTree
 
 fn check_receipt(
     published: &PublishedReceipt,
-    posted: &PostedRoot,
-    books: &Books,
-    orchestrator: Address,
-    domain: &Domain,
+    terms: &Terms,
+    proven: &BTreeMap<NodeId, ProvenAt>,
 ) -> Result<(), Audit> {
     let PublishedReceipt { receipt, usage, orchestrator_signature, node_signature, .. } = published;
     let (node, payee, epoch) = (receipt.node, receipt.payee, receipt.epoch);
     let bad = |code, what: &str| {
         Err(wrong(code, format!("the receipt of node {node} for payee {payee} in epoch {epoch} {what}")))
     };
-    let (first, last) = books.epochs;
-    if receipt.pool != posted.pool || epoch < first || epoch > last {
+    let (first, last) = terms.epochs;
+    if receipt.pool != terms.pool || epoch < first || epoch > last {
         return bad(
             "settlement/foreign-receipt",
             "is of another pool, or of an epoch that the root does not cover",
@@ -121,15 +149,15 @@ fn check_receipt(
     if !usage.is_of(receipt) {
         return bad("settlement/wrong-amount", "does not pay what its usage says");
     }
-    let digest = receipt.digest(domain);
-    if orchestrator_signature.recover(&digest) != Ok(orchestrator) {
+    let digest = receipt.digest(&terms.domain);
+    if orchestrator_signature.recover(&digest) != Ok(terms.orchestrator) {
         return bad("settlement/bad-signature", "is not signed by the pool's orchestrator");
     }
     // A node that is gone, or did not agree, has not signed: it is paid all the same.
     if node_signature.as_ref().is_some_and(|signature| signature.recover(&digest) != Ok(node.0)) {
         return bad("settlement/bad-signature", "bears a signature that is not the node's");
     }
-    let proof = books.proven.get(&node).and_then(Option::as_ref);
+    let proof = proven.get(&node).and_then(Option::as_ref);
     if was_proven(proof, epoch) == Some(false) {
         return bad("settlement/unproven-node", "pays for work of a node that was not proven then");
     }
@@ -150,12 +178,8 @@ fn was_proven(latest: Option<&ProvenRecord>, epoch: Epoch) -> Option<bool> {
 fn check_sums(
     previous: &[EarningsLeaf],
     leaves: &[EarningsLeaf],
-    receipts: &[PublishedReceipt],
+    mut earned: BTreeMap<Address, Vec<(Amount, Amount)>>,
 ) -> Result<(), Audit> {
-    let mut earned: BTreeMap<Address, Vec<(Amount, Amount)>> = BTreeMap::new();
-    for PublishedReceipt { receipt, .. } in receipts {
-        earned.entry(receipt.payee).or_default().push((receipt.cumulative, receipt.amount));
-    }
     let had: BTreeMap<Address, Amount> = previous.iter().map(|leaf| (leaf.payee, leaf.cumulative)).collect();
     for EarningsLeaf { payee, cumulative } in leaves {
         let mut steps = earned.remove(payee).unwrap_or_default();

@@ -1,22 +1,21 @@
 //! The books of a pool, as its orchestrator publishes them, and what the chain says beside.
+//!
+//! They are read page by page: a receipt is checked when it comes, and what it adds to its payee is all that is kept of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lode_contracts::{ChainError, EarningsLeaf, Epoch, PoolRecord, RootState};
-use lode_network::{EndpointUrl, GuardedError, HttpsAddress};
-use lode_protocol::ids::{NodeId, PoolId};
-use lode_protocol::published::{EpochDocument, PublishedPayee, PublishedReceipt};
+use lode_network::{EndpointUrl, HttpsAddress, OutboundError};
+use lode_protocol::ids::NodeId;
+use lode_protocol::published::{PublishedPayee, PublishedReceipt};
 
 use super::Inquirer;
-use super::audit::{self, Books, ProvenAt};
+use super::audit::{self, Books, Earned, ProvenAt, Terms};
+use super::budget::{Budget, Kept};
+use super::pages::{Pages, Shelf};
 use crate::core::{Audit, Matter, PostedRoot, RequestedRedemption};
 
-/// Most bytes of one page.
-const MAX_PAGE: usize = 16 << 20;
-/// Most bytes of all pages of one look.
-const MAX_BYTES: usize = 512 << 20;
-/// Receipts and payees of one page.
-const PAGE: u32 = 1_000;
 /// Most epochs that one root may add.
 const MOST_EPOCHS: u64 = 1_000;
 /// Most places of a pool that are tried.
@@ -24,13 +23,15 @@ const MOST_ENDPOINTS: usize = 4;
 
 /// Why books could not be looked at.
 #[derive(Debug, thiserror::Error)]
-enum Unseen {
+pub(super) enum Unseen {
     #[error("the chain cannot be read: {0}")]
     Chain(#[from] ChainError),
     #[error(transparent)]
-    Fetch(#[from] GuardedError),
+    Fetch(#[from] OutboundError),
     #[error("what is published cannot be read: {0}")]
     Malformed(String),
+    #[error("what is published is more than one look may hold")]
+    TooLarge,
     #[error("{0}")]
     Missing(String),
 }
@@ -77,40 +78,91 @@ async fn root_at(
     posted: &PostedRoot,
     before: Option<Epoch>,
 ) -> Result<Audit, Unseen> {
-    let mut budget = MAX_BYTES;
-    let last = book(inquirer, place, posted.pool, posted.epoch, &mut budget).await?;
-    let first = last.covers_from.unwrap_or(posted.epoch);
+    let shelf = Shelf { inquirer, place, pool: posted.pool };
+    let mut budget = Budget::new(inquirer.limits.bytes_per_audit);
+    let mut pages = Pages::of(shelf, posted.epoch);
+    let mut page = pages.next(&mut budget).await?;
+    let first = page.as_ref().and_then(|page| page.covers_from).unwrap_or(posted.epoch);
     if first > posted.epoch || posted.epoch.0.saturating_sub(first.0) > MOST_EPOCHS {
         return Err(Unseen::Malformed(format!("the root covers epochs from {first}")));
     }
-    let mut receipts = last.receipts;
+    let terms = Terms {
+        pool: posted.pool,
+        epochs: (first, posted.epoch),
+        orchestrator: pool.orchestrator,
+        domain: inquirer.deployment.rewards_domain(),
+    };
+    let mut payees = Vec::new();
+    let mut receipts = Receipts::new(inquirer, terms);
+    while let Some(read) = page {
+        budget.keep(read.payees.len(), Kept::Payee)?;
+        payees.extend(read.payees);
+        receipts.add(read.receipts, &mut budget).await?;
+        page = pages.next(&mut budget).await?;
+    }
     for epoch in first.0..posted.epoch.0 {
-        receipts.extend(book(inquirer, place, posted.pool, Epoch(epoch), &mut budget).await?.receipts);
+        let mut pages = Pages::of(shelf, Epoch(epoch));
+        while let Some(read) = pages.next(&mut budget).await? {
+            receipts.add(read.receipts, &mut budget).await?;
+        }
     }
     let previous = match before {
-        Some(epoch) => Some(previous(inquirer, place, posted.pool, epoch, &mut budget).await?),
+        Some(epoch) => Some(previous(shelf, epoch, &mut budget).await?),
         None => None,
     };
-    let proven = proofs(inquirer, receipts.iter().map(|published| published.receipt.node)).await?;
-    let books = Books { epochs: (first, posted.epoch), payees: last.payees, receipts, previous, proven };
-    let (posted, orchestrator) = (*posted, pool.orchestrator);
-    let domain = inquirer.deployment.rewards_domain();
-    // A hundred thousand signatures take seconds.
-    let checked =
-        tokio::task::spawn_blocking(move || audit::check(&posted, books, orchestrator, &domain)).await;
-    checked.map_err(|error| Unseen::Missing(format!("this validator's own check broke off: {error}")))
+    let books = Books { payees, earned: receipts.earned, previous };
+    let posted = *posted;
+    aside(move || audit::check(&posted, books)).await
+}
+
+/// Receipts as they come.
+#[derive(Debug)]
+struct Receipts<'a> {
+    inquirer: &'a Inquirer,
+    terms: Arc<Terms>,
+    proven: BTreeMap<NodeId, ProvenAt>,
+    earned: Earned,
+}
+
+impl<'a> Receipts<'a> {
+    fn new(inquirer: &'a Inquirer, terms: Terms) -> Self {
+        Self { inquirer, terms: Arc::new(terms), proven: BTreeMap::new(), earned: Earned::default() }
+    }
+
+    async fn add(&mut self, receipts: Vec<PublishedReceipt>, budget: &mut Budget) -> Result<(), Unseen> {
+        let nodes = receipts.iter().map(|published| published.receipt.node);
+        let unknown: Vec<NodeId> = nodes.filter(|node| !self.proven.contains_key(node)).collect();
+        let found = proofs(self.inquirer, unknown).await?;
+        budget.keep(receipts.len(), Kept::Receipt)?;
+        budget.keep(found.len(), Kept::Node)?;
+        self.proven.extend(found);
+        let (terms, proven) = (Arc::clone(&self.terms), std::mem::take(&mut self.proven));
+        let mut earned = std::mem::take(&mut self.earned);
+        // Some hundred signatures.
+        let checked = move || {
+            earned.add(&receipts, &terms, &proven);
+            (earned, proven)
+        };
+        (self.earned, self.proven) = aside(checked).await?;
+        Ok(())
+    }
+}
+
+/// Computes beside the tasks that wait for others.
+async fn aside<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static) -> Result<T, Unseen> {
+    let computed = tokio::task::spawn_blocking(compute).await;
+    computed.map_err(|error| Unseen::Missing(format!("this validator's own check broke off: {error}")))
 }
 
 /// The leaves of the latest final root: only such that make that root.
-async fn previous(
-    inquirer: &Inquirer,
-    place: &HttpsAddress,
-    pool: PoolId,
-    epoch: Epoch,
-    budget: &mut usize,
-) -> Result<Vec<EarningsLeaf>, Unseen> {
-    let record = inquirer.reader.posted_root(pool, epoch).await?;
-    let payees = book(inquirer, place, pool, epoch, budget).await?.payees;
+async fn previous(shelf: Shelf<'_>, epoch: Epoch, budget: &mut Budget) -> Result<Vec<EarningsLeaf>, Unseen> {
+    let record = shelf.inquirer.reader.posted_root(shelf.pool, epoch).await?;
+    let mut payees: Vec<PublishedPayee> = Vec::new();
+    let mut pages = Pages::of(shelf, epoch);
+    while let Some(page) = pages.next(budget).await? {
+        budget.keep(page.payees.len(), Kept::Payee)?;
+        payees.extend(page.payees);
+    }
     let leaves = audit::leaves(&payees).map_err(Unseen::Malformed)?;
     let tree = audit::tree(&leaves).map_err(Unseen::Malformed)?;
     let same = record.is_some_and(|record| {
@@ -137,8 +189,8 @@ async fn redemption(inquirer: &Inquirer, request: &RequestedRedemption) -> Resul
     let Some(epoch) = reader.budget(request.pool).await?.final_epoch else { return Ok(Audit::Right) };
     let Some(pool) = reader.pool(request.pool).await? else { return Ok(Audit::Right) };
     for place in places(&pool)? {
-        let leaves = previous(inquirer, &place, request.pool, epoch, &mut { MAX_BYTES }).await;
-        match leaves {
+        let shelf = Shelf { inquirer, place: &place, pool: request.pool };
+        match previous(shelf, epoch, &mut Budget::new(inquirer.limits.bytes_per_audit)).await {
             Ok(leaves) => return Ok(audit::redeemed_though_covered(request, epoch, &leaves)),
             Err(error) => tracing::debug!(%error, "books cannot be looked at there"),
         }
@@ -173,64 +225,4 @@ fn places(pool: &PoolRecord) -> Result<Vec<HttpsAddress>, Unseen> {
         return Err(Unseen::Missing("the pool names no place that serves its books".to_owned()));
     }
     Ok(places)
-}
-
-/// Everything about an epoch.
-#[derive(Debug, Default)]
-struct Book {
-    covers_from: Option<Epoch>,
-    payees: Vec<PublishedPayee>,
-    receipts: Vec<PublishedReceipt>,
-}
-
-/// Reads all pages of an epoch.
-async fn book(
-    inquirer: &Inquirer,
-    place: &HttpsAddress,
-    pool: PoolId,
-    epoch: Epoch,
-    budget: &mut usize,
-) -> Result<Book, Unseen> {
-    let mut book = Book::default();
-    let (mut after, mut payees_after): (Option<String>, Option<u64>) = (None, None);
-    let (mut more_receipts, mut more_payees) = (true, true);
-    while more_receipts || more_payees {
-        let mut path = format!("v1/epochs/{epoch}/receipts?limit={PAGE}");
-        if let Some(after) = &after {
-            path.push_str(&format!("&after={after}"));
-        }
-        if let Some(after) = payees_after {
-            path.push_str(&format!("&payees_after={after}"));
-        }
-        let bytes = inquirer.fetch.get_below(place, &path, MAX_PAGE.min(*budget)).await?;
-        *budget = budget.saturating_sub(bytes.len());
-        let page: EpochDocument =
-            serde_json::from_slice(&bytes).map_err(|error| Unseen::Malformed(error.to_string()))?;
-        if page.pool != pool || page.epoch != epoch {
-            return Err(Unseen::Malformed("it is of another pool or epoch".to_owned()));
-        }
-        book.covers_from = page.covers_from;
-        // Of the list that has ended, its end is told again.
-        if more_receipts {
-            more_receipts = advanced(&after, &page.next) && page.next.is_some();
-            book.receipts.extend(page.receipts);
-            after = page.next.filter(|cursor| is_plain(cursor)).or(after);
-        }
-        if more_payees {
-            more_payees = advanced(&payees_after, &page.payees_next) && page.payees_next.is_some();
-            book.payees.extend(page.payees);
-            payees_after = page.payees_next.or(payees_after);
-        }
-    }
-    Ok(book)
-}
-
-/// Whether a cursor leads on: a server that gives the same one again would be asked for ever.
-fn advanced<T: PartialEq>(asked: &Option<T>, next: &Option<T>) -> bool {
-    next.is_none() || asked != next
-}
-
-/// Cursors go into an URL as they are.
-fn is_plain(cursor: &str) -> bool {
-    cursor.len() <= 256 && cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }

@@ -9,8 +9,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use lode_contracts::{
     AccusationRecord, Amount, Chain, DeployParameters, Intent, Offence, Operator, ProvenRecord,
-    ProviderRecord, RpcChain, RpcConfig, SlashingTerms, deploy,
+    ProviderRecord, RpcChain, RpcConfig, SlashingCall, SlashingParameters, TokenCall, deploy,
 };
+use lode_daemon::ChainConfig;
 use lode_network::PeerAddress;
 use lode_program::{Clock, Program, Shutdown, TaskGroup};
 use lode_protocol::cursor::Cursor;
@@ -26,8 +27,8 @@ use lode_testkit::anvil::{Anvil, AnvilOptions};
 use lode_testkit::chain::FakeChain;
 use lode_validator::app::{self, Started};
 use lode_validator::config::{
-    AccusationsConfig, ChainConfig, Config, DiscoveryConfig, FetchConfig, HealthConfig, NetworkConfig,
-    OutboxSettings, ProofConfig,
+    AccusationsConfig, Config, DiscoveryConfig, FetchConfig, HealthConfig, NetworkConfig, OutboxSettings,
+    ProofConfig,
 };
 use lode_validator::core::Status;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -78,7 +79,7 @@ impl World {
     /// The same, with validators of different weights. Ten of the chain's seconds pass in one.
     pub(crate) async fn with_bonds(nodes: &[(u8, usize)], validators: &[(u8, u64)]) -> Self {
         lode_program::install_crypto_provider();
-        let slashing = SlashingTerms {
+        let slashing = SlashingParameters {
             detection_seconds: 3_600,
             evidence_seconds: 30,
             answer_seconds: 30,
@@ -126,7 +127,9 @@ impl World {
         for account in validators.iter().map(|(number, _)| number).chain(&[PROVIDER]) {
             let to = key(*account).address();
             anvil.fund(to, Amount::tokens(1_000)).await.unwrap();
-            mint.execute(Intent::Mint { to, amount: Amount::tokens(100_000) }).await.unwrap();
+            mint.execute(Intent::Token(TokenCall::Mint { to, amount: Amount::tokens(100_000) }))
+                .await
+                .unwrap();
         }
         Self::on(chain, None, Some(anvil), nodes, &validators).await
     }
@@ -208,11 +211,19 @@ impl World {
             chain: ChainConfig {
                 rpc_url: String::new(),
                 deployment: PathBuf::new(),
+                pool: PoolId(0),
                 poll_interval: Duration::from_millis(50),
                 confirmations: 0,
+                stale_after: DEADLINE,
             },
             discovery: DiscoveryConfig { urls: vec![self.directory.clone()] },
-            network: NetworkConfig { listen: vec![PeerAddress::loopback(0)], connections_per_address: 64 },
+            network: NetworkConfig {
+                listen: vec![PeerAddress::loopback(0)],
+                connections: 64,
+                connections_per_address: 64,
+                strangers: Default::default(),
+                frames: Default::default(),
+            },
             proof: ProofConfig { retry_interval: Duration::from_secs(1), ..ProofConfig::default() },
             accusations: AccusationsConfig::default(),
             fetch: FetchConfig { private_addresses: true, ..FetchConfig::default() },
@@ -243,10 +254,11 @@ impl World {
         let accuser = Operator::new(self.chain.clone(), key(ACCUSER));
         let (amount, spender) = (Amount::tokens(100), self.chain.deployment().slashing);
         let bond = self.chain.bond_for(amount).await.unwrap();
-        accuser.execute(Intent::Approve { spender, amount: bond }).await.unwrap();
+        accuser.execute(Intent::Token(TokenCall::Approve { spender, amount: bond })).await.unwrap();
         let (provider, node) = (ProviderId(key(PROVIDER).address()), NodeId(key(node).address()));
         let uri = uri.to_owned();
-        let accusation = Intent::Accuse { provider, node, offence, amount, evidence, uri };
+        let accusation =
+            Intent::Slashing(SlashingCall::Accuse { provider, node, offence, amount, evidence, uri });
         accuser.execute(accusation).await.unwrap();
     }
 }

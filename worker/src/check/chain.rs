@@ -6,7 +6,6 @@ use lode_protocol::envelope::MAX_CLOCK_SKEW;
 use lode_protocol::ids::NodeId;
 use lode_protocol::units::Timestamp;
 
-use crate::chain_view;
 use crate::config::Config;
 use crate::identity;
 
@@ -15,7 +14,7 @@ const STALE_HEAD: u64 = 10 * 60 * 1_000;
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let url = config.chain.rpc_url.clone();
-    let reader = match chain_view::connect(config) {
+    let reader = match config.chain.connect() {
         Ok(reader) => reader,
         Err(error) => {
             return vec![
@@ -32,7 +31,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
                 .remedy("Check chain.rpc_url and chain.deployment: both must be of the pool's chain."),
         ];
     }
-    match standing(config, reader.as_ref()).await {
+    match standing(config, &reader).await {
         Ok(findings) => findings,
         Err(error) => vec![
             Finding::error(error.code(), error.to_string())

@@ -7,6 +7,7 @@ use lode_program::{Exit, ExitError};
 use crate::check::{self, Report};
 use crate::commands::Arguments;
 use crate::config::Config;
+use crate::gpus::Offered;
 use crate::{identity, specs};
 
 /// Flags of `check`.
@@ -25,7 +26,7 @@ pub async fn check(arguments: &Arguments, flags: &CheckArguments) -> anyhow::Res
     let mut config = arguments.load_config()?;
     config.gpu.allow_none |= flags.allow_cpu_only;
     let report = check::run(&config).await;
-    let description = specs::host_specs(&config, report.inventory.as_ref(), report.engine_version.as_deref());
+    let description = specs::host_specs(&config, &offered(&report), report.engine_version.as_deref());
     if flags.json {
         let json = serde_json::json!({ "findings": render_json(&report.findings), "specs": description });
         println!("{}", serde_json::to_string_pretty(&json)?);
@@ -40,7 +41,7 @@ pub async fn check(arguments: &Arguments, flags: &CheckArguments) -> anyhow::Res
 pub async fn dry_run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = arguments.load_config()?;
     let report = check::run(&config).await;
-    let description = specs::host_specs(&config, report.inventory.as_ref(), report.engine_version.as_deref());
+    let description = specs::host_specs(&config, &offered(&report), report.engine_version.as_deref());
     let json = serde_json::json!({
         "findings": render_json(&report.findings),
         "would_publish": would_publish(&config, &description),
@@ -49,6 +50,10 @@ pub async fn dry_run(arguments: &Arguments) -> anyhow::Result<()> {
     });
     println!("{}", serde_json::to_string_pretty(&json)?);
     verdict(&report)
+}
+
+fn offered(report: &Report) -> Offered {
+    report.inventory.as_ref().map(Offered::of).unwrap_or_default()
 }
 
 fn would_publish(config: &Config, description: &lode_protocol::hardware::NodeSpecs) -> serde_json::Value {

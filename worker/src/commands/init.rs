@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lode_contracts::{ChainReader, Deployment};
+use lode_contracts::ChainReader;
 use lode_network::peer_id_text;
 use lode_program::{Clock, Exit, ExitError, files};
 use lode_protocol::ids::{NodeId, ProviderId};
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::commands::Arguments;
 use crate::config::Config;
-use crate::{chain_view, identity};
+use crate::identity;
 
 /// How long the chain may take to tell the nonce.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -112,10 +112,9 @@ async fn write_consent(
     key: &SigningKey,
     provider: ProviderId,
 ) -> anyhow::Result<PathBuf> {
-    let deployment = Deployment::load(&config.chain.deployment)
-        .map_err(|error| ExitError::new(Exit::BadConfig, format!("chain.deployment: {error}")))?;
     let node = NodeId(key.address());
-    let reader = chain_view::connect(config)?;
+    let reader = config.chain.connect()?;
+    let deployment = reader.deployment();
     let nonce = match tokio::time::timeout(PATIENCE, reader.consent_nonce(node)).await {
         Ok(Ok(nonce)) => nonce,
         Ok(Err(error)) => {

@@ -10,9 +10,9 @@ use lode_protocol::units::{Millis, Timestamp};
 
 use crate::commands::Arguments;
 use crate::config::Config;
+use crate::identity;
 use crate::local::LeaveAnswer;
 use crate::local::client::{self, LocalError};
-use crate::{chain_view, identity};
 
 /// Time between two looks at the chain while waiting.
 const LOOK: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub async fn leave(arguments: &Arguments, flags: &LeaveArguments) -> anyhow::Res
 }
 
 async fn wait(config: &Config, timeout: Millis) -> anyhow::Result<()> {
-    let reader = chain_view::connect(config)?;
+    let reader = config.chain.connect()?;
     let node = NodeId(identity::load_key(config)?.address());
     let left = async {
         loop {
@@ -77,7 +77,7 @@ async fn wait(config: &Config, timeout: Millis) -> anyhow::Result<()> {
 
 /// No worker runs: whoever has gas submits this.
 async fn statement(config: &Config) -> anyhow::Result<()> {
-    let reader = chain_view::connect(config)?;
+    let reader = config.chain.connect()?;
     let key = identity::load_key(config)?;
     let node = NodeId(key.address());
     let membership = reader

@@ -2,7 +2,7 @@
 
 use crate::app;
 use crate::commands::{Arguments, check};
-use lode_program::{Program, telemetry};
+use lode_program::{Program, service};
 
 /// Flags of `run`.
 #[derive(Debug, clap::Args)]
@@ -14,8 +14,7 @@ pub struct RunArguments {
 
 /// Runs the worker until it is told to stop.
 pub async fn run(program: Program, arguments: Arguments) -> anyhow::Result<()> {
-    let telemetry = telemetry::init(program.name, &arguments.log)?;
-    let config = arguments.load_config()?;
+    let (config, telemetry) = service::begin(&program, &arguments.log, || arguments.load_config())?;
     app::run(program, config, telemetry).await
 }
 

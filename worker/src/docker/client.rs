@@ -10,7 +10,7 @@ use bollard::exec::{CreateExecOptions, StartExecOptions};
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary};
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-    ListNetworksOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+    ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
     StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -18,22 +18,20 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use lode_protocol::envelope::Realm;
 use lode_protocol::ids::AssignmentId;
-use lode_protocol::logs::LogLine;
 use lode_protocol::task::PullPolicy;
 use lode_protocol::units::Millis;
 use tokio::sync::OnceCell;
 
+use super::call::{CALL, within};
 use super::failure::{During, classify, is_missing, is_unchanged};
 use super::image;
 use super::labels::Ownership;
-use super::logs::lines_of;
+use super::logs::OutputReader;
 use super::plan::{GpuAccess, Hardening};
 use crate::core::effect::ContainerPlan;
 use crate::core::event::{ContainerId, EngineFailure, Exit, Observed, ObservedState};
-use crate::engine::{Engine, LogQuery};
+use crate::engine::{Captured, Engine, Marks};
 
-/// Time an ordinary call may take.
-pub(super) const CALL: Duration = Duration::from_secs(60);
 /// Time a ping may take.
 const PING: Duration = Duration::from_secs(10);
 /// Time between two looks at the exit code of a command.
@@ -67,6 +65,11 @@ impl DockerEngine {
     /// Touches nothing yet.
     pub fn new(config: EngineConfig) -> Self {
         Self { config, client: OnceCell::new() }
+    }
+
+    /// As it was made.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
     }
 
     /// The client, once the engine's API version is known (bollard would otherwise send none).
@@ -142,14 +145,6 @@ impl DockerEngine {
             Err(error) => Err(classify(&error, During::Other)),
         }
     }
-}
-
-/// Runs a call with a deadline; a passed deadline is a silent engine.
-pub(super) async fn within<T>(
-    deadline: Duration,
-    call: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    tokio::time::timeout(deadline, call).await.unwrap_or(Err(Error::RequestTimeoutError))
 }
 
 fn observed_state(inspected: &ContainerInspectResponse) -> ObservedState {
@@ -312,24 +307,15 @@ impl Engine for DockerEngine {
         within(CALL, run).await.map_err(|error| classify(&error, During::Other))
     }
 
-    fn logs(
+    fn output(
         &self,
         container: &ContainerId,
-        query: LogQuery,
-    ) -> BoxStream<'static, Result<LogLine, EngineFailure>> {
+        marks: Marks,
+    ) -> BoxStream<'static, Result<Captured, EngineFailure>> {
         let Some(docker) = self.client.get().cloned() else {
             let failure = EngineFailure::Unavailable("the Docker engine has not answered yet".to_owned());
             return futures::stream::once(async { Err(failure) }).boxed();
         };
-        let mut options =
-            LogsOptionsBuilder::default().stdout(true).stderr(true).timestamps(true).follow(query.follow);
-        options = options.tail(&query.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()));
-        if let Some(since) = query.since {
-            options = options.since(i32::try_from(since.0 / 1_000).unwrap_or(i32::MAX));
-        }
-        let chunks = docker.logs(&container.0, Some(options.build()));
-        let since = query.since.unwrap_or_default();
-        let cut = lines_of(chunks.boxed());
-        cut.try_filter(move |line| std::future::ready(line.at >= since)).boxed()
+        OutputReader::new(docker, container.0.clone(), self.config.hardening.log_size, marks).stream()
     }
 }

@@ -7,7 +7,8 @@
 use bollard::models::{ContainerCreateBody, NetworkCreateRequest};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
-use super::client::{CALL, DockerEngine, within};
+use super::call::{CALL, within};
+use super::client::DockerEngine;
 use super::failure::{During, classify, is_missing, misses_network};
 use super::plan::{Blueprint, container_name};
 use crate::core::effect::ContainerPlan;

@@ -88,11 +88,12 @@ impl Blueprint<'_> {
 
     fn cdi_edits(&self) -> Result<Option<ContainerEdits>, EngineFailure> {
         match self.access {
-            GpuAccess::CdiFile(path) if !self.plan.gpus.is_empty() => {
-                let read = |path: &Path| CdiSpec::load(path)?.edits_for(&self.plan.gpus, HookPolicy::Refuse);
+            GpuAccess::CdiFile(path) if !self.plan.order.gpus.is_empty() => {
+                let read =
+                    |path: &Path| CdiSpec::load(path)?.edits_for(&self.plan.order.gpus, HookPolicy::Refuse);
                 read(path).map(Some).map_err(|error| EngineFailure::Gpu(error.to_string()))
             }
-            GpuAccess::None if !self.plan.gpus.is_empty() => {
+            GpuAccess::None if !self.plan.order.gpus.is_empty() => {
                 Err(EngineFailure::Gpu("this worker is not set up to pass GPUs through".to_owned()))
             }
             GpuAccess::CdiFile(_) | GpuAccess::Hook | GpuAccess::None => Ok(None),
@@ -114,10 +115,10 @@ impl Blueprint<'_> {
                 env.push(format!("{name}="));
             }
         }
-        let uuids = join(&self.plan.gpus);
+        let uuids = join(&self.plan.order.gpus);
         let visible = if uuids.is_empty() { "void" } else { &uuids };
         env.push(format!("NVIDIA_VISIBLE_DEVICES={visible}"));
-        if !self.plan.gpus.is_empty() {
+        if !self.plan.order.gpus.is_empty() {
             env.push("NVIDIA_DRIVER_CAPABILITIES=compute,utility".to_owned());
         }
         env.push("LD_PRELOAD=".to_owned());
@@ -144,12 +145,12 @@ impl Blueprint<'_> {
         }
         .map(|limit| i64::try_from(limit.0).unwrap_or(i64::MAX));
         let wants_disk = resources.disk > Bytes(0);
-        let hook = matches!(self.access, GpuAccess::Hook) && !self.plan.gpus.is_empty();
+        let hook = matches!(self.access, GpuAccess::Hook) && !self.plan.order.gpus.is_empty();
         let edits = edits.unwrap_or_default();
         HostConfig {
             network_mode: Some(network.to_owned()),
             port_bindings: Some(self.port_bindings()),
-            device_requests: hook.then(|| vec![gpu_request(&self.plan.gpus)]),
+            device_requests: hook.then(|| vec![gpu_request(&self.plan.order.gpus)]),
             devices: Some(edits.device_nodes.iter().map(device_mapping).collect()),
             mounts: Some(edits.mounts.iter().map(bind_mount).collect()),
             memory,
@@ -174,10 +175,14 @@ impl Blueprint<'_> {
                 maximum_retry_count: None,
             }),
             log_config: Some(HostConfigLogConfig {
-                typ: Some("json-file".to_owned()),
+                // Of the drivers that can be read back the one that keeps bytes: `json-file` makes U+FFFD of what is
+                // no UTF-8, and of each character that lies across 16 KiB of a line.
+                typ: Some("local".to_owned()),
                 config: Some(HashMap::from([
                     ("max-size".to_owned(), self.hardening.log_size.0.to_string()),
                     ("max-file".to_owned(), "2".to_owned()),
+                    // What is rotated away was read long before.
+                    ("compress".to_owned(), "false".to_owned()),
                 ])),
             }),
             ..Default::default()
@@ -187,7 +192,7 @@ impl Blueprint<'_> {
     /// Half of the memory, at most 16 GiB per GPU (data loaders share batches through it); the engine's 64 MiB without
     /// GPUs.
     fn shared_memory(&self, memory: Option<i64>) -> Option<i64> {
-        let gpus = i64::try_from(self.plan.gpus.len()).unwrap_or(1);
+        let gpus = i64::try_from(self.plan.order.gpus.len()).unwrap_or(1);
         if gpus == 0 {
             return None;
         }

@@ -1,24 +1,19 @@
-//! What the worker says to the orchestrator, sealed; and what it hears, opened. The session's decisions are made in
-//! [`crate::core::session`].
-
-use std::sync::Arc;
+//! What is said to the orchestrator, sealed; and what is heard from it, opened.
 
 use lode_program::finding::CurrentFinding;
-use lode_protocol::assignment::AssignmentReport;
 use lode_protocol::envelope::{
     Addressing, Audience, EnvelopeError, Expectation, Purpose, Sealed, Signable, claimed_purpose, encode,
     open, seal,
 };
 use lode_protocol::finding::Finding;
-use lode_protocol::hash::{Digest, keccak256};
-use lode_protocol::ids::{Address, BootCounter, Generation, LeaderEpoch, Nonce, Sequence, SessionId};
-use lode_protocol::session::{Consent, Granted, Heartbeat, Hello, Instruction, Leave, Refusal, Usage};
+use lode_protocol::hash::keccak256;
+use lode_protocol::ids::Address;
+use lode_protocol::session::{Granted, Heartbeat, Instruction, Refusal};
 use lode_protocol::units::{Millis, Timestamp};
-use lode_protocol::usage::ReceiptAnswer;
 
-use crate::core::session::Event;
-use crate::descriptor::{AGENT_VERSION, SignedDescriptor};
-use crate::gpus::GpuView;
+use super::session_key::CurrentKey;
+use crate::core::effect::Message;
+use crate::core::event::{Heard, Sent, SentMessage};
 use crate::identity::Identity;
 
 /// How long a message counts.
@@ -26,148 +21,70 @@ const LIFETIME: Millis = Millis::seconds(60);
 /// Longest text of a finding, in characters.
 const LONGEST_TEXT: usize = 1_000;
 
-/// Something heard.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Heard {
-    /// For the session.
-    Session(Event),
-    /// A leave was not accepted.
-    LeaveRefused(Refusal),
-    /// A refusal of something that was not said lately.
-    Nothing,
-}
-
-/// What goes into a beat besides what this module keeps.
-#[derive(Debug)]
-pub(super) struct BeatParts<'a> {
-    pub(super) session: SessionId,
-    pub(super) epoch: LeaderEpoch,
-    pub(super) sequence: Sequence,
-    pub(super) complete: bool,
-    pub(super) observed: Option<Generation>,
-    pub(super) assignments: Vec<AssignmentReport>,
-    pub(super) gpus: &'a GpuView,
-    pub(super) usage: Usage,
-    pub(super) findings: Vec<CurrentFinding>,
-    pub(super) consent: Option<Consent>,
-    pub(super) receipts: Option<Vec<ReceiptAnswer>>,
-}
-
-/// Seals and opens, and remembers what was said last.
+/// Seals and opens.
 #[derive(Debug)]
 pub(super) struct Conversation {
     identity: Identity,
-    boot: BootCounter,
-    /// keccak-256 of the bytes of the last greeting, beat and leave.
-    last_hello: Option<Digest>,
-    last_beat: Option<(Vec<u8>, Digest)>,
-    last_leave: Option<Digest>,
-    /// Version of the description that the orchestrator has, and of the one on its way.
-    told: Option<(BootCounter, u64)>,
-    telling: Option<(BootCounter, u64)>,
+    last_beat: Option<Vec<u8>>,
+    session_key: CurrentKey,
 }
 
 impl Conversation {
-    pub(super) fn new(identity: Identity, boot: BootCounter) -> Self {
-        Self {
-            identity,
-            boot,
-            last_hello: None,
-            last_beat: None,
-            last_leave: None,
-            told: None,
-            telling: None,
-        }
+    pub(super) fn new(identity: Identity) -> Self {
+        Self { identity, last_beat: None, session_key: CurrentKey::default() }
     }
 
-    fn seal<T: Signable>(&self, to: Address, now: Timestamp, body: &T) -> Sealed {
+    /// A message as it travels, and what the core is to know of it.
+    pub(super) fn seal(&mut self, to: Address, now: Timestamp, message: &Message) -> (Vec<u8>, Sent) {
+        let (what, sealed) = match message {
+            Message::Hello(hello) => {
+                self.session_key.asked(hello.nonce);
+                (SentMessage::Hello, self.sealed(to, now, hello))
+            }
+            Message::Heartbeat(beat) => {
+                (SentMessage::Heartbeat(beat.sequence), self.sealed(to, now, beat.as_ref()))
+            }
+            Message::Leave(leave) => (SentMessage::Leave, self.sealed(to, now, leave)),
+        };
+        match what {
+            SentMessage::Hello => self.last_beat = None,
+            SentMessage::Heartbeat(_) => self.last_beat = Some(sealed.bytes.clone()),
+            SentMessage::Leave => {}
+        }
+        let sent = Sent { what, digest: sealed.digest, bytes: keccak256(&sealed.bytes) };
+        (sealed.bytes, sent)
+    }
+
+    fn sealed<T: Signable>(&self, to: Address, now: Timestamp, body: &T) -> Sealed {
         let addressing =
             Addressing { audience: Audience::Peer(to), realm: self.identity.realm, now, lifetime: LIFETIME };
         seal(&self.identity.key, addressing, body)
     }
 
-    /// A greeting.
-    pub(super) fn hello(
-        &mut self,
-        to: Address,
-        now: Timestamp,
-        nonce: Nonce,
-        is: &SignedDescriptor,
-    ) -> Vec<u8> {
-        let hello = Hello {
-            boot: self.boot,
-            nonce,
-            agent_version: AGENT_VERSION.to_owned(),
-            descriptor: is.sealed.clone(),
-        };
-        let bytes = self.seal(to, now, &hello).bytes;
-        self.last_hello = Some(keccak256(&bytes));
-        self.last_beat = None;
-        self.told = Some(is.descriptor.version());
-        self.telling = None;
-        bytes
-    }
-
-    /// A beat: its bytes and the digest that was signed.
-    pub(super) fn beat(
-        &mut self,
-        to: Address,
-        now: Timestamp,
-        parts: BeatParts<'_>,
-        descriptor: &Arc<SignedDescriptor>,
-    ) -> (Vec<u8>, Digest) {
-        let version = descriptor.descriptor.version();
-        let news = self.told != Some(version);
-        self.telling = news.then_some(version);
-        let mut beat = Heartbeat {
-            session: parts.session,
-            epoch: parts.epoch,
-            boot: self.boot,
-            sequence: parts.sequence,
-            observed: parts.observed,
-            complete: parts.complete,
-            assignments: parts.assignments,
-            gpus: parts.gpus.statuses.clone(),
-            usage: parts.usage,
-            findings: worst_findings(parts.findings),
-            specs: descriptor.specs,
-            descriptor: news.then(|| descriptor.sealed.clone()),
-            consent: parts.consent,
-            receipts: parts.receipts,
-        };
-        if encode(&beat).len() > Heartbeat::MAX_BYTES {
+    /// The worst of what is wrong goes with a beat, as far as there is room.
+    pub(super) fn add_findings(&self, beat: &mut Heartbeat, findings: Vec<CurrentFinding>) {
+        beat.findings = worst_findings(findings);
+        if encode(beat).len() > Heartbeat::MAX_BYTES {
             // Words for people give way to facts.
             beat.findings.clear();
             for report in &mut beat.assignments {
                 report.detail.clear();
             }
         }
-        let sealed = self.seal(to, now, &beat);
-        self.last_beat = Some((sealed.bytes.clone(), keccak256(&sealed.bytes)));
-        (sealed.bytes, sealed.digest)
     }
 
     /// The last beat, byte for byte.
     pub(super) fn last_beat(&self) -> Option<Vec<u8>> {
-        self.last_beat.as_ref().map(|(bytes, _)| bytes.clone())
-    }
-
-    /// The beat that was out has been answered.
-    pub(super) fn beat_answered(&mut self) {
-        if let Some(version) = self.telling.take() {
-            self.told = Some(version);
-        }
-    }
-
-    /// A leave.
-    pub(super) fn leave(&mut self, to: Address, now: Timestamp, leave: &Leave) -> Vec<u8> {
-        let bytes = self.seal(to, now, leave).bytes;
-        self.last_leave = Some(keccak256(&bytes));
-        bytes
+        self.last_beat.clone()
     }
 
     /// Opens what came; only the pool's orchestrator is heard.
-    pub(super) fn hear(&self, from: Address, now: Timestamp, bytes: &[u8]) -> Result<Heard, EnvelopeError> {
+    pub(super) fn hear(
+        &mut self,
+        from: Address,
+        now: Timestamp,
+        bytes: &[u8],
+    ) -> Result<Heard, EnvelopeError> {
         let expected = Expectation {
             recipient: Some(self.identity.address()),
             realm: self.identity.realm,
@@ -175,26 +92,20 @@ impl Conversation {
             signer: Some(from),
         };
         match claimed_purpose(bytes)? {
-            Purpose::Granted => Ok(Heard::Session(Event::Granted(open::<Granted>(bytes, &expected)?.body))),
-            Purpose::Instruction => {
-                Ok(Heard::Session(Event::Instruction(open::<Instruction>(bytes, &expected)?.body)))
+            Purpose::Granted => {
+                let opened = open::<Granted>(bytes, &expected)?;
+                self.session_key.granted(&self.identity, &opened);
+                Ok(Heard::Granted(opened.body))
             }
-            Purpose::Refusal => Ok(self.refused(open::<Refusal>(bytes, &expected)?.body)),
+            Purpose::Acknowledgement => {
+                Ok(Heard::Instruction(Box::new(self.session_key.open(bytes, &expected)?)))
+            }
+            Purpose::Instruction => {
+                Ok(Heard::Instruction(Box::new(open::<Instruction>(bytes, &expected)?.body)))
+            }
+            Purpose::Refusal => Ok(Heard::Refused(open::<Refusal>(bytes, &expected)?.body)),
             got => Err(EnvelopeError::WrongPurpose { expected: Purpose::Instruction, got }),
         }
-    }
-
-    /// A refusal counts only for what was said last: an old one must not disturb a new session.
-    fn refused(&self, refusal: Refusal) -> Heard {
-        let request = Some(refusal.request);
-        if request == self.last_leave {
-            return Heard::LeaveRefused(refusal);
-        }
-        let beat = self.last_beat.as_ref().map(|(_, hash)| *hash);
-        if request == beat || (request == self.last_hello && beat.is_none()) {
-            return Heard::Session(Event::Refused(refusal));
-        }
-        Heard::Nothing
     }
 }
 

@@ -1,47 +1,37 @@
-//! Does what the core wants done with the engine: the effects of one assignment strictly one after the other, those of
+//! Does what the core wants done with the engine: the commands of one assignment strictly one after the other, those of
 //! different assignments at the same time.
 //!
-//! Watches and readiness checks run beside the lanes: they change nothing. A pull gives way to the removal of its
+//! Scans, watches and readiness checks run beside the lanes: they change nothing. A pull gives way to the removal of its
 //! assignment.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use lode_program::{Backoff, BackoffPolicy, backoff};
+use lode_program::backoff::{self, BackoffPolicy};
 use lode_protocol::ids::AssignmentId;
 use lode_protocol::units::Millis;
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-use crate::core::effect::Effect;
-use crate::core::event::{ContainerId, EngineFailure, Event, Exit};
+use crate::core::effect::Command;
+use crate::core::event::{ContainerId, EngineEvent, EngineFailure, Exit};
 use crate::engine::Engine;
 use crate::output::KeptOutput;
 use crate::probe;
 
 /// Waits between tries with an engine that does not answer.
-pub(super) const PATIENT: BackoffPolicy =
-    BackoffPolicy { initial: Duration::from_millis(500), max: Duration::from_secs(15), factor: 2.0 };
-
-/// Something finished.
-#[derive(Debug)]
-pub(super) struct Done {
-    /// What to tell the core.
-    pub(super) event: Option<Event>,
-    /// The engine did not answer.
-    pub(super) silent: Option<EngineFailure>,
-}
+const PATIENT: BackoffPolicy = BackoffPolicy::new(Millis(500), Millis::seconds(15));
 
 #[derive(Debug, Default)]
 struct Lane {
-    waiting: VecDeque<Effect>,
+    waiting: VecDeque<Command>,
     running: Option<(AbortHandle, bool)>,
 }
 
 enum Finished {
-    Lane(AssignmentId, Done),
-    Beside(Done),
+    Lane(AssignmentId, Option<EngineEvent>),
+    Beside(Option<EngineEvent>),
     Watch(AssignmentId, ContainerId, Option<Exit>),
 }
 
@@ -51,6 +41,7 @@ pub(super) struct Executor {
     engine: Arc<dyn Engine>,
     kept: KeptOutput,
     host: IpAddr,
+    version: watch::Sender<Option<String>>,
     lanes: BTreeMap<AssignmentId, Lane>,
     watches: BTreeMap<(AssignmentId, ContainerId), AbortHandle>,
     running: JoinSet<Finished>,
@@ -58,11 +49,18 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(engine: Arc<dyn Engine>, kept: KeptOutput, host: IpAddr) -> Self {
+    /// `version` is told the engine's whenever it answers.
+    pub(super) fn new(
+        engine: Arc<dyn Engine>,
+        kept: KeptOutput,
+        host: IpAddr,
+        version: watch::Sender<Option<String>>,
+    ) -> Self {
         Self {
             engine,
             kept,
             host,
+            version,
             lanes: BTreeMap::new(),
             watches: BTreeMap::new(),
             running: JoinSet::new(),
@@ -70,62 +68,64 @@ impl Executor {
         }
     }
 
-    /// Takes an effect for the engine; others are ignored.
-    pub(super) fn take(&mut self, effect: Effect) {
-        match effect {
-            Effect::Journal(_) | Effect::Report => {}
-            Effect::Watch { id, container } => self.watch(id, container),
-            Effect::RemoveStray(container) => {
+    /// Takes a command.
+    pub(super) fn take(&mut self, command: Command) {
+        match command {
+            Command::Scan => {
+                let (engine, version) = (Arc::clone(&self.engine), self.version.clone());
+                self.running
+                    .spawn(async move { Finished::Beside(Some(scan(engine.as_ref(), &version).await)) });
+            }
+            Command::Watch { id, container } => self.watch(id, container),
+            Command::RemoveStray(container) => {
                 let engine = Arc::clone(&self.engine);
                 self.running.spawn(async move {
                     tracing::warn!(container = %container.0, "removing a container that no record knows");
-                    Finished::Beside(Done {
-                        event: None,
-                        silent: silent(&engine.remove_container(&container).await),
-                    })
+                    let removed = engine.remove_container(&container).await;
+                    Finished::Beside(removed.err().map(EngineEvent::Silent))
                 });
             }
-            Effect::Probe { id, container, action, ports, timeout } => {
+            Command::Probe { id, container, action, ports, timeout } => {
                 let (engine, host) = (Arc::clone(&self.engine), self.host);
                 self.running.spawn(async move {
                     let ready =
                         probe::ask(engine.as_ref(), host, &container, (&action, &ports), timeout).await;
-                    Finished::Beside(Done { event: Some(Event::Probed(id, container, ready)), silent: None })
+                    Finished::Beside(Some(EngineEvent::Probed(id, container, ready)))
                 });
             }
-            Effect::Pull { id, .. }
-            | Effect::Start { id, .. }
-            | Effect::Stop { id, .. }
-            | Effect::KeepOutput { id, .. } => self.queue(id, effect),
-            Effect::Create(ref plan) => self.queue(plan.id, effect),
-            Effect::Remove { id } => {
+            Command::Pull { id, .. }
+            | Command::Start { id, .. }
+            | Command::Stop { id, .. }
+            | Command::KeepOutput { id, .. } => self.queue(id, command),
+            Command::Create(ref plan) => self.queue(plan.id, command),
+            Command::Remove { id } => {
                 let lane = self.lanes.entry(id).or_default();
-                lane.waiting.retain(|waiting| !matches!(waiting, Effect::Pull { .. }));
+                lane.waiting.retain(|waiting| !matches!(waiting, Command::Pull { .. }));
                 if let Some((pull, true)) = &lane.running {
                     pull.abort();
                     lane.running = None;
                 }
-                self.queue(id, effect);
+                self.queue(id, command);
             }
         }
     }
 
-    fn queue(&mut self, id: AssignmentId, effect: Effect) {
-        self.lanes.entry(id).or_default().waiting.push_back(effect);
+    fn queue(&mut self, id: AssignmentId, command: Command) {
+        self.lanes.entry(id).or_default().waiting.push_back(command);
         self.go_on(id);
     }
 
     fn go_on(&mut self, id: AssignmentId) {
         let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.running.is_none()) else { return };
-        let Some(effect) = lane.waiting.pop_front() else {
+        let Some(command) = lane.waiting.pop_front() else {
             self.lanes.remove(&id);
             return;
         };
-        let is_pull = matches!(effect, Effect::Pull { .. });
+        let is_pull = matches!(command, Command::Pull { .. });
         let (engine, kept) = (Arc::clone(&self.engine), self.kept.clone());
         let task = self
             .running
-            .spawn(async move { Finished::Lane(id, perform(engine.as_ref(), &kept, effect).await) });
+            .spawn(async move { Finished::Lane(id, perform(engine.as_ref(), &kept, command).await) });
         self.by_task.insert(task.id(), id);
         lane.running = Some((task, is_pull));
     }
@@ -143,33 +143,38 @@ impl Executor {
         self.watches.insert(key, task);
     }
 
-    /// What finishes next. Cancel-safe; waits for ever while nothing runs.
-    pub(super) async fn done(&mut self) -> Done {
+    /// What the engine says next. Cancel-safe; waits for ever while nothing runs.
+    pub(super) async fn done(&mut self) -> EngineEvent {
         loop {
-            match self.running.join_next_with_id().await {
-                None => std::future::pending::<()>().await,
-                Some(Ok((task, Finished::Lane(id, done)))) => {
+            let event = match self.running.join_next_with_id().await {
+                None => std::future::pending().await,
+                Some(Ok((task, Finished::Lane(id, event)))) => {
                     self.by_task.remove(&task);
                     self.lane_is_free(id, task);
-                    return done;
+                    event
                 }
-                Some(Ok((_, Finished::Beside(done)))) => return done,
+                Some(Ok((_, Finished::Beside(event)))) => event,
                 Some(Ok((_, Finished::Watch(id, container, exit)))) => {
                     self.watches.remove(&(id, container.clone()));
-                    let Some(exit) = exit else { continue };
-                    return Done { event: Some(Event::Exited(id, container, exit)), silent: None };
+                    exit.map(|exit| EngineEvent::Exited(id, container, exit))
                 }
-                Some(Err(error)) => {
-                    let Some(id) = self.by_task.remove(&error.id()) else { continue };
-                    self.lane_is_free(id, error.id());
-                    if !error.is_cancelled() {
-                        tracing::error!(assignment = %id, %error, "an engine call ended in a defect");
-                        let silent = EngineFailure::Unavailable(error.to_string());
-                        return Done { event: None, silent: Some(silent) };
-                    }
-                }
+                Some(Err(error)) => self.broken_off(&error),
+            };
+            if let Some(event) = event {
+                return event;
             }
         }
+    }
+
+    /// A task was aborted, or ended in a defect.
+    fn broken_off(&mut self, error: &tokio::task::JoinError) -> Option<EngineEvent> {
+        let id = self.by_task.remove(&error.id())?;
+        self.lane_is_free(id, error.id());
+        if error.is_cancelled() {
+            return None;
+        }
+        tracing::error!(assignment = %id, %error, "an engine call ended in a defect");
+        Some(EngineEvent::Silent(EngineFailure::Unavailable(error.to_string())))
     }
 
     fn lane_is_free(&mut self, id: AssignmentId, task: Id) {
@@ -182,54 +187,58 @@ impl Executor {
     }
 }
 
-fn silent<T>(result: &Result<T, EngineFailure>) -> Option<EngineFailure> {
-    match result {
-        Err(failure @ EngineFailure::Unavailable(_)) => Some(failure.clone()),
-        _ => None,
+/// Everything of ours that the engine has.
+async fn scan(engine: &dyn Engine, version: &watch::Sender<Option<String>>) -> EngineEvent {
+    let listed = async {
+        let answered = engine.ping().await?;
+        version.send_if_modified(|known| {
+            let changed = known.as_ref() != Some(&answered);
+            *known = Some(answered);
+            changed
+        });
+        engine.list().await
+    };
+    match listed.await {
+        Ok(containers) => EngineEvent::Observed(containers),
+        Err(failure) => EngineEvent::ScanFailed(failure),
     }
 }
 
-async fn perform(engine: &dyn Engine, kept: &KeptOutput, effect: Effect) -> Done {
-    match effect {
-        Effect::Pull { id, attempt, image, policy, delay } => {
+async fn perform(engine: &dyn Engine, kept: &KeptOutput, command: Command) -> Option<EngineEvent> {
+    match command {
+        Command::Pull { id, attempt, image, policy, delay } => {
             tokio::time::sleep(delay.to_duration()).await;
-            let result = engine.pull(&image, policy).await;
-            Done { silent: silent(&result), event: Some(Event::Pulled(id, attempt, result)) }
+            Some(EngineEvent::Pulled(id, attempt, engine.pull(&image, policy).await))
         }
-        Effect::Create(plan) => {
-            let result = engine.create(&plan).await;
-            Done { silent: silent(&result), event: Some(Event::Created(plan.id, plan.attempt, result)) }
+        Command::Create(plan) => {
+            Some(EngineEvent::Created(plan.id, plan.attempt, engine.create(&plan).await))
         }
-        Effect::Start { id, attempt, container } => {
-            let result = engine.start(&container).await;
-            Done { silent: silent(&result), event: Some(Event::Started(id, attempt, result)) }
+        Command::Start { id, attempt, container } => {
+            Some(EngineEvent::Started(id, attempt, engine.start(&container).await))
         }
-        Effect::Stop { id, container, grace } => {
+        Command::Stop { id, container, grace } => {
             stop(engine, id, &container, grace).await;
-            Done { silent: None, event: None }
+            None
         }
-        Effect::KeepOutput { id, container } => {
+        Command::KeepOutput { id, container } => {
             kept.keep(id, engine, &container).await;
-            Done { silent: None, event: None }
+            None
         }
-        Effect::Remove { id } => {
+        Command::Remove { id } => {
             let result = engine.remove(&id).await;
             if let Err(failure) = &result {
                 tracing::warn!(assignment = %id, ?failure, "a container could not be removed; it is tried again");
             }
-            Done { silent: silent(&result), event: Some(Event::Removed(id, result)) }
+            Some(EngineEvent::Removed(id, result))
         }
-        Effect::Journal(_)
-        | Effect::Watch { .. }
-        | Effect::RemoveStray(_)
-        | Effect::Probe { .. }
-        | Effect::Report => Done { event: None, silent: None },
+        // They run beside the lanes.
+        Command::Scan | Command::Watch { .. } | Command::RemoveStray(_) | Command::Probe { .. } => None,
     }
 }
 
 /// Stops a container, however often it takes: the core asks once, and an engine that restarts forgets.
 async fn stop(engine: &dyn Engine, id: AssignmentId, container: &ContainerId, grace: Millis) {
-    let mut pause = Backoff::new(PATIENT, backoff::random_seed());
+    let mut pause = backoff::sequence(PATIENT);
     while let Err(failure) = engine.stop(container, grace).await {
         tracing::warn!(assignment = %id, ?failure, "a container could not be stopped; it is tried again");
         tokio::time::sleep(pause.next_wait()).await;
@@ -238,7 +247,7 @@ async fn stop(engine: &dyn Engine, id: AssignmentId, container: &ContainerId, gr
 
 /// Waits for the end of a container, through restarts of the engine; `None` if there is no such container any more.
 async fn wait(engine: &dyn Engine, container: &ContainerId) -> Option<Exit> {
-    let mut pause = Backoff::new(PATIENT, backoff::random_seed());
+    let mut pause = backoff::sequence(PATIENT);
     loop {
         match engine.wait(container).await {
             Ok(exit) => return Some(exit),

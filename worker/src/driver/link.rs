@@ -8,7 +8,7 @@ use lode_protocol::ids::Address;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain_view::KnownChain;
+use crate::endpoints::EndpointPolicy;
 
 /// Longest wait between two tries to connect: well below the time after which a node counts as lost.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -19,6 +19,7 @@ pub struct Link {
     endpoint: Endpoint,
     tasks: TaskGroup,
     fixed: Vec<EndpointUrl>,
+    policy: EndpointPolicy,
     current: Option<Current>,
 }
 
@@ -38,9 +39,14 @@ impl Drop for Current {
 }
 
 impl Link {
-    /// `fixed` endpoints count instead of those on chain.
-    pub fn new(endpoint: Endpoint, tasks: TaskGroup, fixed: Vec<EndpointUrl>) -> Self {
-        Self { endpoint, tasks, fixed, current: None }
+    /// `fixed` endpoints count instead of those on chain; those are dialled within `policy`.
+    pub fn new(
+        endpoint: Endpoint,
+        tasks: TaskGroup,
+        fixed: Vec<EndpointUrl>,
+        policy: EndpointPolicy,
+    ) -> Self {
+        Self { endpoint, tasks, fixed, policy, current: None }
     }
 
     /// The orchestrator's key, by the chain.
@@ -58,23 +64,27 @@ impl Link {
         self.current.as_ref().map(|current| current.client.clone())
     }
 
-    /// Takes up what the chain says; true if the orchestrator is another one now.
-    pub(super) fn follow(&mut self, known: &KnownChain) -> bool {
-        let endpoints = if self.fixed.is_empty() { known.endpoint_urls() } else { self.fixed.clone() };
-        if let Some(current) = self.current.as_mut().filter(|current| current.peer == known.orchestrator) {
+    /// Takes up who the orchestrator is and where it listens; true if it is another one now. An address of nobody, and
+    /// endpoints of which none can be read, change nothing.
+    pub(super) fn follow(&mut self, orchestrator: Address, endpoints: &str) -> bool {
+        let endpoints =
+            if self.fixed.is_empty() { self.policy.usable(endpoints) } else { self.fixed.clone() };
+        if let Some(current) = self.current.as_mut().filter(|current| current.peer == orchestrator) {
             if current.endpoints != endpoints {
                 current.client.set_endpoints(endpoints.clone());
                 current.endpoints = endpoints;
             }
             return false;
         }
-        if known.orchestrator == Address::ZERO || endpoints.is_empty() {
+        if orchestrator == Address::ZERO || endpoints.is_empty() {
             return false;
         }
-        tracing::info!(orchestrator = %known.orchestrator, "the pool's orchestrator");
+        tracing::info!(orchestrator = %orchestrator, "the pool's orchestrator");
         let config = ClientConfig {
             backoff_max: LONGEST_WAIT,
-            ..ClientConfig::new(known.orchestrator, endpoints.clone())
+            // Fixed ones are the host owner's own.
+            public_names_only: self.fixed.is_empty() && self.policy == EndpointPolicy::Public,
+            ..ClientConfig::new(orchestrator, endpoints.clone())
         };
         let (client, task, events) = PeerClient::session(self.endpoint.clone(), config);
         let stop = self.tasks.shutdown().token().child_token();
@@ -83,7 +93,7 @@ impl Link {
             task.run(token).await;
             Ok::<(), anyhow::Error>(())
         });
-        self.current = Some(Current { peer: known.orchestrator, endpoints, client, events, stop });
+        self.current = Some(Current { peer: orchestrator, endpoints, client, events, stop });
         true
     }
 

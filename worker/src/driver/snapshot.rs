@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use lode_chain_types::MembershipState;
 use lode_network::Transport;
 use lode_protocol::assignment::AssignmentReport;
 use lode_protocol::ids::{AssignmentId, GpuUuid};
 
 use super::Driver;
-use crate::chain_view::Standing;
+use crate::core::view::{EngineState, SessionState, View};
 use crate::local::{EngineReport, MembershipReport, SessionReport};
-use crate::logs::Containers;
 use crate::metrics::StateLabel;
 
 /// How it all stands.
@@ -30,15 +30,14 @@ pub struct Snapshot {
 impl Driver {
     /// Publishes what changed.
     pub(super) fn publish(&mut self) {
-        let snapshot = self.snapshot();
-        let containers =
-            snapshot.assignments.iter().map(|report| (report.id, self.assignments.container_of(&report.id)));
-        let containers: Containers = containers.collect();
+        let before = std::mem::replace(&mut self.view, self.worker.view());
+        self.count(&before);
         self.outputs.containers.send_if_modified(|known| {
-            let changed = *known != containers;
-            *known = containers;
+            let changed = *known != self.view.containers;
+            known.clone_from(&self.view.containers);
             changed
         });
+        let snapshot = self.snapshot();
         if *self.outputs.snapshot.borrow().as_ref() == snapshot {
             return;
         }
@@ -55,44 +54,63 @@ impl Driver {
         self.outputs.snapshot.send_replace(snapshot.into());
     }
 
+    /// What changed since it was looked at last, for the log and the metrics.
+    fn count(&self, before: &View) {
+        let view = &self.view;
+        if view.membership != before.membership {
+            tracing::info!(membership = ?view.membership, "membership, by the orchestrator");
+        }
+        if view.answered_at != before.answered_at {
+            self.metrics.answers.inc();
+        }
+        if view.engine == EngineState::Unavailable && before.engine != EngineState::Unavailable {
+            self.metrics.engine_lost.inc();
+        }
+    }
+
     fn snapshot(&self) -> Snapshot {
-        let chain = self.inputs.chain.borrow();
-        let standing = chain.known.as_ref().map(|known| match known.membership {
-            Standing::Never => "never",
-            Standing::Member => "member",
-            Standing::Left => "left",
-            Standing::Ejected => "ejected",
-            Standing::Banned => "banned",
+        let view = &self.view;
+        let chain = view.chain.map(|state| match state {
+            MembershipState::Never => "never",
+            MembershipState::Member => "member",
+            MembershipState::Left => "left",
+            MembershipState::Ejected => "ejected",
+            MembershipState::Banned => "banned",
         });
+        let session = match view.session {
+            SessionState::Offline => "offline",
+            SessionState::Greeting => "greeting",
+            SessionState::Open => "open",
+        };
         let transport = self.link.transport().map(|transport| match transport {
             Transport::Libp2p => "libp2p",
             Transport::Https => "https",
         });
+        let engine = match view.engine {
+            EngineState::Untouched => "untouched",
+            EngineState::Available => "available",
+            EngineState::Unavailable => "unavailable",
+        };
         Snapshot {
             membership: MembershipReport {
-                chain: standing.map(str::to_owned),
-                chain_fresh: chain.fresh,
-                orchestrator: self.membership.clone(),
-                leaving: self.leave.is_some(),
+                chain: chain.map(str::to_owned),
+                chain_fresh: view.chain_fresh,
+                orchestrator: view.membership.clone(),
+                leaving: view.leaving,
             },
             session: SessionReport {
-                state: self.session.state_name().to_owned(),
+                state: session.to_owned(),
                 transport: transport.map(str::to_owned),
                 endpoint: self.endpoint.clone(),
-                orchestrator: chain.known.as_ref().map(|known| known.orchestrator.to_string()),
-                last_answer_at: self.answered_at,
+                orchestrator: view.orchestrator.map(|orchestrator| orchestrator.to_string()),
+                last_answer_at: view.answered_at,
             },
             engine: EngineReport {
-                state: match self.engine_answers {
-                    None => "untouched",
-                    Some(true) => "available",
-                    Some(false) => "unavailable",
-                }
-                .to_owned(),
+                state: engine.to_owned(),
                 version: self.outputs.engine_version.borrow().clone(),
             },
-            assignments: self.assignments.all_reports().into_iter().map(|(_, report)| report).collect(),
-            holders: self.assignments.gpu_holders(),
+            assignments: view.assignments.clone(),
+            holders: view.holders.clone(),
         }
     }
 }

@@ -14,7 +14,7 @@ use lode_protocol::units::{Millis, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Shared, run, unreachable};
+use super::{Shared, unreachable};
 
 /// How long an answer counts.
 const LIFETIME: Millis = Millis::seconds(60);
@@ -41,11 +41,13 @@ pub(super) struct Heard {
 #[derive(Debug)]
 pub(super) struct Conversation {
     pub(super) shared: Arc<Shared>,
-    validator: ValidatorId,
+    pub(super) validator: ValidatorId,
     client: PeerClient,
     events: mpsc::Receiver<ClientEvent>,
     /// A challenge that ended a run and begins the next.
     next: Option<Heard>,
+    /// A challenge was refused on this connection, and that was said: a validator may send any number of them.
+    told: bool,
 }
 
 impl Conversation {
@@ -55,37 +57,14 @@ impl Conversation {
         client: PeerClient,
         events: mpsc::Receiver<ClientEvent>,
     ) -> Self {
-        Self { shared, validator, client, events, next: None }
+        Self { shared, validator, client, events, next: None, told: false }
     }
 
-    /// Until the link ends.
-    pub(super) async fn run(mut self) {
-        loop {
-            let heard = match self.next.take() {
-                Some(heard) => Ok(heard),
-                None => self.hear(None).await,
-            };
-            let heard = match heard {
-                Ok(heard) => heard,
-                Err(Ended::Stopped) => return,
-                Err(Ended::Disconnected | Ended::Silent) => continue,
-            };
-            match &heard.challenge {
-                Challenge::Prepare { .. } => match run::prove(&mut self, heard).await {
-                    Ok(()) => {}
-                    Err(Ended::Disconnected) => {
-                        tracing::info!(validator = %self.validator, "connection lost in a proof")
-                    }
-                    Err(Ended::Silent) => {
-                        tracing::warn!(validator = %self.validator, "a proof was not brought to its end")
-                    }
-                    Err(Ended::Stopped) => return,
-                },
-                Challenge::Verdict { gpus, .. } => self.judged(gpus),
-                Challenge::Start { run, .. } | Challenge::Open { run, .. } => {
-                    tracing::debug!(validator = %self.validator, ?run, "a challenge of a run that is over");
-                }
-            }
+    /// The challenge that ended the last run, or the next of this validator.
+    pub(super) async fn next(&mut self) -> Result<Heard, Ended> {
+        match self.next.take() {
+            Some(heard) => Ok(heard),
+            None => self.hear(None).await,
         }
     }
 
@@ -102,12 +81,16 @@ impl Conversation {
                 None => return Err(Ended::Stopped),
                 Some(ClientEvent::Connected { .. }) => {
                     tracing::info!(validator = %self.validator, "connected to a validator");
+                    self.told = false;
                     self.shared.findings.clear("validator/unreachable", &self.validator.to_string());
                 }
                 Some(ClientEvent::Frame(bytes)) => match self.open(&bytes) {
                     Ok(heard) => return Ok(heard),
+                    Err(error) if std::mem::replace(&mut self.told, true) => {
+                        tracing::debug!(validator = %self.validator, %error, "a challenge was refused");
+                    }
                     Err(error) => {
-                        tracing::warn!(validator = %self.validator, %error, "a challenge was refused")
+                        tracing::warn!(validator = %self.validator, %error, "a challenge was refused");
                     }
                 },
                 Some(ClientEvent::Disconnected { reason }) => {
@@ -166,6 +149,7 @@ impl Conversation {
                 None => {
                     tracing::info!(gpu, elapsed = ?verdict.elapsed, validator = %self.validator, "GPU proven");
                     self.shared.findings.clear("proof/failed", gpu);
+                    self.shared.proof_ended(&verdict.gpu, true);
                 }
                 Some(failure) => {
                     tracing::warn!(gpu, code = %failure.code, failure.message, "the proof of a GPU failed");

@@ -120,7 +120,7 @@ fn may_prove(conversation: &Conversation, gpus: &[GpuUuid]) -> Result<(), (&'sta
     if gpus.is_empty() || distinct.len() != gpus.len() {
         return Err(("proof/unknown-gpu", "the challenge names no GPU, or one twice".to_owned()));
     }
-    match gpus.iter().find(|gpu| !view.specs.iter().any(|spec| spec.uuid == **gpu)) {
+    match gpus.iter().find(|gpu| !view.offered.gpus.iter().any(|spec| spec.uuid == **gpu)) {
         Some(gpu) => Err(("proof/unknown-gpu", format!("this node has no GPU {gpu}"))),
         None => Ok(()),
     }
@@ -304,13 +304,14 @@ impl Run {
         let message = format!("the GPU's result is wrong and was not signed: {reason}");
         let finding = Finding::error("proof/self-check", message).about(gpu.as_str());
         conversation.shared.findings.raise(finding.remedy("look up the code in docs/errors.md"));
+        conversation.shared.proof_ended(gpu, false);
         self.lost(gpu, reason);
     }
 
     fn open(&mut self, voucher: &mut Voucher, demand: Digest, selections: Vec<Selection>) {
         for selection in selections {
             if !voucher.demand(demand, &selection) {
-                tracing::warn!(gpu = %selection.gpu, "a demand to open a proof was refused");
+                tracing::debug!(gpu = %selection.gpu, "a demand to open a proof was refused");
                 continue;
             }
             let Selection { gpu, rows, walkers } = selection;

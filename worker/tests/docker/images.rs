@@ -9,7 +9,7 @@ use lode_protocol::task::PullPolicy;
 use lode_worker::core::event::EngineFailure;
 use lode_worker::engine::Engine as _;
 
-use crate::support::{Image, Node, docker, free_port};
+use super::support::{Image, Node, docker, free_port};
 
 /// A registry of our own on a free port.
 struct Registry {

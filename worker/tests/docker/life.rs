@@ -6,9 +6,9 @@ use futures::StreamExt as _;
 use lode_protocol::logs::LogSource;
 use lode_worker::core::event::{ContainerId, EngineFailure, Exit, ObservedState};
 use lode_worker::docker::{DockerEngine, GpuAccess};
-use lode_worker::engine::{Engine, LogQuery};
+use lode_worker::engine::{Captured, Engine, Marks};
 
-use crate::support::{GRACE, Image, Node, config, docker, free_port, plan};
+use super::support::{GRACE, Image, Node, config, docker, free_port, plan};
 
 #[tokio::test]
 async fn exit_codes_are_reported_as_they_are() {
@@ -106,18 +106,24 @@ async fn a_published_port_answers_on_the_host_and_readiness_sees_it() {
 }
 
 #[tokio::test]
-async fn output_is_split_timed_and_cut_to_the_tail_and_outlives_the_container_s_end() {
+async fn output_comes_in_stamped_pieces_by_source_until_the_container_s_end() {
     let image = Image::build(&[]).await;
     let node = Node::new();
     let container = node.run(&plan(&image, "echo one; echo two >&2; echo three", "")).await;
-    let follow = LogQuery { follow: true, ..LogQuery::default() };
-    let mut lines: Vec<_> = node.engine.logs(&container, follow).map(Result::unwrap).collect().await;
-    assert!(lines.iter().all(|line| line.at.0 > 0));
-    lines.sort_by(|left, right| left.text.cmp(&right.text));
-    let said: Vec<_> = lines.iter().map(|line| (line.source, line.text.as_str())).collect();
-    assert_eq!(said, [(LogSource::Stdout, "one"), (LogSource::Stdout, "three"), (LogSource::Stderr, "two")]);
-    let tail = LogQuery { tail: Some(1), ..LogQuery::default() };
-    assert_eq!(node.engine.logs(&container, tail).collect::<Vec<_>>().await.len(), 1);
+    let output: Vec<_> = node.engine.output(&container, Marks::default()).map(Result::unwrap).collect().await;
+    let (end, output) = output.split_last().unwrap();
+    assert_eq!(*end, Captured::End, "it is said that nothing follows");
+    let mut said: Vec<_> = output
+        .iter()
+        .map(|captured| {
+            let Captured::Piece(piece) = captured else { panic!("{captured:?}") };
+            assert!(piece.mark.at.0 > 0 && piece.ends_line);
+            (String::from_utf8_lossy(&piece.bytes).into_owned(), piece.source)
+        })
+        .collect();
+    said.sort_by(|left, right| left.0.cmp(&right.0));
+    let (out, err) = (LogSource::Stdout, LogSource::Stderr);
+    assert_eq!(said, [("one".to_owned(), out), ("three".to_owned(), out), ("two".to_owned(), err)]);
 }
 
 #[tokio::test]

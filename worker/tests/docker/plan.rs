@@ -3,7 +3,7 @@
 use lode_worker::docker::GpuAccess;
 use lode_worker::engine::Engine as _;
 
-use crate::support::{Image, Node, docker, environment, plan, with_gpus};
+use super::support::{Image, Node, docker, environment, plan, with_gpus};
 
 const TWO: [&str; 2] =
     ["GPU-11111111-0000-0000-0000-000000000001", "GPU-22222222-0000-0000-0000-000000000002"];
@@ -54,7 +54,7 @@ async fn a_container_is_hardened_in_every_field() {
     );
     assert_eq!(host.oom_score_adj, Some(500));
     let logs = host.log_config.unwrap();
-    assert_eq!(logs.typ.as_deref(), Some("json-file"));
+    assert_eq!(logs.typ.as_deref(), Some("local"));
     assert_eq!(logs.config.unwrap().get("max-file").map(String::as_str), Some("2"));
     let restart = host.restart_policy.unwrap();
     assert_eq!(restart.name.unwrap().to_string(), "no");

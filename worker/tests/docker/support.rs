@@ -13,16 +13,15 @@ use bollard::query_parameters::{
 use futures::StreamExt as _;
 use lode_protocol::assignment::PublishedPort;
 use lode_protocol::envelope::Realm;
-use lode_protocol::ids::{
-    Address, AssignmentId, ChainId, GpuUuid, Incarnation, NodeId, PoolId, ReplicaId, TaskId,
-};
-use lode_protocol::session::Order;
+use lode_protocol::ids::{Address, AssignmentId, ChainId, Incarnation, NodeId, PoolId, ReplicaId, TaskId};
+use lode_protocol::logs::LogSource;
+use lode_protocol::session::AssignmentSpec;
 use lode_protocol::task::{PortProtocol, TaskSpec};
 use lode_protocol::units::{Bytes, Millis};
 use lode_worker::core::effect::ContainerPlan;
 use lode_worker::core::event::{Attempt, ContainerId, Exit};
 use lode_worker::docker::{DockerEngine, EngineConfig, GpuAccess, Hardening, Ownership};
-use lode_worker::engine::Engine as _;
+use lode_worker::engine::{Captured, Engine as _, Marks};
 
 pub(crate) fn socket() -> PathBuf {
     PathBuf::from("/var/run/docker.sock")
@@ -54,9 +53,10 @@ impl Image {
         header.set_mode(0o755);
         header.set_size(program.len() as u64);
         tar.append_data(&mut header, "bin/busybox", program.as_slice()).unwrap();
-        for link in
-            ["sh", "sleep", "echo", "cat", "ls", "env", "touch", "httpd", "false", "true", "id", "tail", "nc"]
-        {
+        for link in [
+            "sh", "sleep", "echo", "cat", "ls", "env", "touch", "httpd", "false", "true", "id", "tail", "nc",
+            "head", "tr", "yes", "printf", "seq", "dd",
+        ] {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(tar::EntryType::Symlink);
             header.set_size(0);
@@ -106,6 +106,13 @@ fn in_own_runtime(work: impl Future<Output = ()> + Send + 'static) {
     .unwrap();
 }
 
+/// What a container wrote.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
 /// One node's view of the engine. All of its containers and networks go when it is dropped.
 pub(crate) struct Node {
     pub(crate) id: NodeId,
@@ -116,6 +123,22 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new() -> Self {
         Self::with(GpuAccess::None)
+    }
+
+    /// With log files of this size.
+    pub(crate) fn with_log_size(bytes: u64) -> Self {
+        let node = Self::new();
+        let mut config = config(node.id, node.realm, GpuAccess::None);
+        config.hardening.log_size = Bytes(bytes);
+        Self { id: node.id, realm: node.realm, engine: DockerEngine::new(config) }
+    }
+
+    /// Another connection to the engine, for the same node.
+    pub(crate) async fn another_view(&self) -> DockerEngine {
+        let engine = DockerEngine::new(self.engine.config().clone());
+        // It is connected to by the first call that asks it something.
+        engine.ping().await.unwrap();
+        engine
     }
 
     pub(crate) fn with(access: GpuAccess) -> Self {
@@ -138,13 +161,33 @@ impl Node {
         container
     }
 
+    /// Everything that the engine has of a container that has ended, by source.
+    pub(crate) async fn written(&self, container: &ContainerId) -> Written {
+        let mut written = Written::default();
+        let mut output = self.engine.output(container, Marks::default());
+        while let Some(captured) = output.next().await {
+            match captured.unwrap() {
+                Captured::Piece(piece) => {
+                    let bytes = match piece.source {
+                        LogSource::Stdout => &mut written.stdout,
+                        LogSource::Stderr => &mut written.stderr,
+                    };
+                    bytes.extend_from_slice(&piece.bytes);
+                    bytes.extend(piece.ends_line.then_some(b'\n'));
+                }
+                Captured::Missed => panic!("something is missing"),
+                Captured::End => {}
+            }
+        }
+        written
+    }
+
     /// Runs to the end: exit and everything written to standard output.
     pub(crate) async fn output(&self, plan: &ContainerPlan) -> (Exit, Vec<String>) {
         let container = self.run(plan).await;
         let exit = self.engine.wait(&container).await.unwrap();
-        let query = lode_worker::engine::LogQuery::default();
-        let lines: Vec<_> =
-            self.engine.logs(&container, query).map(|line| line.unwrap().text).collect().await;
+        let lines = self.written(&container).await.stdout;
+        let lines = String::from_utf8(lines).unwrap().lines().map(str::to_owned).collect();
         (exit, lines)
     }
 }
@@ -208,14 +251,12 @@ pub(crate) fn plan(image: &Image, script: &str, extra: &str) -> ContainerPlan {
     });
     let ports = ports.collect();
     let id = assignment();
-    let order = Order { id, spec: spec.validate().unwrap(), gpus: Vec::new(), pinned_image: None };
-    ContainerPlan { id, attempt: Attempt(0), order, image: image.name.clone(), gpus: Vec::new(), ports }
+    let order = AssignmentSpec { id, spec: spec.validate().unwrap(), gpus: Vec::new(), pinned_image: None };
+    ContainerPlan { id, attempt: Attempt(0), order, image: image.name.clone(), ports }
 }
 
 pub(crate) fn with_gpus(mut plan: ContainerPlan, gpus: &[&str]) -> ContainerPlan {
-    let gpus: Vec<GpuUuid> = gpus.iter().map(|gpu| gpu.parse().unwrap()).collect();
-    plan.order.gpus.clone_from(&gpus);
-    plan.gpus = gpus;
+    plan.order.gpus = gpus.iter().map(|gpu| gpu.parse().unwrap()).collect();
     plan
 }
 

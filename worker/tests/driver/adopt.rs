@@ -3,16 +3,16 @@
 use std::process::Command;
 use std::sync::Arc;
 
+use lode_chain_types::MembershipState;
 use lode_protocol::assignment::AssignmentState;
 use lode_protocol::session::Membership;
 use lode_protocol::units::Bytes;
 use lode_store::MemoryStore;
-use lode_worker::chain_view::Standing;
 use lode_worker::docker::{DockerEngine, EngineConfig, GpuAccess, Hardening, Ownership};
 use lode_worker::identity::Identity;
 
-use crate::node::{Node, chain, identity, order};
-use crate::orchestrator::Orchestrator;
+use super::node::{Node, chain, identity, order};
+use super::orchestrator::Orchestrator;
 
 /// Whatever carries this node's label is removed at the end.
 struct CleanUp {
@@ -79,7 +79,7 @@ async fn a_container_goes_on_without_its_worker_and_is_adopted_by_the_next_one()
     build_image(&image);
     let mut orchestrator = Orchestrator::start(identity.realm, identity.address(), Membership::Member).await;
     let store = MemoryStore::new();
-    let view = chain(&orchestrator, Standing::Member);
+    let view = chain(&orchestrator, MembershipState::Member);
     let node = Node::start(identity.clone(), engine(&identity), &store, view.clone()).await;
     let order = order(&format!(
         "kind = \"service\"\nimage = \"{image}\"\ncommand = [\"/bin/busybox\", \"sleep\", \"600\"]\npull = \"never\"\n"

@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use lode_protocol::ids::AssignmentId;
-use lode_protocol::logs::{LogLine, LogSource};
+use lode_protocol::logs::{EngineTime, LogSource};
 use lode_protocol::task::PullPolicy;
-use lode_protocol::units::{Millis, Timestamp};
+use lode_protocol::units::Millis;
 use lode_worker::core::effect::ContainerPlan;
 use lode_worker::core::event::{ContainerId, EngineFailure, Exit, Observed, ObservedState};
-use lode_worker::engine::{Engine, LogQuery};
+use lode_worker::engine::{Captured, Engine, Mark, Marks, Piece};
 use tokio::sync::Notify;
 
 #[derive(Clone, Debug, Default)]
@@ -168,20 +168,24 @@ impl Engine for FakeEngine {
         self.answer().map(|_| 0)
     }
 
-    fn logs(
+    fn output(
         &self,
         container: &ContainerId,
-        _: LogQuery,
-    ) -> BoxStream<'static, Result<LogLine, EngineFailure>> {
-        let line = |number: u64| LogLine {
-            source: LogSource::Stdout,
-            at: Timestamp(number),
-            text: format!("line {number}"),
-        };
+        marks: Marks,
+    ) -> BoxStream<'static, Result<Captured, EngineFailure>> {
         if !self.state().containers.contains_key(container) {
             let gone = EngineFailure::Other("no such container".to_owned());
             return futures::stream::iter([Err(gone)]).boxed();
         }
-        futures::stream::iter((1..=3).map(move |number| Ok(line(number)))).boxed()
+        let read = marks.stdout.map_or(0, |mark| mark.at.0);
+        let piece = |number: u64| {
+            Captured::Piece(Piece {
+                source: LogSource::Stdout,
+                mark: Mark { at: EngineTime(number), repeat: 1 },
+                bytes: format!("line {number}").into(),
+                ends_line: true,
+            })
+        };
+        futures::stream::iter((read + 1..=3).map(piece).chain([Captured::End]).map(Ok)).boxed()
     }
 }

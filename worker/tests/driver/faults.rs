@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lode_protocol::assignment::AssignmentState;
+use lode_protocol::assignment::{AssignmentState, Fault as Blame, Reason};
 use lode_protocol::hardware::GpuState;
-use lode_protocol::ids::LeaderEpoch;
-use lode_protocol::session::Order;
+use lode_protocol::ids::Term;
+use lode_protocol::session::AssignmentSpec;
 use lode_store::Fault;
+use lode_worker::core::event::{GpuFault, GpuFaultKind};
 
-use crate::fake_engine::FakeEngine;
-use crate::life::member;
-use crate::node::{Node, gpu, order};
-use crate::orchestrator::Orchestrator;
+use super::fake_engine::FakeEngine;
+use super::life::member;
+use super::node::{Node, gpu, order};
+use super::orchestrator::Orchestrator;
 
-async fn running(orchestrator: &mut Orchestrator, order: &Order) {
+async fn running(orchestrator: &mut Orchestrator, order: &AssignmentSpec) {
     orchestrator.want(std::slice::from_ref(order));
     let id = order.id;
     let runs = move |seen: &Orchestrator| {
@@ -101,7 +102,7 @@ async fn an_orchestrator_that_falls_silent_or_starts_anew_stops_no_task() {
     // Beats are repeated, then the connection is renewed.
     orchestrator.until("a new greeting", |seen| seen.hellos.len() > hellos).await;
     orchestrator.mute = false;
-    orchestrator.epoch = LeaderEpoch(2);
+    orchestrator.epoch = Term(2);
     orchestrator.answer_beats(3).await;
     untouched(&engine);
     assert!(orchestrator.beats.iter().any(|beat| beat.complete && beat.assignments.len() == 1));
@@ -123,6 +124,35 @@ async fn a_gpu_that_fell_off_the_bus_is_reported_and_the_task_on_it_goes_on() {
     node.gpus.send_replace(Arc::new(gpu(1, GpuState::Healthy)));
     orchestrator.until("healthy", |seen| says(seen, GpuState::Healthy)).await;
     untouched(&engine);
+}
+
+#[tokio::test]
+async fn a_gpu_with_a_fatal_xid_ends_what_runs_on_it_as_the_nodes_fault_and_nothing_else() {
+    let (mut orchestrator, node, engine, _) = member().await;
+    let mut on_it = order("kind = \"service\"\n[resources]\ngpus = 1\n");
+    on_it.gpus = vec!["GPU-11".parse().unwrap()];
+    let beside = order("kind = \"service\"\n");
+    orchestrator.want(&[on_it.clone(), beside.clone()]);
+    let state = |seen: &Orchestrator, id| seen.reports.get(&id).map(|report| report.state);
+    orchestrator
+        .until("both run", |seen| {
+            [on_it.id, beside.id].iter().all(|id| state(seen, *id) == Some(AssignmentState::Running))
+        })
+        .await;
+    node.gpus.send_replace(Arc::new(gpu(1, GpuState::Quarantined)));
+    let fault = GpuFault {
+        gpus: on_it.gpus.clone(),
+        detail: "GPU GPU-11 failed: XID 79".to_owned(),
+        kind: GpuFaultKind::Broken,
+    };
+    node.faults.send(fault).await.unwrap();
+    orchestrator.until("failed", |seen| state(seen, on_it.id) == Some(AssignmentState::Failed)).await;
+    let report = &orchestrator.reports[&on_it.id];
+    assert_eq!(report.reason, Some(Reason::GpuLost));
+    assert_eq!(report.reason.and_then(Reason::fault), Some(Blame::Node));
+    assert_eq!(report.detail, "GPU GPU-11 failed: XID 79");
+    assert_eq!(state(&orchestrator, beside.id), Some(AssignmentState::Running));
+    assert_eq!((engine.starts(), engine.stops()), (2, 1));
 }
 
 #[tokio::test]

@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
+use lode_chain_types::MembershipState;
 use lode_protocol::assignment::{AssignmentState, Reason};
-use lode_protocol::logs::{LogBatch, LogEnd};
+use lode_protocol::logs::{LogBatch, LogEnd, LogRecord};
 use lode_protocol::session::Membership;
 use lode_store::MemoryStore;
-use lode_worker::chain_view::Standing;
 use lode_worker::core::event::EngineFailure;
 
-use crate::fake_engine::FakeEngine;
-use crate::node::{Node, chain, identity, order};
-use crate::orchestrator::Orchestrator;
+use super::fake_engine::FakeEngine;
+use super::node::{Node, chain, identity, order};
+use super::orchestrator::Orchestrator;
 
 pub(crate) async fn member() -> (Orchestrator, Node, FakeEngine, MemoryStore) {
     let identity = identity();
     let orchestrator = Orchestrator::start(identity.realm, identity.address(), Membership::Member).await;
     let (engine, store) = (FakeEngine::default(), MemoryStore::new());
-    let view = chain(&orchestrator, Standing::Member);
+    let view = chain(&orchestrator, MembershipState::Member);
     let node = Node::start(identity, Arc::new(engine.clone()), &store, view).await;
     (orchestrator, node, engine, store)
 }
@@ -82,6 +82,17 @@ async fn a_container_that_somebody_removed_is_made_anew() {
     orchestrator.until("told", |seen| seen.reports[&order.id].restarts == 1 && running(seen)).await;
 }
 
+fn lines(batches: &[LogBatch]) -> Vec<String> {
+    assert_eq!(batches.last().and_then(|batch| batch.end.clone()), Some(LogEnd::Complete));
+    let records = batches.iter().flat_map(|batch| &batch.records).enumerate();
+    let line = |(number, record): (usize, &LogRecord)| {
+        assert_eq!(record.position().ordinal, number as u64);
+        let LogRecord::Line(line) = record else { panic!("{record:?}") };
+        String::from_utf8(line.bytes.clone()).unwrap()
+    };
+    records.map(line).collect()
+}
+
 #[tokio::test]
 async fn output_is_read_over_the_worker_s_connection_and_an_unknown_task_is_said_to_be_one() {
     let (mut orchestrator, _node, _engine, _) = member().await;
@@ -92,11 +103,10 @@ async fn output_is_read_over_the_worker_s_connection_and_an_unknown_task_is_said
     };
     orchestrator.until("running", running).await;
     let batches = orchestrator.read_logs(order.id).await;
-    let text: Vec<_> = batches.iter().flat_map(|batch| &batch.lines).map(|line| line.text.clone()).collect();
-    assert_eq!(text, ["line 1", "line 2", "line 3"]);
+    assert_eq!(lines(&batches), ["line 1", "line 2", "line 3"]);
     assert_eq!(batches.last().and_then(|batch| batch.end.clone()), Some(LogEnd::Complete));
     assert!(batches.iter().enumerate().all(|(at, batch)| batch.index == at as u64));
-    let batches = orchestrator.read_logs(crate::node::order("").id).await;
+    let batches = orchestrator.read_logs(super::node::order("").id).await;
     let Some(LogEnd::Failed { code, .. }) = &batches.last().unwrap().end else { panic!("{batches:?}") };
     assert_eq!(code.as_str(), "logs/unknown-assignment");
 }
@@ -112,16 +122,12 @@ async fn output_of_a_task_that_has_ended_is_read_after_its_container_is_gone_and
     orchestrator.until("ended", ended).await;
     orchestrator.want(&[]);
     orchestrator.until("removed", |_| engine.containers().is_empty()).await;
-    let lines = |batches: &[LogBatch]| -> Vec<String> {
-        assert_eq!(batches.last().and_then(|batch| batch.end.clone()), Some(LogEnd::Complete));
-        batches.iter().flat_map(|batch| &batch.lines).map(|line| line.text.clone()).collect()
-    };
     let expected = ["line 1", "line 2", "line 3"];
     assert_eq!(lines(&orchestrator.read_logs(order.id).await), expected);
     assert!(!node.has_finding("output/not-kept"));
     let (identity, folder) = (node.identity.clone(), Arc::clone(&node.folder));
     node.stop().await;
-    let view = chain(&orchestrator, Standing::Member);
+    let view = chain(&orchestrator, MembershipState::Member);
     let _again = Node::start_in(folder, identity, Arc::new(engine), &store, view).await;
     orchestrator.until("it is back", |seen| seen.hellos.len() == 2).await;
     orchestrator.answer_beats(1).await;

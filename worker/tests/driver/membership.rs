@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
+use lode_chain_types::MembershipState;
 use lode_protocol::assignment::AssignmentState;
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::join::{Invite, LeaveStatement, SignedInvite};
 use lode_protocol::session::Membership;
 use lode_store::MemoryStore;
-use lode_worker::chain_view::Standing;
 use lode_worker::local::LeaveAnswer;
 use lode_worker::local::server::LocalRequest;
 use tokio::sync::oneshot;
 
-use crate::fake_engine::FakeEngine;
-use crate::life::member;
-use crate::node::{Node, PROVIDER, TERMS, chain, identity, order};
-use crate::orchestrator::{Orchestrator, now};
+use super::fake_engine::FakeEngine;
+use super::life::member;
+use super::node::{Node, PROVIDER, TERMS, chain, identity, order};
+use super::orchestrator::{Orchestrator, now};
 
 async fn stranger() -> (Orchestrator, Node, FakeEngine) {
     let identity = identity();
@@ -23,7 +23,7 @@ async fn stranger() -> (Orchestrator, Node, FakeEngine) {
         Membership::Waiting { code: ErrorCode::new("node/not-proven"), message: "not proven".to_owned() };
     let orchestrator = Orchestrator::start(identity.realm, identity.address(), waiting).await;
     let engine = FakeEngine::default();
-    let view = chain(&orchestrator, Standing::Never);
+    let view = chain(&orchestrator, MembershipState::Never);
     let node = Node::start(identity, Arc::new(engine.clone()), &MemoryStore::new(), view).await;
     (orchestrator, node, engine)
 }
@@ -48,7 +48,7 @@ async fn the_engine_is_not_touched_before_the_node_is_a_member() {
     assert_eq!(engine.calls(), 0);
     assert_eq!(node.snapshot.borrow().engine.state, "untouched");
     orchestrator.membership = Membership::Member;
-    node.chain.send_modify(|view| view.known.as_mut().unwrap().membership = Standing::Member);
+    node.chain.send_modify(|view| view.known.as_mut().unwrap().membership = MembershipState::Member);
     orchestrator.until("touched", |_| engine.calls() > 0).await;
 }
 
@@ -81,6 +81,8 @@ async fn an_invite_with_other_terms_gets_no_signature_and_is_said() {
 #[tokio::test]
 async fn an_invite_waits_for_a_chain_that_does_not_answer() {
     let (mut orchestrator, node, _) = stranger().await;
+    // It has read the chain once: else it would not know where its orchestrator is.
+    orchestrator.answer_beats(1).await;
     node.chain.send_modify(|view| view.fresh = false);
     orchestrator.membership = Membership::Invited;
     orchestrator.invite = Some(invite(&orchestrator, &node));
@@ -127,7 +129,7 @@ async fn a_wish_to_leave_is_signed_remembered_and_sent_until_the_chain_says_it_i
     orchestrator.leaves.clear();
     orchestrator.until("leave again", |seen| !seen.leaves.is_empty()).await;
     assert!(again.snapshot.borrow().membership.leaving);
-    again.chain.send_modify(|view| view.known.as_mut().unwrap().membership = Standing::Left);
+    again.chain.send_modify(|view| view.known.as_mut().unwrap().membership = MembershipState::Left);
     orchestrator.until("left", |_| !again.snapshot.borrow().membership.leaving).await;
     assert!(again.has_finding("node/left"));
 }

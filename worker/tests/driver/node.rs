@@ -3,24 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lode_chain_types::MembershipState;
 use lode_network::{Endpoint, EndpointConfig, NetworkMetrics};
 use lode_program::{Cause, Clock, FindingSet, Health, Shutdown, TaskGroup};
 use lode_protocol::envelope::Realm;
 use lode_protocol::hardware::{GpuSpec, GpuState, GpuStatus, NodeSpecs};
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{
-    Address, AssignmentId, BootCounter, ChainId, GpuUuid, Incarnation, PoolId, ProviderId, ReplicaId, TaskId,
+    Address, AssignmentId, ChainId, GpuUuid, Incarnation, PoolId, ProviderId, ReplicaId, TaskId,
 };
 use lode_protocol::keys::SigningKey;
-use lode_protocol::session::Order;
+use lode_protocol::session::AssignmentSpec;
 use lode_protocol::settlement::rewards_domain;
 use lode_protocol::task::TaskSpec;
+use lode_protocol::units::Millis;
 use lode_store::{MemoryStore, Writer, WriterLimits};
-use lode_worker::chain_view::{ChainView, KnownChain, Standing};
+use lode_worker::chain_view::ChainView;
+use lode_worker::core::Worker;
+use lode_worker::core::chain::ChainFacts;
+use lode_worker::core::config::Config;
+use lode_worker::core::event::GpuFault;
 use lode_worker::descriptor::sign;
-use lode_worker::driver::{Driver, DriverConfig, Inputs, Link, Outputs, Snapshot, Tools};
+use lode_worker::driver::{Driver, Inputs, Link, Outputs, Ports, Snapshot, boot};
+use lode_worker::endpoints::EndpointPolicy;
 use lode_worker::engine::Engine;
-use lode_worker::gpus::GpuView;
+use lode_worker::gpus::{GpuView, Offered};
 use lode_worker::identity::Identity;
 use lode_worker::journal;
 use lode_worker::local::server::LocalRequest;
@@ -30,7 +37,7 @@ use lode_worker::output::{KeptOutput, OutputLimits};
 use lode_worker::usage::UsageProbe;
 use tokio::sync::{mpsc, watch};
 
-use crate::orchestrator::{Orchestrator, now};
+use super::orchestrator::{Orchestrator, now};
 
 pub(crate) const PROVIDER: ProviderId = ProviderId(Address([6; 20]));
 pub(crate) const TERMS: Digest = Digest([5; 32]);
@@ -44,7 +51,7 @@ pub(crate) fn identity() -> Identity {
     Identity { key: SigningKey::from_bytes(&secret).unwrap(), realm }
 }
 
-pub(crate) fn order(spec: &str) -> Order {
+pub(crate) fn order(spec: &str) -> AssignmentSpec {
     let id = AssignmentId {
         replica: ReplicaId { task: TaskId(uuid::Uuid::now_v7()), replica: 0 },
         incarnation: Incarnation(1),
@@ -52,7 +59,7 @@ pub(crate) fn order(spec: &str) -> Order {
     let kind = if spec.contains("kind") { "" } else { "kind = \"batch\"\n" };
     let image = if spec.contains("image") { "" } else { "image = \"i:1\"\n" };
     let spec = TaskSpec::from_toml(&format!("name = \"t\"\n{kind}{image}{spec}")).unwrap();
-    Order { id, spec: spec.validate().unwrap(), gpus: Vec::new(), pinned_image: None }
+    AssignmentSpec { id, spec: spec.validate().unwrap(), gpus: Vec::new(), pinned_image: None }
 }
 
 pub(crate) fn gpu(number: u8, state: GpuState) -> GpuView {
@@ -66,7 +73,7 @@ pub(crate) fn gpu(number: u8, state: GpuState) -> GpuView {
         parent: None,
     };
     let status = GpuStatus {
-        uuid: uuid.clone(),
+        uuid,
         state,
         reason: None,
         temperature: None,
@@ -74,8 +81,8 @@ pub(crate) fn gpu(number: u8, state: GpuState) -> GpuView {
         utilization: None,
         memory_used: None,
     };
-    let usable = if state == GpuState::Quarantined { Vec::new() } else { vec![uuid] };
-    GpuView { inventory: None, specs: vec![spec], statuses: vec![status], usable, looked: true }
+    let offered = Offered { gpus: vec![spec], ..Offered::default() };
+    GpuView { offered, statuses: vec![status], looked: true }
 }
 
 /// A worker that runs until it is stopped or dropped.
@@ -83,6 +90,7 @@ pub(crate) struct Node {
     pub(crate) identity: Identity,
     pub(crate) chain: watch::Sender<ChainView>,
     pub(crate) gpus: watch::Sender<Arc<GpuView>>,
+    pub(crate) faults: mpsc::Sender<GpuFault>,
     pub(crate) local: mpsc::Sender<LocalRequest>,
     pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
     pub(crate) findings: FindingSet,
@@ -100,8 +108,8 @@ impl Drop for Node {
 }
 
 /// What the chain says of a node whose orchestrator is `orchestrator`.
-pub(crate) fn chain(orchestrator: &Orchestrator, membership: Standing) -> ChainView {
-    let known = KnownChain {
+pub(crate) fn chain(orchestrator: &Orchestrator, membership: MembershipState) -> ChainView {
+    let known = ChainFacts {
         orchestrator: orchestrator.key.address(),
         endpoints: orchestrator.address.to_string(),
         requirements: TERMS,
@@ -110,7 +118,7 @@ pub(crate) fn chain(orchestrator: &Orchestrator, membership: Standing) -> ChainV
         provider: Some(PROVIDER),
         paid: None,
     };
-    ChainView { known: Some(known), answered_at: Some(now()), fresh: true }
+    ChainView { known: Some(known), fresh: true }
 }
 
 impl Node {
@@ -136,17 +144,29 @@ impl Node {
         let findings = FindingSet::new(clock);
         let (writer, _thread) = Writer::start(Arc::new(store.clone()), WriterLimits::default()).unwrap();
         let memory = journal::load(store).unwrap();
-        let boot = BootCounter(memory.boot.0 + 1);
-        writer.commit(journal::boot(boot)).await.unwrap();
+        let config = Config {
+            pool: identity.realm.pool,
+            node: identity.node(),
+            pools_domain: identity.pools_domain(),
+            rewards_domain: rewards_domain(identity.realm.chain, REWARDS),
+            agent_version: "test".to_owned(),
+            ports: 30_000..=30_010,
+            resync_interval: Millis(200),
+            seed: [3; 32],
+        };
+        let worker = Worker::recover(config, memory);
+        let number = worker.boot();
+        let booted = boot(worker, &writer, &clock, &findings, &shutdown.token()).await.unwrap();
         let (endpoint, network) =
             Endpoint::bind(EndpointConfig::default(), &identity.key, NetworkMetrics::default())
                 .await
                 .unwrap();
         tasks.critical("network", network.run(shutdown.token()));
-        let signed = sign(&identity, (boot, 1), NodeSpecs::default(), Vec::new(), now());
+        let signed = sign(&identity, (number, 1), NodeSpecs::default(), Vec::new(), now());
         let (descriptors, described) = watch::channel(Some(Arc::new(signed)));
         let (chain, seen) = watch::channel(view);
         let (gpus, gpu_view) = watch::channel(Arc::new(gpu(1, GpuState::Healthy)));
+        let (faults, told) = mpsc::channel(4);
         let (local, requests) = mpsc::channel(4);
         let (containers, known_containers) = watch::channel(Default::default());
         let (orchestrator, known_orchestrator) = watch::channel(None);
@@ -156,45 +176,39 @@ impl Node {
         let kept = KeptOutput::open(folder.path().join("output"), limits, findings.clone()).unwrap();
         let logs = LogServer::new(
             identity.clone(),
-            (Arc::clone(&engine), kept.clone()),
-            known_containers,
+            kept.clone(),
+            known_containers.clone(),
             known_orchestrator,
             clock,
             tasks.clone(),
         );
+        let capture =
+            kept.clone().capture(Arc::clone(&engine), known_containers, tasks.clone(), shutdown.token());
+        tasks.critical("output", capture);
         let streams = endpoint.accept(lode_network::Protocol::Logs).await.unwrap();
         tasks.critical("logs", logs.clone().run(streams, shutdown.token()));
         let driver = Driver::new(
-            identity.clone(),
-            boot,
-            DriverConfig {
-                ports: 30_000..=30_010,
-                host: "127.0.0.1".parse().unwrap(),
-                resync_interval: Duration::from_millis(200),
-                seed: [3; 32],
-                rewards_domain: rewards_domain(identity.realm.chain, REWARDS),
+            booted,
+            Inputs { chain: seen, gpus: gpu_view, faults: told, descriptors: described, local: requests },
+            Outputs {
+                holders: watch::channel(Default::default()).0,
+                containers,
+                orchestrator,
+                engine_version: watch::channel(None).0,
+                snapshot,
             },
-            memory,
-            (
-                Inputs { chain: seen, gpus: gpu_view, descriptors: described, local: requests },
-                Outputs {
-                    holders: watch::channel(Default::default()).0,
-                    containers,
-                    orchestrator,
-                    engine_version: watch::channel(None).0,
-                    snapshot,
-                },
-            ),
-            Tools {
+            Ports {
+                identity: identity.clone(),
+                rewards_domain: rewards_domain(identity.realm.chain, REWARDS),
                 engine,
+                host: "127.0.0.1".parse().unwrap(),
                 writer,
-                link: Link::new(endpoint, tasks.clone(), Vec::new()),
+                link: Link::new(endpoint, tasks.clone(), Vec::new(), EndpointPolicy::Anywhere),
                 logs,
                 kept,
                 usage: UsageProbe::new("/".into()),
                 findings: findings.clone(),
                 metrics: WorkerMetrics::default(),
-                tasks: tasks.clone(),
                 clock,
             },
         );
@@ -204,6 +218,7 @@ impl Node {
             identity,
             chain,
             gpus,
+            faults,
             local,
             snapshot: snapshots,
             findings,

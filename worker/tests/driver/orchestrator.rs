@@ -12,12 +12,12 @@ use lode_protocol::envelope::{
     Addressing, Audience, Expectation, Purpose, Realm, Signable, claimed_purpose, open, seal,
 };
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{Address, AssignmentId, Generation, LeaderEpoch, Sequence, SessionId};
+use lode_protocol::ids::{Address, AssignmentId, Generation, Nonce, Sequence, SessionId, Term};
 use lode_protocol::join::SignedInvite;
 use lode_protocol::keys::SigningKey;
 use lode_protocol::logs::{LogBatch, LogRequest};
 use lode_protocol::session::{
-    BeatTerms, Channel, Desired, Granted, Heartbeat, Hello, Instruction, Leave, Membership, Order,
+    AssignmentSpec, Channel, Desired, Granted, Heartbeat, Hello, Instruction, LeaseTiming, Leave, Membership,
 };
 use lode_protocol::units::{Millis, Timestamp};
 use lode_protocol::usage::{MeterReading, OfferedReceipt};
@@ -31,9 +31,9 @@ pub(crate) struct Orchestrator {
     pub(crate) key: SigningKey,
     pub(crate) realm: Realm,
     pub(crate) address: PeerAddress,
-    pub(crate) epoch: LeaderEpoch,
+    pub(crate) epoch: Term,
     pub(crate) generation: u64,
-    pub(crate) orders: Vec<Order>,
+    pub(crate) orders: Vec<AssignmentSpec>,
     pub(crate) membership: Membership,
     pub(crate) invite: Option<SignedInvite>,
     pub(crate) meter: Option<MeterReading>,
@@ -75,7 +75,7 @@ impl Orchestrator {
             key,
             realm,
             address,
-            epoch: LeaderEpoch(1),
+            epoch: Term(1),
             generation: 0,
             orders: Vec::new(),
             membership,
@@ -97,7 +97,7 @@ impl Orchestrator {
     }
 
     /// Wants exactly these from now on.
-    pub(crate) fn want(&mut self, orders: &[Order]) {
+    pub(crate) fn want(&mut self, orders: &[AssignmentSpec]) {
         self.orders = orders.to_vec();
         self.generation += 1;
     }
@@ -123,8 +123,8 @@ impl Orchestrator {
         (opened.body, opened.digest)
     }
 
-    fn terms() -> BeatTerms {
-        BeatTerms {
+    fn terms() -> LeaseTiming {
+        LeaseTiming {
             interval: Millis(100),
             suspect_after: Millis::seconds(5),
             lost_after: Millis::seconds(10),
@@ -151,7 +151,10 @@ impl Orchestrator {
 
     async fn turn(&mut self) {
         match self.events.recv().await.expect("the server lives") {
-            ServerEvent::Opened { connection, .. } => self.connection = Some(connection),
+            ServerEvent::Opened { connection, .. } => {
+                self.server.vouch(connection);
+                self.connection = Some(connection);
+            }
             ServerEvent::Frame(frame) => self.on_frame(&frame.bytes, frame.reply),
             ServerEvent::Closed { connection, .. } => {
                 if self.connection == Some(connection) {
@@ -224,9 +227,15 @@ impl Orchestrator {
     /// Reads the output of an assignment to its end.
     pub(crate) async fn read_logs(&mut self, assignment: AssignmentId) -> Vec<LogBatch> {
         let stream = [9; 16];
-        let mut request =
-            LogRequest { stream: Default::default(), assignment, follow: false, tail: None, since: None };
-        request.stream.0 = stream;
+        let request = LogRequest {
+            stream: Nonce(stream),
+            assignment,
+            follow: false,
+            tail: None,
+            since: None,
+            after: None,
+            before: None,
+        };
         let connection = self.connection.expect("a worker is connected");
         let mut opened: FramedStream = self.server.open_logs(connection, PATIENCE).await.unwrap();
         opened.send(&self.seal(&request), PATIENCE).await.unwrap();

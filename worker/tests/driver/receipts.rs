@@ -15,9 +15,9 @@ use lode_worker::core::receipts::KeptReceipt;
 use lode_worker::local::server::LocalRequest;
 use tokio::sync::oneshot;
 
-use crate::life::member;
-use crate::node::{Node, PROVIDER, REWARDS, order};
-use crate::orchestrator::Orchestrator;
+use super::life::member;
+use super::node::{Node, PROVIDER, REWARDS, order};
+use super::orchestrator::Orchestrator;
 
 fn reading(epoch: u64) -> MeterReading {
     MeterReading { epoch: Epoch(epoch), gpu_millis: 0, earned: Amount(1), counts: true }

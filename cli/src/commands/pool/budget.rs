@@ -1,6 +1,6 @@
 //! A pool's money.
 
-use lode_contracts::{BudgetRecord, ChainReader as _, Intent, RpcChain};
+use lode_contracts::{BudgetRecord, ChainReader as _, Intent, RewardsCall, RpcChain};
 use lode_protocol::ids::{Address, PoolId};
 use lode_protocol::units::Timestamp;
 use serde_json::json;
@@ -46,7 +46,7 @@ pub(super) async fn fund(
     let spender = wallet.deployment().rewards;
     let shown = unit.show(amount);
     let plan = |permit| {
-        let intent = Intent::FundPool { pool, amount, permit };
+        let intent = Intent::Rewards(RewardsCall::FundPool { pool, amount, permit });
         let (what, done) = (format!("give {shown} to pool {pool}"), format!("gave {shown} to pool {pool}"));
         Plan::new(what, done, intent).paid_in(unit.clone())
     };
@@ -75,7 +75,12 @@ pub(super) async fn spend_cap(
     let (_, unit) = reward_token(&wallet.chain, pool).await?;
     let cap = read(&unit, written)?;
     let (what, done) = cap_words(pool, cap, &unit.show(cap));
-    wallet.carry_out(&Plan::new(what, done, Intent::SetSpendCap { pool, cap }).paid_in(unit)).await.map(drop)
+    wallet
+        .carry_out(
+            &Plan::new(what, done, Intent::Rewards(RewardsCall::SetSpendCap { pool, cap })).paid_in(unit),
+        )
+        .await
+        .map(drop)
 }
 
 pub(super) async fn request(
@@ -90,7 +95,7 @@ pub(super) async fn request(
     let shown = unit.show(amount);
     let what = format!("ask {shown} back from the budget of pool {pool}; it replaces an earlier request");
     let done = format!("asked {shown} back; collect it with `lode pool withdraw {pool} --collect`");
-    let intent = Intent::RequestBudgetWithdrawal { pool, amount };
+    let intent = Intent::Rewards(RewardsCall::RequestBudgetWithdrawal { pool, amount });
     wallet.carry_out(&Plan::new(what, done, intent).paid_in(unit)).await.map(drop)
 }
 
@@ -110,7 +115,9 @@ pub(super) async fn collect(
     let what = format!("pay up to {asked} of the budget of pool {pool} to {to}");
     let done = format!("the budget of pool {pool} that was asked for and is free is paid to {to}");
     wallet
-        .carry_out(&Plan::new(what, done, Intent::WithdrawBudget { pool, to }).paid_in(unit))
+        .carry_out(
+            &Plan::new(what, done, Intent::Rewards(RewardsCall::WithdrawBudget { pool, to })).paid_in(unit),
+        )
         .await
         .map(drop)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lode_contracts::{AccusationRecord, ChainReader as _, Intent, SlashingTerms};
+use lode_contracts::{AccusationRecord, ChainReader as _, Intent, SlashingCall, SlashingParameters};
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::AccusationId;
 use lode_protocol::settlement::Answer;
@@ -41,7 +41,11 @@ pub(super) async fn run(
     let done = format!("accusation {id} is answered; the validators vote from then on");
     match flags.said(&wallet)? {
         Said::Directly => wallet
-            .carry_out(&Plan::new(what, done, Intent::AnswerAccusation { id, answer, uri }))
+            .carry_out(&Plan::new(
+                what,
+                done,
+                Intent::Slashing(SlashingCall::AnswerAccusation { id, answer, uri }),
+            ))
             .await
             .map(drop),
         Said::Asked { signer, deadline } => {
@@ -51,7 +55,7 @@ pub(super) async fn run(
         Said::Signed { signer, deadline, signature } => {
             let statement = Answer { accusation: id, answer, uri, deadline };
             check(&wallet, &Statement::Answer(statement.clone()), signer, &signature)?;
-            let intent = Intent::AnswerAccusationBySignature { statement, signature };
+            let intent = Intent::Slashing(SlashingCall::AnswerAccusationBySignature { statement, signature });
             wallet.carry_out(&Plan::new(what, done, intent)).await.map(drop)
         }
     }
@@ -60,7 +64,7 @@ pub(super) async fn run(
 /// The end of the answer phase.
 pub(crate) fn answerable_until(
     record: &AccusationRecord,
-    terms: &SlashingTerms,
+    terms: &SlashingParameters,
 ) -> lode_protocol::units::Timestamp {
     let span = terms.evidence_seconds.saturating_add(terms.answer_seconds);
     record.opened_at.plus(Millis(span.saturating_mul(1_000)))

@@ -1,6 +1,6 @@
 //! Which pools the provider's nodes may join, and leaving them.
 
-use lode_contracts::{ChainReader as _, Intent};
+use lode_contracts::{ChainReader as _, Intent, PoolsCall};
 use lode_protocol::ids::{NodeId, PoolId, ProviderId};
 use lode_protocol::join::{LeaveStatement, PoolApproval};
 
@@ -37,7 +37,11 @@ pub(super) async fn approve(
         Said::Directly => {
             let (what, done) = words(ProviderId(wallet.address()?));
             wallet
-                .carry_out(&Plan::new(what, done, Intent::SetPoolApproval { pool, approved }))
+                .carry_out(&Plan::new(
+                    what,
+                    done,
+                    Intent::Pools(PoolsCall::SetPoolApproval { pool, approved }),
+                ))
                 .await
                 .map(drop)
         }
@@ -49,7 +53,7 @@ pub(super) async fn approve(
             let statement = statement(ProviderId(signer), deadline).await?;
             check(&wallet, &Statement::PoolApproval(statement), signer, &signature)?;
             let (what, done) = words(ProviderId(signer));
-            let intent = Intent::SetPoolApprovalBySignature { statement, signature };
+            let intent = Intent::Pools(PoolsCall::SetPoolApprovalBySignature { statement, signature });
             wallet.carry_out(&Plan::new(what, done, intent)).await.map(drop)
         }
     }
@@ -69,7 +73,10 @@ pub(super) async fn leave(
     );
     let said = flags.said(&wallet)?;
     if matches!(said, Said::Directly) {
-        return wallet.carry_out(&Plan::new(what, done, Intent::Leave { pool, node })).await.map(drop);
+        return wallet
+            .carry_out(&Plan::new(what, done, Intent::Pools(PoolsCall::Leave { pool, node })))
+            .await
+            .map(drop);
     }
     let membership = wallet.chain.membership(pool, node).await?;
     let statement = |deadline| LeaveStatement { pool, node, counter: membership.join_counter, deadline };
@@ -91,7 +98,7 @@ pub(super) async fn leave(
             entitled(signer)?;
             let statement = statement(deadline);
             check(&wallet, &Statement::Leave(statement), signer, &signature)?;
-            let intent = Intent::LeaveBySignature { statement, signature };
+            let intent = Intent::Pools(PoolsCall::LeaveBySignature { statement, signature });
             wallet.carry_out(&Plan::new(what, done, intent)).await.map(drop)
         }
     }

@@ -1,8 +1,8 @@
 //! Having earnings paid out: anybody may, for anybody; the money goes to the payee.
 
 use lode_contracts::{
-    Amount, ChainReader as _, ClaimItem, EarningsRecord, EarningsTree, Epoch, Intent, Receipt, RootRecord,
-    RootState, RpcChain, verify_earnings_path,
+    Amount, ChainReader as _, ClaimItem, EarningsRecord, EarningsTree, Epoch, Intent, Receipt, RewardsCall,
+    RootRecord, RootState, RpcChain, verify_earnings_path,
 };
 use lode_protocol::ids::{Address, PoolId};
 use serde_json::json;
@@ -172,10 +172,12 @@ async fn carry_out(
         .map(|(item, pays)| json!({ "payee": item.payee.to_string(), "amount": unit.number(*pays) }))
         .collect();
     let mut steps: Vec<Intent> = match <[_; 1]>::try_from(claims) {
-        Ok([(item, _)]) => vec![Intent::Claim(item)],
+        Ok([(item, _)]) => vec![Intent::Rewards(RewardsCall::Claim(item))],
         Err(several) => several
             .chunks(BATCH)
-            .map(|chunk| Intent::ClaimBatch(chunk.iter().map(|(item, _)| item.clone()).collect()))
+            .map(|chunk| {
+                Intent::Rewards(RewardsCall::ClaimBatch(chunk.iter().map(|(item, _)| item.clone()).collect()))
+            })
             .collect(),
     };
     let Some(last) = steps.pop() else { return Ok(()) };
@@ -226,7 +228,7 @@ mod tests {
         let found = items(pool, epoch, &root, &tree, &[Address([3; 20]), Address([1; 20])]).unwrap();
         assert_eq!(found.iter().map(|item| item.index).collect::<Vec<_>>(), [2, 0]);
         let error = items(pool, epoch, &root, &tree, &[Address([9; 20])]).unwrap_err();
-        assert_eq!(crate::failure::classify(&error).0, Kind::NotFound);
+        assert_eq!(crate::report::classify(&error).0, Kind::NotFound);
         let other = RootRecord { total: Amount(61), ..root };
         assert!(items(pool, epoch, &other, &tree, &[Address([1; 20])]).is_err());
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lode_contracts::{AuthorizedNode, ChainReader as _, Intent};
+use lode_contracts::{AuthorizedNode, ChainReader as _, Intent, RegistryCall};
 use lode_protocol::ids::{NodeId, ProviderId};
 use lode_protocol::join::NodeAuthorization;
 
@@ -28,7 +28,11 @@ pub(super) async fn authorize(
     let what = format!("take node {node} on with {units} units of compute, for provider {provider}");
     let done = format!("node {node} is authorized with {units} units");
     if matches!(said, Said::Directly) {
-        let intent = Intent::AddNode { consent: consent.statement, units, signature: consent.signature };
+        let intent = Intent::Registry(RegistryCall::AddNode {
+            consent: consent.statement,
+            units,
+            signature: consent.signature,
+        });
         return wallet.carry_out(&Plan::new(what, done, intent)).await.map(drop);
     }
     let provider = ProviderId(provider);
@@ -46,7 +50,10 @@ pub(super) async fn authorize(
                 consent: consent.statement,
                 consent_signature: consent.signature,
             };
-            wallet.carry_out(&Plan::new(what, done, Intent::AddNodes(vec![item]))).await.map(drop)
+            wallet
+                .carry_out(&Plan::new(what, done, Intent::Registry(RegistryCall::AddNodes(vec![item]))))
+                .await
+                .map(drop)
         }
     }
 }
@@ -62,6 +69,10 @@ pub(super) async fn replace(
     let new = consent.statement.node;
     let what = format!("put node {new} in the place of {old}; memberships and proofs of {old} are void");
     let done = format!("node {new} is in the place of {old}");
-    let intent = Intent::ReplaceNode { old, consent: consent.statement, signature: consent.signature };
+    let intent = Intent::Registry(RegistryCall::ReplaceNode {
+        old,
+        consent: consent.statement,
+        signature: consent.signature,
+    });
     wallet.carry_out(&Plan::new(what, done, intent)).await.map(drop)
 }

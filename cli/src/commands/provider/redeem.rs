@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lode_contracts::{ChainReader as _, Intent};
+use lode_contracts::{ChainReader as _, Intent, RewardsCall};
 use lode_protocol::ids::{Address, PoolId};
 use lode_protocol::keys::EthereumSignature;
 use lode_protocol::settlement::Receipt;
@@ -66,8 +66,11 @@ pub(super) async fn begin(
         receipt.pool,
         receipt.epoch
     );
-    let intent =
-        Intent::Redeem { receipt, orchestrator_signature: signed.orchestrator_signature, node_signature };
+    let intent = Intent::Rewards(RewardsCall::Redeem {
+        receipt,
+        orchestrator_signature: signed.orchestrator_signature,
+        node_signature,
+    });
     let delay = wallet.chain.settlement_terms().await?.veto_seconds;
     let payable = wallet.now.plus(Millis(delay.saturating_mul(1_000)));
     let done = format!(
@@ -99,7 +102,8 @@ pub(super) async fn settle(
         format!("have pool {pool} pay up to {shown} to {payee}, by a receipt that is held"),
         format!("the receipt of {payee} is paid by pool {pool}"),
     );
-    let plan = Plan::new(what, done, Intent::SettleRedemption { pool, payee }).paid_in(unit);
+    let plan =
+        Plan::new(what, done, Intent::Rewards(RewardsCall::SettleRedemption { pool, payee })).paid_in(unit);
     wallet.carry_out(&plan).await.map(drop)
 }
 

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use lode_address::EndpointUrl;
 use lode_contracts::{Amount, ChainReader as _, EarningsLeaf, EarningsTree, Epoch, RootRecord, RpcChain};
-use lode_network::EndpointUrl;
 use lode_protocol::ids::{Address, PoolId};
 use serde::Deserialize;
 
@@ -127,7 +127,7 @@ async fn all_pages(api: &Api, pool: PoolId, epoch: Epoch) -> anyhow::Result<Vec<
     let mut after: Option<u64> = None;
     loop {
         let query: Vec<_> = after.iter().map(|after| ("payees_after", after.to_string())).collect();
-        let page: Page = api.view(&api.get(&path, &query).await?)?;
+        let page: Page = api.get(&path, &query).await?;
         let next = page.payees_next;
         let more = leaves(page, pool, epoch, all.len())?;
         let stuck = more.is_empty();

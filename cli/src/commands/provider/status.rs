@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lode_contracts::{
-    AccusationRecord, ChainEvent, ChainReader as _, NodeRecord, ProvenRecord, ProviderRecord, RpcChain,
+    AccusationRecord, ChainEvent, ChainReader as _, NodeRecord, PoolsEvent, ProvenRecord, ProviderRecord,
+    RegistryEvent, RpcChain, SlashingEvent,
 };
 use lode_protocol::ids::{AccusationId, NodeId, PoolId, ProviderId};
 use lode_protocol::units::Timestamp;
@@ -82,16 +83,24 @@ async fn history(chain: &RpcChain, provider: ProviderId) -> anyhow::Result<Histo
         let to = head.min(from.saturating_add(BLOCKS - 1));
         for logged in chain.events(from, to).await? {
             match logged.event {
-                ChainEvent::NodeAdded { provider: owner, node, .. } if owner == provider => {
+                ChainEvent::Registry(RegistryEvent::NodeAdded { provider: owner, node, .. })
+                    if owner == provider =>
+                {
                     history.nodes.insert(node);
                 }
-                ChainEvent::NodeRemoved { provider: owner, node, .. } if owner == provider => {
+                ChainEvent::Registry(RegistryEvent::NodeRemoved { provider: owner, node, .. })
+                    if owner == provider =>
+                {
                     history.nodes.remove(&node);
                 }
-                ChainEvent::PoolApprovalChanged { pool, provider: owner, approved } if owner == provider => {
+                ChainEvent::Pools(PoolsEvent::PoolApprovalChanged { pool, provider: owner, approved })
+                    if owner == provider =>
+                {
                     history.approvals.insert(pool, approved);
                 }
-                ChainEvent::Accused { id, provider: accused, .. } if accused == provider => {
+                ChainEvent::Slashing(SlashingEvent::Accused { id, provider: accused, .. })
+                    if accused == provider =>
+                {
                     history.accusations.insert(id);
                 }
                 _ => {}

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use lode_api_types::Submission;
 use lode_protocol::hash::Digest;
 use lode_protocol::keys::EthereumSignature;
-use lode_protocol::settlement::TaskOrder;
+use lode_protocol::settlement::SpendAuthorization;
 use lode_protocol::task::TaskSpec;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::read_spec;
 use crate::arguments::{Global, OrderArguments, SignerFlags};
@@ -18,8 +18,8 @@ use crate::wallet::{Said, Statement, Wallet, check, pool_meant};
 
 /// An order as it goes with a task.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct SignedOrder {
-    order: TaskOrder,
+struct SignedSpendAuthorization {
+    order: SpendAuthorization,
     signature: EthereumSignature,
 }
 
@@ -33,15 +33,16 @@ pub(super) async fn run(global: &Global, arguments: OrderArguments) -> anyhow::R
     let (_, unit) = reward_token(&wallet.chain, pool).await?;
     let read = |written: &Written| unit.read(written).map_err(|message| Kind::Usage.because(message));
     let (price_per_gpu_hour, budget) = (read(&price_per_gpu_hour)?, read(&budget)?);
-    let order = |tenant, deadline| TaskOrder { pool, tenant, spec, price_per_gpu_hour, budget, deadline };
+    let order =
+        |tenant, deadline| SpendAuthorization { pool, tenant, spec, price_per_gpu_hour, budget, deadline };
     match flags.said(&wallet)? {
         Said::Asked { signer, deadline } => {
-            flags.ask(&wallet, signer, &Statement::TaskOrder(order(signer, deadline)))
+            flags.ask(&wallet, signer, &Statement::SpendAuthorization(order(signer, deadline)))
         }
         Said::Signed { signer, deadline, signature } => {
             let order = order(signer, deadline);
-            check(&wallet, &Statement::TaskOrder(order), signer, &signature)?;
-            write(&SignedOrder { order, signature }, out.as_deref())
+            check(&wallet, &Statement::SpendAuthorization(order), signer, &signature)?;
+            write(&SignedSpendAuthorization { order, signature }, out.as_deref())
         }
         Said::Directly => {
             let tenant = wallet.address()?;
@@ -49,17 +50,16 @@ pub(super) async fn run(global: &Global, arguments: OrderArguments) -> anyhow::R
                 return Err(Kind::Usage.because("the tenant's key is not here; use --typed-data"));
             };
             let order = order(tenant, flags.deadline(&wallet));
-            let statement = Statement::TaskOrder(order);
+            let statement = Statement::SpendAuthorization(order);
             let signature = key.sign_recoverable(&statement.digest(wallet.deployment()));
-            write(&SignedOrder { order, signature }, out.as_deref())
+            write(&SignedSpendAuthorization { order, signature }, out.as_deref())
         }
     }
 }
 
-fn write(signed: &SignedOrder, out: Option<&Path>) -> anyhow::Result<()> {
-    let value = serde_json::to_value(signed)?;
-    let Some(out) = out else { return output::json(&value) };
-    let text = format!("{}\n", serde_json::to_string_pretty(&value)?);
+fn write(signed: &SignedSpendAuthorization, out: Option<&Path>) -> anyhow::Result<()> {
+    let Some(out) = out else { return output::json(signed) };
+    let text = format!("{}\n", serde_json::to_string_pretty(signed)?);
     std::fs::write(out, text)
         .map_err(|error| Kind::Failed.because(format!("cannot write {}: {error}", out.display())))?;
     output::line(&format!(
@@ -83,19 +83,19 @@ fn digest(spec: &TaskSpec) -> anyhow::Result<Digest> {
 }
 
 /// A task with its order, as it is submitted. An order for another task is refused here.
-pub(super) fn with_spec(file: &Path, spec: &TaskSpec) -> anyhow::Result<Value> {
+pub(super) fn with_spec(file: &Path, spec: TaskSpec) -> anyhow::Result<Submission> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Kind::NotFound.because(format!("cannot read the order {}: {error}", file.display()))
     })?;
-    let signed: SignedOrder = serde_json::from_str(&text).map_err(|error| {
+    let signed: SignedSpendAuthorization = serde_json::from_str(&text).map_err(|error| {
         let message = format!("{} is no signed order: {error}", file.display());
         Kind::Usage.with_remedy(message, "make one with `lode task order`")
     })?;
-    if signed.order.spec != digest(spec)? {
+    if signed.order.spec != digest(&spec)? {
         let message =
             format!("{} is the order of another task, or the task was changed since", file.display());
         let remedy = "sign one for this very task: `lode task order`";
         return Err(Failure::coded(Kind::Usage, "order/mismatch", message, remedy).into());
     }
-    Ok(json!({ "spec": spec, "order": signed.order, "signature": signed.signature }))
+    Ok(Submission { spec, order: Some(signed.order), signature: Some(signed.signature) })
 }

@@ -1,11 +1,11 @@
 //! How tasks look.
 
-use lode_program::text::escape_controls;
-use lode_protocol::units::Timestamp;
-use serde_json::Value;
+use lode_api_types::{Assignment, Event, EventKind, Explanation, Task, TaskSummary};
+use lode_protocol::text::escape_controls;
+use serde::Serialize;
 
-use crate::api::{Assignment, Explanation, Task, TaskSummary};
 use crate::output::{self, Sheet, ago, list};
+use crate::wall_clock::now;
 
 /// Replicas in words.
 pub(super) fn replicas(task: &TaskSummary) -> String {
@@ -24,10 +24,18 @@ pub(super) fn replicas(task: &TaskSummary) -> String {
     if parts.is_empty() { format!("{} idle", counts.total) } else { parts.join(", ") }
 }
 
+/// The word that an enum of the wire has in JSON.
+pub(super) fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(_) | Err(_) => String::new(),
+    }
+}
+
 /// How an assignment ended or why it waits, in one line.
-pub(crate) fn why(assignment: &Assignment) -> String {
+pub fn why(assignment: &Assignment) -> String {
     let mut parts = Vec::new();
-    parts.extend(assignment.reason.clone());
+    parts.extend(assignment.reason.as_ref().map(word));
     if let Some(code) = assignment.exit_code {
         parts.push(format!("exit code {code}"));
     }
@@ -42,16 +50,15 @@ pub(crate) fn why(assignment: &Assignment) -> String {
 
 pub(super) fn task(task: &Task) -> anyhow::Result<()> {
     let summary = &task.summary;
-    let text = |key: &str| task.spec.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let now = Timestamp(lode_program::Clock::system().wall_millis());
+    let now = now();
     let mut head = Sheet::new(["what", "value"]);
-    head.row(["id".to_owned(), summary.id.clone()]);
+    head.row(["id".to_owned(), summary.id.to_string()]);
     head.row(["name".to_owned(), summary.name.clone()]);
-    head.row(["kind".to_owned(), summary.kind.clone()]);
-    head.row(["state".to_owned(), summary.state.clone()]);
+    head.row(["kind".to_owned(), word(&summary.kind)]);
+    head.row(["state".to_owned(), summary.state.to_string()]);
     head.row(["replicas".to_owned(), replicas(summary)]);
-    head.row(["image".to_owned(), text("image")]);
-    head.row(["created".to_owned(), format!("{} ({})", summary.created, ago(Some(&summary.created), now))]);
+    head.row(["image".to_owned(), task.spec.image.clone()]);
+    head.row(["created".to_owned(), format!("{} ({})", summary.created, ago(Some(summary.created), now))]);
     output::sheet(&head)?;
     output::line("")?;
     let mut sheet = Sheet::new(["replica", "try", "state", "node", "gpus", "ports", "why"])
@@ -60,13 +67,13 @@ pub(super) fn task(task: &Task) -> anyhow::Result<()> {
         let ports = assignment
             .ports
             .iter()
-            .map(|port| format!("{} {}→{}/{}", port.name, port.host, port.container, port.protocol));
+            .map(|port| format!("{} {}→{}/{}", port.name, port.host, port.container, word(&port.protocol)));
         sheet.row([
             assignment.replica.to_string(),
             assignment.incarnation.to_string(),
-            assignment.state.clone(),
-            assignment.node.clone(),
-            list(assignment.gpus.iter().cloned()),
+            word(&assignment.state),
+            assignment.node.to_string(),
+            list(assignment.gpus.iter().map(ToString::to_string)),
             list(ports),
             why(assignment),
         ]);
@@ -75,16 +82,12 @@ pub(super) fn task(task: &Task) -> anyhow::Result<()> {
 }
 
 pub(super) fn explanation(explanation: &Explanation, nodes: bool) -> anyhow::Result<()> {
-    output::line(&format!(
-        "{}: {}",
-        escape_controls(&explanation.state),
-        escape_controls(&explanation.summary)
-    ))?;
+    output::line(&format!("{}: {}", explanation.state, escape_controls(&explanation.summary)))?;
     if let Some(blocked) = &explanation.blocked {
         output::line(&format!(
             "nothing is placed now: {} [{}]",
             escape_controls(&blocked.message),
-            escape_controls(&blocked.code)
+            escape_controls(blocked.code.as_str())
         ))?;
     }
     if explanation.waiting > 0 {
@@ -96,58 +99,112 @@ pub(super) fn explanation(explanation: &Explanation, nodes: bool) -> anyhow::Res
     if !explanation.filters.is_empty() {
         let mut sheet = Sheet::new(["fails", "nodes", "what would help"]);
         for count in &explanation.filters {
-            sheet.row([count.filter.clone(), count.nodes.to_string(), count.help.clone()]);
+            sheet.row([count.filter.to_string(), count.nodes.to_string(), count.help.clone()]);
         }
         output::sheet(&sheet)?;
     }
     if nodes {
         let mut sheet = Sheet::new(["node", "fails", "says"]).or_else("no nodes");
         for verdict in &explanation.verdicts {
-            let failed = verdict.failed.clone().unwrap_or_else(|| "fits".to_owned());
-            sheet.row([verdict.node.clone(), failed, verdict.message.clone()]);
+            let failed = verdict.failed.map_or("fits", |filter| filter.as_str()).to_owned();
+            sheet.row([verdict.node.to_string(), failed, verdict.message.clone()]);
         }
         output::sheet(&sheet)?;
         if let Some(next) = &explanation.next {
-            output::line(&format!("more nodes after {}: use -o json with the API", escape_controls(next)))?;
+            output::line(&format!("more nodes after {}: use -o json with the API", next))?;
         }
     }
     Ok(())
 }
 
 /// An event in one line.
-pub(super) fn event(event: &Value) -> String {
-    let text = |key: &str| match event.get(key) {
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(Value::Null) | None => None,
-        Some(other) => Some(other.to_string()),
+pub(super) fn event(event: &Event) -> String {
+    let moved = |from: Option<String>, to: String| match from {
+        Some(from) => format!("{from} → {to}"),
+        None => to,
     };
-    let mut words = vec![text("at").unwrap_or_default(), text("type").unwrap_or_default()];
-    for key in ["assignment", "task", "node"] {
-        words.extend(text(key));
-    }
-    match (text("from"), text("to")) {
-        (Some(from), Some(to)) => words.push(format!("{from} → {to}")),
-        (None, Some(to)) => words.push(to),
-        _ => {}
-    }
-    for key in ["reason", "detail", "message"] {
-        words.extend(text(key).filter(|text| !text.is_empty()));
-    }
+    let said = match &event.kind {
+        EventKind::Started { term } => vec![format!("term {term}")],
+        EventKind::Node { node, from, to, message } => {
+            vec![node.to_string(), moved(from.map(|from| from.to_string()), to.to_string()), message.clone()]
+        }
+        EventKind::Task { task, from, to } => {
+            vec![task.to_string(), moved(from.map(|from| from.to_string()), to.to_string())]
+        }
+        EventKind::ImagePinned { task, image, by } => {
+            let by = by.map_or_else(|| "the registry".to_owned(), |node| node.to_string());
+            vec![task.to_string(), image.clone(), format!("by {by}")]
+        }
+        EventKind::ImageUnpinned { task, code, message } => {
+            vec![task.to_string(), code.to_string(), message.clone()]
+        }
+        EventKind::TaskDeleted { task } => vec![task.to_string()],
+        EventKind::Assignment { assignment, node, from, to, reason, detail } => {
+            let mut said =
+                vec![assignment.to_string(), node.to_string(), moved(from.as_ref().map(word), word(to))];
+            said.extend(reason.as_ref().map(word));
+            said.push(detail.clone());
+            said
+        }
+        EventKind::TaskBudgetExhausted { task, spent, budget } => {
+            vec![task.to_string(), format!("spent {spent} of {budget}")]
+        }
+        EventKind::EpochClosed { epoch, receipts, amount } => {
+            vec![format!("epoch {epoch}: {receipts} receipts, {amount}")]
+        }
+        EventKind::RootSubmitted { epoch, root, total } => {
+            vec![format!("epoch {epoch}: root {root} of {total}")]
+        }
+        EventKind::ReportRefused { assignment, node, claimed, count } => {
+            let more = if *count > 1 { format!("{} more like it", count - 1) } else { String::new() };
+            vec![assignment.to_string(), node.to_string(), format!("claims to be {}", word(claimed)), more]
+        }
+    };
+    let mut words = vec![event.at.to_string(), event.kind.name().to_owned()];
+    words.extend(said.into_iter().filter(|word| !word.is_empty()));
     escape_controls(&words.join("  ")).into_owned()
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use lode_api_types::{Replicas, TaskState};
+    use lode_protocol::task::{TaskKind, TaskSpec};
+    use lode_protocol::units::Timestamp;
     use serde_json::json;
+
+    /// A task in a state, without assignments.
+    pub(crate) fn task(kind: TaskKind, state: TaskState) -> Task {
+        let spec = json!({ "name": "t", "kind": kind, "image": "i:1" }).to_string();
+        Task {
+            summary: TaskSummary {
+                id: lode_protocol::ids::TaskId::default(),
+                name: "t".to_owned(),
+                kind,
+                state,
+                created: Timestamp(0),
+                replicas: Replicas::default(),
+            },
+            spec: TaskSpec::from_json(spec.as_bytes()).unwrap(),
+            pinned_image: None,
+            order: None,
+            replica_states: Vec::new(),
+            assignments: Vec::new(),
+        }
+    }
 
     #[test]
     fn an_event_is_one_harmless_line() {
-        let line = event(
-            &json!({"at": "T", "type": "assignment", "assignment": "a.0.1", "from": "running", "to": "failed",
-            "reason": "oom_killed", "detail": "\u{1b}[2J\nx"}),
-        );
-        assert!(line.starts_with("T  assignment  a.0.1  running → failed  oom_killed"), "{line}");
+        let happened: Event = serde_json::from_value(json!({
+            "cursor": "1-2", "at": "2026-01-01T00:00:00Z", "type": "assignment",
+            "assignment": "0190aaaa-0000-7000-8000-000000000000.0.1",
+            "node": "0x7e5f4552091a69125d5dfcb7b8c2659029395bdf", "from": "running", "to": "failed",
+            "reason": "oom_killed", "detail": "\u{1b}[2J\nx"
+        }))
+        .unwrap();
+        let line = event(&happened);
+        assert!(line.starts_with("2026-01-01T00:00:00.000Z  assignment  0190aaaa"), "{line}");
+        assert!(line.contains("running → failed  oom_killed"), "{line}");
         assert!(!line.contains('\u{1b}') && !line.contains('\n'), "{line:?}");
     }
 }

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use lode_api_types::{Task, TaskState};
+use lode_protocol::assignment::AssignmentState;
+use lode_protocol::ids::TaskId;
+use lode_protocol::task::TaskKind;
 use tokio::time::Instant;
 
-use super::{print_line, show};
-use crate::api::{Api, LogRequest, Task, follow_logs};
-use crate::failure::{Kind, classify};
+use super::{LogPrinter, show};
+use crate::api::{Api, LogRequest, read_logs};
+use crate::failure::Kind;
 use crate::output::{self, Format};
+use crate::report::classify;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -16,46 +21,45 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Wanted {
+pub enum Wanted {
     /// A batch task has ended; a service runs (or will never).
     Settled,
     /// Nothing of it runs any more.
     Ended,
 }
 
-fn has_ended(state: &str) -> bool {
-    matches!(state, "succeeded" | "failed" | "stopped")
-}
-
 impl Wanted {
     fn is_met(self, task: &Task) -> bool {
-        let state = task.summary.state.as_str();
+        let state = task.summary.state;
         match self {
-            Wanted::Ended => has_ended(state),
-            Wanted::Settled => has_ended(state) || (task.summary.kind == "service" && state == "running"),
+            Wanted::Ended => state.has_ended(),
+            Wanted::Settled => state.has_ended() || is_running_service(task),
         }
     }
 }
 
+fn is_running_service(task: &Task) -> bool {
+    task.summary.kind == TaskKind::Service && task.summary.state == TaskState::Running
+}
+
 /// Waits, over short absences of the orchestrator; gives the task as it is then.
-pub(crate) async fn wait_until(
+pub async fn wait_until(
     api: &Api,
-    id: &str,
+    id: TaskId,
     wanted: Wanted,
     timeout: Option<Duration>,
 ) -> anyhow::Result<Task> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let mut last_success = Instant::now();
-    let mut state = "unknown".to_owned();
+    let mut state = "unknown";
     loop {
-        match api.get(&format!("v1/tasks/{id}"), &[]).await {
-            Ok(value) => {
+        match api.task(id).await {
+            Ok(task) => {
                 last_success = Instant::now();
-                let task: Task = api.view(&value)?;
                 if wanted.is_met(&task) {
                     return Ok(task);
                 }
-                state = task.summary.state;
+                state = task.summary.state.as_str();
             }
             Err(error) if classify(&error).0 == Kind::Unavailable && last_success.elapsed() < PATIENCE => {}
             Err(error) => return Err(error),
@@ -72,27 +76,34 @@ pub(crate) async fn wait_until(
 pub(super) async fn after_submission(
     api: &Api,
     format: Format,
-    id: &str,
+    id: TaskId,
     follow: bool,
     timeout: Option<Duration>,
 ) -> anyhow::Result<()> {
     let waiting = wait_until(api, id, Wanted::Settled, timeout);
     let task = if follow {
-        let request = LogRequest { task: id.to_owned(), wait_for_start: true, ..LogRequest::default() };
-        let logs = follow_logs(api, &request, |line| print_line(format, line, false));
+        let request =
+            LogRequest { task: id.to_string(), follow: true, wait_for_start: true, ..LogRequest::default() };
+        let mut printer = LogPrinter::new(format, false, false);
+        let logs = read_logs(api, &request, &mut printer);
         follow_until_end(waiting, logs).await?
     } else {
         waiting.await?
     };
-    let state = task.summary.state.as_str();
     if format == Format::Json && !follow {
-        output::json(&api.get(&format!("v1/tasks/{id}"), &[]).await?)?;
+        output::json(&api.task(id).await?)?;
     }
-    if state == "succeeded" || state == "running" {
-        return Ok(());
+    let state = task.summary.state;
+    match state {
+        TaskState::Succeeded | TaskState::Running => return Ok(()),
+        TaskState::Pending
+        | TaskState::Stopping
+        | TaskState::Stopped
+        | TaskState::Failed
+        | TaskState::Deleting => {}
     }
-    let reasons: Vec<String> =
-        task.assignments.iter().filter(|a| a.state != "succeeded").map(show::why).collect();
+    let failed = task.assignments.iter().filter(|row| row.state != AssignmentState::Succeeded);
+    let reasons: Vec<String> = failed.map(show::why).collect();
     let reason = reasons.last().filter(|reason| !reason.is_empty()).map(|reason| format!(": {reason}"));
     let message = format!("task {id} {state}{}", reason.unwrap_or_default());
     Err(Kind::Failed
@@ -109,7 +120,7 @@ async fn follow_until_end(
     tokio::select! {
         task = &mut waiting => {
             let task = task?;
-            if task.summary.kind == "service" && task.summary.state == "running" {
+            if is_running_service(&task) {
                 logs.await?;
                 return Ok(task);
             }
@@ -132,21 +143,15 @@ async fn follow_until_end(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::TaskSummary;
-
-    fn task(kind: &str, state: &str) -> Task {
-        let summary =
-            TaskSummary { kind: kind.to_owned(), state: state.to_owned(), ..TaskSummary::default() };
-        Task { summary, ..Task::default() }
-    }
+    use crate::commands::task::show::tests::task;
 
     #[test]
     fn a_service_settles_by_running_and_a_batch_task_by_ending() {
-        assert!(Wanted::Settled.is_met(&task("service", "running")));
-        assert!(!Wanted::Settled.is_met(&task("batch", "running")));
-        assert!(Wanted::Settled.is_met(&task("batch", "failed")));
-        assert!(!Wanted::Ended.is_met(&task("service", "running")));
-        assert!(Wanted::Ended.is_met(&task("service", "stopped")));
-        assert!(!Wanted::Ended.is_met(&task("batch", "stopping")));
+        assert!(Wanted::Settled.is_met(&task(TaskKind::Service, TaskState::Running)));
+        assert!(!Wanted::Settled.is_met(&task(TaskKind::Batch, TaskState::Running)));
+        assert!(Wanted::Settled.is_met(&task(TaskKind::Batch, TaskState::Failed)));
+        assert!(!Wanted::Ended.is_met(&task(TaskKind::Service, TaskState::Running)));
+        assert!(Wanted::Ended.is_met(&task(TaskKind::Service, TaskState::Stopped)));
+        assert!(!Wanted::Ended.is_met(&task(TaskKind::Batch, TaskState::Stopping)));
     }
 }

@@ -1,6 +1,6 @@
 //! How accusations look.
 
-use lode_contracts::{AccusationPhase, AccusationRecord, ChainReader as _, SlashingTerms};
+use lode_contracts::{AccusationPhase, AccusationRecord, ChainReader as _, SlashingParameters};
 use lode_protocol::ids::{AccusationId, ProviderId};
 use lode_protocol::units::{Millis, Timestamp};
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ pub(super) async fn run(
 }
 
 /// Ends of the phases: evidence, answer, vote.
-fn ends(record: &AccusationRecord, terms: &SlashingTerms) -> [Timestamp; 3] {
+fn ends(record: &AccusationRecord, terms: &SlashingParameters) -> [Timestamp; 3] {
     let mut at = record.opened_at;
     [terms.evidence_seconds, terms.answer_seconds, terms.vote_seconds].map(|seconds| {
         at = at.plus(Millis(seconds.saturating_mul(1_000)));
@@ -73,7 +73,7 @@ fn ends(record: &AccusationRecord, terms: &SlashingTerms) -> [Timestamp; 3] {
     })
 }
 
-fn next(record: &AccusationRecord, terms: &SlashingTerms, now: Timestamp) -> String {
+fn next(record: &AccusationRecord, terms: &SlashingParameters, now: Timestamp) -> String {
     let [_, answer, vote] = ends(record, terms);
     let until = |time| moment(time, Some(now));
     match (record.phase, record.answer) {
@@ -89,7 +89,7 @@ fn next(record: &AccusationRecord, terms: &SlashingTerms, now: Timestamp) -> Str
     }
 }
 
-fn as_json(record: &AccusationRecord, terms: &SlashingTerms) -> Value {
+fn as_json(record: &AccusationRecord, terms: &SlashingParameters) -> Value {
     let [evidence, answer, vote] = ends(record, terms).map(utc);
     let mut value = json!(record);
     if let Some(fields) = value.as_object_mut() {
@@ -100,7 +100,7 @@ fn as_json(record: &AccusationRecord, terms: &SlashingTerms) -> Value {
     value
 }
 
-fn sheet(record: &AccusationRecord, terms: &SlashingTerms, weight: &str, now: Timestamp) -> Sheet {
+fn sheet(record: &AccusationRecord, terms: &SlashingParameters, weight: &str, now: Timestamp) -> Sheet {
     let mut sheet = Sheet::new(["what", "value"]);
     let offence = serde_json::to_value(record.offence).unwrap_or_default();
     sheet.row(["accusation".to_owned(), record.id.to_string()]);

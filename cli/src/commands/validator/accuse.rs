@@ -1,6 +1,6 @@
 //! Accusing a provider.
 
-use lode_contracts::{Amount, ChainEvent, ChainReader as _, Intent, Offence};
+use lode_contracts::{Amount, ChainEvent, ChainReader as _, Intent, Offence, SlashingCall, SlashingEvent};
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{NodeId, ProviderId};
 use lode_protocol::units::Millis;
@@ -39,11 +39,11 @@ pub(super) async fn run(global: &Global, signer: &SignerFlags, charge: Charge) -
         lode(bond),
         span(Millis(verdict.saturating_mul(1_000)))
     );
-    let intent = Intent::Accuse { provider, node, offence, amount, evidence, uri };
+    let intent = Intent::Slashing(SlashingCall::Accuse { provider, node, offence, amount, evidence, uri });
     let mut plan = Plan::new(what, String::new(), intent).after(earlier);
     let Some(receipts) = wallet.carry_out_silently(&plan).await? else { return Ok(()) };
     let opened = receipts.iter().flat_map(|receipt| &receipt.events).find_map(|logged| match &logged.event {
-        ChainEvent::Accused { id, .. } => Some(*id),
+        ChainEvent::Slashing(SlashingEvent::Accused { id, .. }) => Some(*id),
         _ => None,
     });
     let Some(id) = opened else {

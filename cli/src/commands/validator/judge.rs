@@ -1,6 +1,6 @@
 //! What validators judge: accusations, roots, redemptions, votes that were never revealed.
 
-use lode_contracts::Intent;
+use lode_contracts::{Intent, RewardsCall, SlashingCall, ValidatorsCall};
 use lode_protocol::hash::Digest;
 
 use super::accusations;
@@ -34,18 +34,32 @@ pub(super) async fn run(global: &Global, command: JudgementCommand) -> anyhow::R
             let word = if guilty { "guilty" } else { "innocent" };
             let what = format!("vote {word} about accusation {accusation}; votes are cast once");
             let done = format!("voted {word} about accusation {accusation}");
-            transact(global, &signer, what, done, Intent::VoteAccusation { id: accusation, guilty }).await
+            transact(
+                global,
+                &signer,
+                what,
+                done,
+                Intent::Slashing(SlashingCall::VoteAccusation { id: accusation, guilty }),
+            )
+            .await
         }
         JudgementCommand::Resolve { signer, accusation } => {
             let what = format!("have the verdict about accusation {accusation} carried out");
             let done =
                 format!("accusation {accusation} is resolved; see `lode validator accusations {accusation}`");
-            transact(global, &signer, what, done, Intent::ResolveAccusation { id: accusation }).await
+            transact(
+                global,
+                &signer,
+                what,
+                done,
+                Intent::Slashing(SlashingCall::ResolveAccusation { id: accusation }),
+            )
+            .await
         }
         JudgementCommand::Collect { signer, to } => {
             let what = format!("have what is owed from accusations paid to {to}");
             let done = format!("what was owed is paid to {to}");
-            transact(global, &signer, what, done, Intent::CollectOwed { to }).await
+            transact(global, &signer, what, done, Intent::Slashing(SlashingCall::CollectOwed { to })).await
         }
         JudgementCommand::Accusations { chain, accusation, provider, open } => {
             accusations::run(global, &chain, accusation, provider, open).await
@@ -54,20 +68,41 @@ pub(super) async fn run(global: &Global, command: JudgementCommand) -> anyhow::R
             let evidence = evidence.digest()?;
             let what = format!("ask for the root of epoch {epoch} of pool {pool} to be dropped");
             let done = format!("the veto against the root of epoch {epoch} of pool {pool} counts");
-            transact(global, &signer, what, done, Intent::VetoRoot { pool, epoch, evidence }).await
+            transact(
+                global,
+                &signer,
+                what,
+                done,
+                Intent::Rewards(RewardsCall::VetoRoot { pool, epoch, evidence }),
+            )
+            .await
         }
         JudgementCommand::VetoRedemption { signer, pool, payee, evidence } => {
             let evidence = evidence.digest()?;
             let what = format!("ask for the redemption of {payee} from pool {pool} to be dropped");
             let done = format!("the veto against the redemption of {payee} from pool {pool} counts");
-            transact(global, &signer, what, done, Intent::VetoRedemption { pool, payee, evidence }).await
+            transact(
+                global,
+                &signer,
+                what,
+                done,
+                Intent::Rewards(RewardsCall::VetoRedemption { pool, payee, evidence }),
+            )
+            .await
         }
         JudgementCommand::Penalize { signer, epoch, validator } => {
             let what = format!(
                 "have the bond of {validator} cut, which committed in epoch {epoch} and never revealed"
             );
             let done = format!("the bond of {validator} is cut");
-            transact(global, &signer, what, done, Intent::PenalizeMissedReveal { epoch, validator }).await
+            transact(
+                global,
+                &signer,
+                what,
+                done,
+                Intent::Validators(ValidatorsCall::PenalizeMissedReveal { epoch, validator }),
+            )
+            .await
         }
     }
 }

@@ -6,15 +6,15 @@ use lode_protocol::ids::{AccusationId, Address, NodeId, PoolId, ProviderId};
 use lode_protocol::units::Timestamp;
 
 use super::RpcChain;
+use crate::Epoch;
 use crate::abi::{Rewards, Slashing};
-use crate::block::timestamp_of_seconds;
 use crate::convert::{amount, amount_saturating, from_address, from_word, number, to_address};
-use crate::epoch::Epoch;
+use crate::decode::offence;
 use crate::error::ChainError;
-use crate::event::offence;
-use crate::record::{
+use crate::timestamp_of_seconds;
+use crate::{
     AccusationPhase, AccusationRecord, BudgetRecord, EarningsRecord, RedemptionRecord, RootRecord, RootState,
-    SettlementTerms, SlashingTerms,
+    SettlementParameters, SlashingParameters,
 };
 
 impl RpcChain {
@@ -26,10 +26,10 @@ impl RpcChain {
         to_address(self.deployment.rewards)
     }
 
-    pub(super) async fn read_slashing_terms(&self) -> Result<SlashingTerms, ChainError> {
+    pub(super) async fn read_slashing_terms(&self) -> Result<SlashingParameters, ChainError> {
         let operation = "read the terms of slashing";
         let terms = self.verified().await?.call(operation, self.slashing(), Slashing::termsCall {}).await?;
-        Ok(SlashingTerms {
+        Ok(SlashingParameters {
             min_bond: Amount(terms.minBond),
             bond_basis_points: terms.bondBasisPoints,
             max_slash_basis_points: terms.maxSlashBasisPoints,
@@ -99,14 +99,14 @@ impl RpcChain {
         amount(operation, self.verified().await?.call(operation, self.slashing(), call).await?)
     }
 
-    pub(super) async fn read_settlement_terms(&self) -> Result<SettlementTerms, ChainError> {
+    pub(super) async fn read_settlement_terms(&self) -> Result<SettlementParameters, ChainError> {
         let operation = "read the terms of settlement";
         let (transport, rewards) = (self.verified().await?, self.rewards());
         let posting = transport.call(operation, rewards, Rewards::postingSecondsCall {}).await?;
         let veto = transport.call(operation, rewards, Rewards::vetoSecondsCall {}).await?;
         let withdrawal = transport.call(operation, rewards, Rewards::withdrawalDelayCall {}).await?;
         let age = transport.call(operation, rewards, Rewards::maxProvenAgeEpochsCall {}).await?;
-        Ok(SettlementTerms {
+        Ok(SettlementParameters {
             posting_seconds: number(operation, posting)?,
             veto_seconds: number(operation, veto)?,
             withdrawal_seconds: number(operation, withdrawal)?,

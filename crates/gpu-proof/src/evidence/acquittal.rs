@@ -3,8 +3,10 @@
 use lode_protocol::envelope::EnvelopeError;
 use thiserror::Error;
 
-use super::file::MAX_EVIDENCE_BYTES;
 use crate::error::ProofError;
+
+/// The largest file that is looked at. The largest answer of a node, and the demands around it, fit.
+pub const MAX_EVIDENCE_BYTES: usize = 9 << 20;
 
 /// Why the node is innocent as far as this file goes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -11,7 +11,6 @@ use lode_protocol::proof::{Answer, Challenge, GpuOpening, Phase, Selection};
 use lode_protocol::units::Timestamp;
 
 use super::acquittal::Acquittal;
-use super::verdict::MAX_ANSWER_LIFETIME;
 use crate::params::Params;
 use crate::seed::SessionInputs;
 
@@ -152,9 +151,6 @@ impl Conversation {
         if from != self.node.0 || to != self.validator.0 || opened.header.realm != self.realm {
             return Err(unbound(what, "it is not from the challenged node to the challenger"));
         }
-        if opened.header.issued_at.plus(MAX_ANSWER_LIFETIME) < opened.header.expires_at {
-            return Err(Acquittal::NoTime { what });
-        }
         Ok(opened)
     }
 
@@ -186,7 +182,10 @@ fn recipient<T>(opened: &Opened<T>) -> Address {
 
 /// Verifies a signature, whenever it was given: what a message says does not become false with time.
 fn unseal<T: Signable>(what: &'static str, bytes: &[u8]) -> Result<Opened<T>, Acquittal> {
-    let refused = |error: EnvelopeError| Acquittal::Message { what, error };
+    let refused = |error: EnvelopeError| match error {
+        EnvelopeError::CountsTooLong { .. } => Acquittal::NoTime { what },
+        error => Acquittal::Message { what, error },
+    };
     let claimed = envelope::peek(bytes).map_err(refused)?;
     let recipient = match claimed.audience {
         Audience::Peer(peer) => Some(peer),

@@ -4,12 +4,10 @@ use lode_protocol::envelope::{decode, encode};
 use lode_protocol::hash::{Digest, keccak256};
 use minicbor::{Decode, Encode};
 
-use super::acquittal::Acquittal;
+use super::acquittal::{Acquittal, MAX_EVIDENCE_BYTES};
 use crate::error::ProofError;
 use crate::params::Params;
 
-/// The largest file that is looked at. The largest answer of a node, and the demands around it, fit.
-pub const MAX_EVIDENCE_BYTES: usize = 9 << 20;
 /// The only version so far.
 const VERSION: u8 = 1;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lode_protocol::envelope::{MAX_CLOCK_SKEW, Realm};
+use lode_protocol::envelope::{MAX_CLOCK_SKEW, Purpose, Realm};
 use lode_protocol::hash::{Digest, keccak256_of};
 use lode_protocol::ids::{GpuUuid, NodeId, ValidatorId};
 use lode_protocol::units::{Millis, Timestamp};
@@ -43,7 +43,7 @@ pub struct Deed {
 }
 
 /// Longest time that a node's answer may count. One that counts for longer does not say when it was given.
-pub const MAX_ANSWER_LIFETIME: Millis = Millis::seconds(300);
+pub const MAX_ANSWER_LIFETIME: Millis = Purpose::Answer.longest_validity();
 
 impl Deed {
     /// The earliest and the latest time at which a validator took the node's answer.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::edits::CdiError;
+use super::error::CdiError;
 
 /// Largest file that is read. Real ones are a few dozen kilobytes.
 const MOST_BYTES: u64 = 4 << 20;
@@ -149,7 +149,7 @@ impl CdiSpec {
     }
 
     fn from_yaml(text: &str) -> Result<Self, String> {
-        serde_norway::from_str(text).map_err(|error| error.to_string())
+        serde_saphyr::from_str(text).map_err(|error| error.to_string())
     }
 
     /// The specification as YAML.
@@ -157,7 +157,7 @@ impl CdiSpec {
     /// # Errors
     /// When a path is not text.
     pub fn to_yaml(&self) -> Result<String, CdiError> {
-        serde_norway::to_string(self).map_err(|error| CdiError::Unwritable { detail: error.to_string() })
+        serde_saphyr::to_string(self).map_err(|error| CdiError::Unwritable { detail: error.to_string() })
     }
 
     /// The specification as JSON.

@@ -6,6 +6,7 @@ use lode_protocol::hardware::GpuState;
 use lode_protocol::ids::GpuUuid;
 use lode_protocol::units::Timestamp;
 
+use super::effect::{GpuHealth, HealthEffect};
 use super::policy::HealthPolicy;
 use super::reason::HealthReason;
 use super::record::Record;
@@ -26,35 +27,6 @@ pub enum HealthEvent {
     Proof { uuid: GpuUuid, passed: bool },
     /// An operator has looked after a GPU and gives it another chance.
     OperatorCleared { uuid: GpuUuid },
-}
-
-/// What has to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HealthEffect {
-    /// Tell the orchestrator.
-    StateChanged { uuid: GpuUuid, from: Option<GpuState>, to: GpuState, reason: Option<HealthReason> },
-    /// Whatever runs on the GPU has failed or cannot be trusted: end it as a fault of the node.
-    StopTasks { uuid: GpuUuid, reason: HealthReason },
-    /// The task on the GPU has failed by its own doing.
-    FailTask { uuid: GpuUuid, xid: u32 },
-    /// Have the GPU prove itself.
-    Prove { uuid: GpuUuid, depth: ProofDepth },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProofDepth {
-    Short,
-    Full,
-}
-
-/// A GPU's health as it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GpuHealth {
-    pub uuid: GpuUuid,
-    pub state: GpuState,
-    pub reason: Option<HealthReason>,
-    /// Only an operator brings it back.
-    pub needs_operator: bool,
 }
 
 /// The health of all GPUs of one host.

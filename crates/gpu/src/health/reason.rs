@@ -56,6 +56,27 @@ impl HealthReason {
         }
     }
 
+    /// Whether what runs on the GPU is over because of it: the hardware or its driver says that results cannot be
+    /// trusted. That NVML does not show or read a GPU is no such evidence: programs have survived it, and one whose GPU
+    /// is truly gone ends by itself or by an XID.
+    #[must_use]
+    pub fn ends_tasks(&self) -> bool {
+        match self {
+            Self::Xid(_)
+            | Self::ResetRequired
+            | Self::RecoveryAction(_)
+            | Self::RemapFailed
+            | Self::ProofFailed => true,
+            Self::Lost
+            | Self::Unreadable(_)
+            | Self::RemapPending
+            | Self::UncorrectedEcc { .. }
+            | Self::Hot { .. }
+            | Self::HardwareProtection
+            | Self::ManyApplicationFaults => false,
+        }
+    }
+
     /// Evidence of broken hardware, which time alone does not mend.
     pub(super) fn is_hardware(&self) -> bool {
         match self {

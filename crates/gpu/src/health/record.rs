@@ -7,7 +7,7 @@ use lode_protocol::ids::GpuUuid;
 use lode_protocol::units::{Millis, Timestamp};
 
 use super::assess::{Memory, Verdict};
-use super::core::{GpuHealth, HealthEffect, ProofDepth};
+use super::effect::{GpuHealth, HealthEffect, ProofDepth};
 use super::policy::HealthPolicy;
 use super::reason::HealthReason;
 use crate::NvmlError;
@@ -194,6 +194,10 @@ impl Record {
             State::Recovering { .. } => false,
             // The first reason stands. New evidence of broken hardware still prolongs the hold.
             State::Quarantined { reason: known, until } => {
+                // What runs on may have outlived a doubt about what NVML shows; it does not outlive evidence.
+                if reason.ends_tasks() && !known.ends_tasks() {
+                    effects.push(HealthEffect::StopTasks { uuid: uuid.clone(), reason: reason.clone() });
+                }
                 if hardware {
                     *until = (*until).max(now.plus(policy.hardware_hold));
                     if !known.is_hardware() {

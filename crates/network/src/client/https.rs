@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use lode_address::{HttpsAddress, is_pin_mismatch};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{RequestBuilder, Response, StatusCode};
 
 use crate::error::{NetworkError, cut};
-use crate::tls::is_pin_mismatch;
-use crate::url::HttpsAddress;
+use crate::outbound::public_names;
 
 const MEDIA_TYPE: &str = "application/cbor";
 /// A problem document is short; more of it is not read.
@@ -30,8 +30,18 @@ pub(super) struct HttpsLink {
 }
 
 impl HttpsLink {
-    pub(super) fn new(address: HttpsAddress, timeout: Duration) -> Result<Self, NetworkError> {
-        Ok(Self { client: address.client(timeout)?, address, timeout })
+    /// With `public_names_only` a name that leads nowhere but into networks that are not public is not dialled.
+    pub(super) fn new(
+        address: HttpsAddress,
+        timeout: Duration,
+        public_names_only: bool,
+    ) -> Result<Self, NetworkError> {
+        let client = if public_names_only {
+            address.client_resolving(timeout, public_names())?
+        } else {
+            address.client(timeout)?
+        };
+        Ok(Self { client, address, timeout })
     }
 
     /// Whether the server is there and, where pinned, the right one.

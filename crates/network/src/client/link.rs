@@ -1,23 +1,26 @@
 //! The task that keeps a link up: connect, carry frames, tell what happened, wait, again.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use lode_address::{EndpointUrl, PeerAddress};
+use lode_protocol::backoff::{Backoff, BackoffPolicy};
+use lode_protocol::units::Millis;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::https::HttpsLink;
 use super::{ClientConfig, ClientEvent, Current, OUTGOING_QUEUE, Shared};
-use crate::address::PeerAddress;
 use crate::endpoint::{Connection, Endpoint, Transport};
 use crate::error::NetworkError;
 use crate::frame::{FrameReader, FrameWriter, FramedStream};
 use crate::metrics::{Direction, NetworkMetrics};
+use crate::outbound::is_public_address;
 use crate::protocol::Protocol;
-use crate::url::EndpointUrl;
 
 /// Frames joined into one write.
 const FRAMES_PER_WRITE: usize = 32;
@@ -66,7 +69,13 @@ impl PeerClientTask {
     }
 
     /// Works until `shutdown` or until nobody takes events any more.
-    pub async fn run(self, shutdown: CancellationToken) {
+    ///
+    /// Boxed, so that it is compiled here and not again by everybody who spawns it.
+    pub fn run(self, shutdown: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(self.work_until(shutdown))
+    }
+
+    async fn work_until(self, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => {}
             Unheard = self.work() => {}
@@ -79,7 +88,9 @@ impl PeerClientTask {
     }
 
     async fn work(&self) -> Unheard {
-        let mut backoff = Backoff::new(self.config.backoff_initial, self.config.backoff_max);
+        let (first, most) = (self.config.backoff_initial, self.config.backoff_max);
+        let policy = BackoffPolicy::new(Millis::from_duration(first), Millis::from_duration(most));
+        let mut backoff = Backoff::new(policy, rand::random());
         loop {
             let link = match self.connect_any(&mut backoff).await {
                 Ok(link) => link,
@@ -94,7 +105,7 @@ impl PeerClientTask {
                     backoff.reset();
                 }
                 // Also after a connection that worked: a server that restarts meets its fleet spread out.
-                self.pause(backoff.wait(rand::random())).await;
+                self.pause(backoff.next_wait()).await;
             }
         }
     }
@@ -117,7 +128,7 @@ impl PeerClientTask {
                 Err(error) => failed = Some((url, error)),
             }
         }
-        let retry_in = backoff.wait(rand::random());
+        let retry_in = backoff.next_wait();
         if let Some((endpoint, error)) = failed {
             self.emit(ClientEvent::ConnectFailed { endpoint, error, retry_in }).await?;
         }
@@ -140,7 +151,11 @@ impl PeerClientTask {
         match url {
             EndpointUrl::Peer(address) => Ok(Link::Stream(self.connect_stream(url, address).await?)),
             EndpointUrl::Https(address) => {
-                let link = HttpsLink::new(address.clone(), self.config.request_timeout)?;
+                let link = HttpsLink::new(
+                    address.clone(),
+                    self.config.request_timeout,
+                    self.config.public_names_only,
+                )?;
                 link.probe().await?;
                 Ok(Link::Https { url: url.clone(), link })
             }
@@ -154,7 +169,10 @@ impl PeerClientTask {
     ) -> Result<StreamLink, NetworkError> {
         let started = Instant::now();
         let deadline = self.config.connect_timeout;
-        let connection = self.endpoint.connect(address, Some(self.config.peer), deadline).await?;
+        let allowed: fn(IpAddr) -> bool =
+            if self.config.public_names_only { is_public_address } else { |_| true };
+        let peer = Some(self.config.peer);
+        let connection = self.endpoint.connect_where(address, peer, deadline, allowed).await?;
         // Closes the connection again if the stream is not opened, also when this attempt is given up half-way.
         let guard = CloseUnlessKept { endpoint: &self.endpoint, connection: Some(connection) };
         let left = deadline.saturating_sub(started.elapsed());

@@ -1,12 +1,12 @@
 //! Dials that are under way, and what their failures mean.
 
 use libp2p::swarm::{ConnectionDenied, DialError};
+use lode_address::PeerAddress;
 use lode_protocol::ids::Address;
 use tokio::sync::oneshot;
 
 use super::Connection;
 use super::admission::Refused;
-use crate::address::PeerAddress;
 use crate::error::NetworkError;
 use crate::identity::address_of;
 

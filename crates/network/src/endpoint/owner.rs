@@ -2,14 +2,17 @@
 //! and ends connections that stopped answering.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId as SwarmId, ListenError, NetworkBehaviour, Swarm, SwarmEvent};
-use libp2p::{PeerId, Stream, identify, ping};
+use libp2p::{Multiaddr, PeerId, Stream, identify, ping};
+use lode_address::PeerAddress;
 use lode_protocol::ids::Address;
 use lode_protocol::keys::SigningKey;
 use tokio::sync::{mpsc, oneshot};
@@ -18,16 +21,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::Admission;
 use super::dial::{PendingDial, dial_error, mismatch};
+use super::gate::Gate;
 use super::state::{ConnectionId, ConnectionState, Connections};
 use super::substreams::{Inbound, OpenRequest, Substreams};
 use super::transport::stack;
 use super::watchdog::Watchdog;
-use super::{Connection, EndpointConfig, IncomingStream};
-use crate::address::PeerAddress;
+use super::{Connection, EndpointConfig, IncomingStream, Shared};
 use crate::error::NetworkError;
-use crate::frame::{FramedStream, Side};
+use crate::frame::{FrameTerms, FramedStream, Side};
 use crate::identity::keypair;
 use crate::metrics::{ByDirection, Direction, NetworkMetrics};
+use crate::multiaddress::{ip_of, multiaddr_of, own_address};
 use crate::protocol::Protocol;
 
 /// How often silent connections are looked for: an eighth of the keep-alive's timeout, within these bounds.
@@ -39,6 +43,8 @@ const LONGEST_PATROL: Duration = Duration::from_secs(1);
 pub(crate) enum Command {
     Dial {
         address: PeerAddress,
+        /// One place that the address leads to.
+        place: Multiaddr,
         expected: Address,
         reply: oneshot::Sender<Result<Connection, NetworkError>>,
     },
@@ -65,6 +71,7 @@ struct Open {
     state: Arc<ConnectionState>,
     peer: PeerId,
     direction: Direction,
+    remote: Option<IpAddr>,
 }
 
 /// Owns the swarm; see [`EndpointTask::run`].
@@ -74,6 +81,7 @@ pub struct EndpointTask {
     commands: mpsc::Receiver<Command>,
     closing: mpsc::UnboundedReceiver<ConnectionId>,
     connections: Arc<Connections>,
+    terms: FrameTerms,
     by_id: HashMap<ConnectionId, SwarmId>,
     open: HashMap<SwarmId, Open>,
     dials: HashMap<SwarmId, PendingDial>,
@@ -96,7 +104,7 @@ impl EndpointTask {
         key: &SigningKey,
         metrics: NetworkMetrics,
         commands: mpsc::Receiver<Command>,
-        connections: Arc<Connections>,
+        shared: Shared,
         closing: mpsc::UnboundedReceiver<ConnectionId>,
     ) -> Result<Self, NetworkError> {
         let keypair = keypair(key)?;
@@ -106,8 +114,10 @@ impl EndpointTask {
             .with_agent_version(config.agent.clone())
             .with_cache_size(0)
             .with_hide_listen_addrs(true);
+        let Shared { connections, regulars, terms } = shared;
+        let gate = Gate::new(&config.strangers, regulars.clone(), metrics.clone());
         let behaviour = Behaviour {
-            admission: Admission::new(config.limits, metrics.clone()),
+            admission: Admission::new(config.limits, &config.strangers, regulars, metrics.clone()),
             substreams: Substreams::default(),
             ping: ping::Behaviour::new(ping),
             identify: identify::Behaviour::new(identify),
@@ -115,12 +125,13 @@ impl EndpointTask {
         let swarm_config = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(config.idle_timeout)
             .with_max_negotiating_inbound_streams(config.limits.streams_per_connection);
-        let swarm = Swarm::new(stack(config, &keypair)?, behaviour, own, swarm_config);
+        let swarm = Swarm::new(stack(config, &keypair, gate)?, behaviour, own, swarm_config);
         let mut task = Self {
             swarm,
             commands,
             closing,
             connections,
+            terms,
             by_id: HashMap::new(),
             open: HashMap::new(),
             dials: HashMap::new(),
@@ -145,7 +156,7 @@ impl EndpointTask {
         };
         let mut waiting: HashMap<ListenerId, &PeerAddress> = HashMap::new();
         for address in &config.listen {
-            let id = self.swarm.listen_on(address.multiaddr().clone());
+            let id = self.swarm.listen_on(multiaddr_of(address)?);
             waiting.insert(id.map_err(|error| failed(address, error.to_string()))?, address);
         }
         let mut bound = HashSet::new();
@@ -153,7 +164,11 @@ impl EndpointTask {
             match self.swarm.select_next_some().await {
                 SwarmEvent::NewListenAddr { listener_id, address } => {
                     bound.insert(listener_id);
-                    self.addresses.push(PeerAddress::from_parts(address, Some(own)));
+                    let place = own_address(&address, &own).ok_or_else(|| NetworkError::Listen {
+                        address: address.to_string(),
+                        reason: "it is no TCP address".to_owned(),
+                    })?;
+                    self.addresses.push(place);
                 }
                 SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
                     let reason = reason.err().map_or("it was closed".to_owned(), |error| error.to_string());
@@ -168,12 +183,18 @@ impl EndpointTask {
     }
 
     /// Works until `shutdown` or until no handle is left, then closes everything.
-    pub async fn run(mut self, shutdown: CancellationToken) {
+    ///
+    /// Boxed, so that the transport is compiled here and not again by everybody who spawns it.
+    pub fn run(self, shutdown: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(self.work(shutdown))
+    }
+
+    async fn work(mut self, shutdown: CancellationToken) {
         let mut patrol = interval(self.patrol);
         patrol.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = patrol.tick() => self.end_silent_connections(),
+                _ = patrol.tick() => self.patrol(),
                 () = shutdown.cancelled() => break,
                 command = self.commands.recv() => match command {
                     Some(command) => self.on_command(command),
@@ -192,7 +213,9 @@ impl EndpointTask {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Dial { address, expected, reply } => self.dial(PendingDial { address, expected, reply }),
+            Command::Dial { address, place, expected, reply } => {
+                self.dial(place, PendingDial { address, expected, reply });
+            }
             Command::Open { connection, protocol, reply } => {
                 let swarm_id = self.by_id.get(&connection);
                 // Without the connection the request is dropped, which its caller reads as "gone".
@@ -209,9 +232,8 @@ impl EndpointTask {
         }
     }
 
-    fn dial(&mut self, dial: PendingDial) {
+    fn dial(&mut self, place: Multiaddr, dial: PendingDial) {
         // A new port for each dial: reusing the listener's makes a quick reconnect collide with TIME_WAIT.
-        let place = dial.address.multiaddr().clone();
         let options = DialOpts::unknown_peer_id().address(place).allocate_new_port().build();
         let id = options.connection_id();
         match self.swarm.dial(options) {
@@ -238,7 +260,8 @@ impl EndpointTask {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(_) | BehaviourEvent::Admission(_)) => {}
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let direction = if endpoint.is_dialer() { Direction::Outgoing } else { Direction::Incoming };
-                self.on_established(peer_id, connection_id, direction);
+                let remote = ip_of(endpoint.get_remote_address());
+                self.on_established(peer_id, connection_id, direction, remote);
             }
             SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
                 self.watchdog.forget(connection_id);
@@ -277,7 +300,13 @@ impl EndpointTask {
         }
     }
 
-    fn on_established(&mut self, peer: PeerId, swarm_id: SwarmId, direction: Direction) {
+    fn on_established(
+        &mut self,
+        peer: PeerId,
+        swarm_id: SwarmId,
+        direction: Direction,
+        remote: Option<IpAddr>,
+    ) {
         let Some(state) = self.swarm.behaviour().admission.state(swarm_id) else {
             self.swarm.close_connection(swarm_id);
             return;
@@ -286,7 +315,7 @@ impl EndpointTask {
         self.watchdog.watch(swarm_id, Instant::now());
         self.by_id.insert(state.id, swarm_id);
         self.connections.insert(state.clone());
-        self.open.insert(swarm_id, Open { state: state.clone(), peer, direction });
+        self.open.insert(swarm_id, Open { state: state.clone(), peer, direction, remote });
         let Some(dial) = self.dials.remove(&swarm_id) else { return };
         let result = if state.peer == dial.expected {
             Ok(Connection { id: state.id, peer: state.peer })
@@ -303,12 +332,14 @@ impl EndpointTask {
 
     fn on_inbound(&mut self, inbound: Inbound) {
         let Inbound { connection, protocol, stream } = inbound;
-        let Some(state) = self.open.get(&connection).map(|open| open.state.clone()) else { return };
+        let Some(open) = self.open.get(&connection) else { return };
+        let (state, remote) = (open.state.clone(), open.remote);
         state.mark_used();
         let incoming = IncomingStream {
             peer: state.peer,
             connection: state.id,
-            stream: FramedStream::new(stream, protocol, Side::Accepter, state),
+            remote,
+            stream: FramedStream::new(stream, protocol, Side::Accepter, state, &self.terms),
         };
         let Some(acceptor) = self.acceptors.get(&protocol) else {
             self.metrics.streams_dropped.inc();
@@ -327,8 +358,10 @@ impl EndpointTask {
         }
     }
 
-    fn end_silent_connections(&mut self) {
-        for connection in self.watchdog.overdue(Instant::now()) {
+    fn patrol(&mut self) {
+        let now = Instant::now();
+        self.swarm.behaviour_mut().admission.end_strangers(now);
+        for connection in self.watchdog.overdue(now) {
             if let Some(open) = self.open.get(&connection) {
                 open.state.close_for(NetworkError::KeepaliveFailed);
                 self.swarm.close_connection(connection);

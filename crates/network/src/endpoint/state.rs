@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lode_protocol::ids::Address;
+use lode_protocol::origin::Origin;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::NetworkError;
+use crate::frame::Carrier;
 
 /// How bytes travel.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -42,6 +44,16 @@ impl ConnectionId {
         Self { transport, number: NUMBER.fetch_add(1, Ordering::Relaxed) }
     }
 
+    /// Its number, which no other connection has, over whatever transport.
+    pub fn number(self) -> u64 {
+        self.number
+    }
+
+    /// The libp2p connection of this number. If there is none, it is as one that has been closed.
+    pub fn libp2p(number: u64) -> Self {
+        Self { transport: Transport::Libp2p, number }
+    }
+
     /// How it is reached.
     pub fn transport(self) -> Transport {
         self.transport
@@ -54,35 +66,71 @@ impl fmt::Display for ConnectionId {
     }
 }
 
+/// Nobody has vouched for it.
+const STRANGER: u8 = 0;
+/// It never has to make room.
+const VOUCHED: u8 = 1;
+/// It makes room for others; vouching comes too late.
+const GIVING_WAY: u8 = 2;
+
 /// One libp2p connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     pub(crate) id: ConnectionId,
     pub(crate) peer: Address,
-    vouched: AtomicBool,
+    /// Where it came from, if it is incoming.
+    pub(crate) place: Option<Origin>,
+    /// Whether somebody with standing came from there before.
+    pub(crate) is_regular: bool,
+    /// Changes once: whoever makes room is not vouched for, and whoever is vouched for does not make room.
+    standing: AtomicU8,
     used: AtomicBool,
     cause: OnceLock<NetworkError>,
     ending: CancellationToken,
 }
 
 impl ConnectionState {
-    pub(crate) fn new(peer: Address) -> Arc<Self> {
+    fn new(peer: Address, place: Option<Origin>, is_regular: bool, standing: u8) -> Arc<Self> {
         Arc::new(Self {
             id: ConnectionId::next(Transport::Libp2p),
             peer,
-            vouched: AtomicBool::new(false),
+            place,
+            is_regular,
+            standing: AtomicU8::new(standing),
             used: AtomicBool::new(false),
             cause: OnceLock::new(),
             ending: CancellationToken::new(),
         })
     }
 
-    pub(crate) fn vouch(&self) {
-        self.vouched.store(true, Ordering::Relaxed);
+    /// Somebody came.
+    pub(crate) fn incoming(peer: Address, place: Option<Origin>, is_regular: bool) -> Arc<Self> {
+        Self::new(peer, place, is_regular, STRANGER)
     }
 
-    pub(crate) fn is_vouched(&self) -> bool {
-        self.vouched.load(Ordering::Relaxed)
+    /// Our own choice.
+    pub(crate) fn dialled(peer: Address) -> Arc<Self> {
+        Self::new(peer, None, false, VOUCHED)
+    }
+
+    /// Whether this gave it its standing.
+    pub(crate) fn vouch(&self) -> bool {
+        self.standing.compare_exchange(STRANGER, VOUCHED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    pub(crate) fn has_standing(&self) -> bool {
+        self.standing.load(Ordering::Acquire) == VOUCHED
+    }
+
+    /// Whether it can be asked to make room.
+    pub(crate) fn is_stranger(&self) -> bool {
+        self.standing.load(Ordering::Acquire) == STRANGER
+    }
+
+    /// Closes it to make room, unless it has standing. Returns whether this was what closed it.
+    pub(crate) fn give_way(&self, reason: &'static str) -> bool {
+        let gives = self.standing.compare_exchange(STRANGER, GIVING_WAY, Ordering::AcqRel, Ordering::Acquire);
+        gives.is_ok() && self.close_for(NetworkError::Evicted { reason })
     }
 
     /// A stream was opened on it.
@@ -100,20 +148,17 @@ impl ConnectionState {
         self.ending.cancel();
         first
     }
+}
 
-    /// Resolves when the connection ends or is about to. A graceful close waits for the socket, and the socket of a
-    /// peer that vanished may take minutes: whoever waits for data must not.
-    pub(crate) async fn ending(&self) {
-        self.ending.cancelled().await;
+/// A graceful close waits for the socket, and the socket of a peer that vanished may take minutes: whoever waits for
+/// data is told before.
+impl Carrier for ConnectionState {
+    fn ending(&self) -> &CancellationToken {
+        &self.ending
     }
 
-    pub(crate) fn cause(&self) -> Option<NetworkError> {
+    fn cause(&self) -> Option<NetworkError> {
         self.cause.get().cloned()
-    }
-
-    /// The cause that we know, or what a stream saw.
-    pub(crate) fn explain(&self, seen: impl ToString) -> NetworkError {
-        self.cause().unwrap_or_else(|| NetworkError::closed(seen))
     }
 }
 
@@ -121,7 +166,7 @@ impl ConnectionState {
 #[derive(Debug)]
 pub(crate) struct Connections {
     open: Mutex<HashMap<ConnectionId, Arc<ConnectionState>>>,
-    /// Unbounded, but every connection is sent at most once in its life (`close_for`).
+    /// Unbounded, but every connection is sent at most once in its life (`close_for` is true once).
     closing: mpsc::UnboundedSender<ConnectionId>,
 }
 
@@ -157,6 +202,16 @@ impl Connections {
             // Fails only when the owner is gone, and then nothing is open any more.
             let _ = self.closing.send(id);
         }
+    }
+
+    /// Has a connection closed to make room, unless it has standing. Returns whether this was what closed it.
+    pub(crate) fn give_way(&self, state: &ConnectionState, reason: &'static str) -> bool {
+        let gives = state.give_way(reason);
+        if gives {
+            // As above.
+            let _ = self.closing.send(state.id);
+        }
+        gives
     }
 
     /// Everything ends: streams still held by somebody learn why.

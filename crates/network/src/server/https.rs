@@ -3,19 +3,21 @@
 //! A message that was carried is always answered 200 with sealed bytes, also when it is refused: the refusal is sealed
 //! too. Other statuses are trouble of the transport and come as RFC 9457 problems with a `wire/…` code.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::extract::{ConnectInfo, State};
+use axum::http::{Extensions, HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::StreamExt as _;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::places::{HttpPlace, NoPlace};
 use super::reply::LogVerdict;
 use super::{Hub, IncomingFrame, LogReply, ReplyHandle, ServerEvent};
 use crate::endpoint::{ConnectionId, Transport};
@@ -41,6 +43,7 @@ enum Trouble {
     BodyTimeout,
     BodyBroken,
     Busy,
+    TooManyOfAddress,
     NoAnswer,
     NotWanted,
 }
@@ -73,6 +76,11 @@ impl Trouble {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "wire/busy",
                 "Too many requests are being served; try again shortly.".to_owned(),
+            ),
+            Trouble::TooManyOfAddress => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "wire/too-many-of-one-address",
+                "Too many requests of your address are being served; try again shortly.".to_owned(),
             ),
             Trouble::NoAnswer => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -109,15 +117,29 @@ impl IntoResponse for Trouble {
 }
 
 async fn probe(State(hub): State<Arc<Hub>>) -> StatusCode {
-    if hub.events.is_closed() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::NO_CONTENT }
+    if hub.sink.is_closed() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::NO_CONTENT }
 }
 
-async fn message(State(hub): State<Arc<Hub>>, headers: HeaderMap, body: Body) -> Response {
-    answered(&hub, carry_message(&hub, &headers, body).await)
+async fn message(
+    State(hub): State<Arc<Hub>>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    answered(&hub, carry_message(&hub, remote_of(&extensions), &headers, body).await)
 }
 
-async fn logs(State(hub): State<Arc<Hub>>, headers: HeaderMap, body: Body) -> Response {
-    answered(&hub, carry_logs(&hub, &headers, body).await)
+async fn logs(
+    State(hub): State<Arc<Hub>>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    answered(&hub, carry_logs(&hub, remote_of(&extensions), &headers, body).await)
+}
+
+fn remote_of(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
 }
 
 fn answered(hub: &Hub, result: Result<Response, Trouble>) -> Response {
@@ -127,13 +149,19 @@ fn answered(hub: &Hub, result: Result<Response, Trouble>) -> Response {
     })
 }
 
-async fn carry_message(hub: &Arc<Hub>, headers: &HeaderMap, body: Body) -> Result<Response, Trouble> {
-    let _place = place(hub)?;
+async fn carry_message(
+    hub: &Arc<Hub>,
+    remote: Option<IpAddr>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Trouble> {
+    let _place = place(hub, remote)?;
     let bytes = receive(hub, headers, body, hub.protocol.opener_limit()).await?;
     let (sender, receiver) = oneshot::channel();
     let frame = IncomingFrame {
         peer: None,
         connection: ConnectionId::next(Transport::Https),
+        remote,
         bytes,
         received_at: Instant::now(),
         reply: ReplyHandle::http(sender, hub.protocol.accepter_limit()),
@@ -141,12 +169,18 @@ async fn carry_message(hub: &Arc<Hub>, headers: &HeaderMap, body: Body) -> Resul
     hand_over(hub, ServerEvent::Frame(frame)).await?;
     let answer = timeout(hub.config.answer_timeout, receiver).await;
     let answer = answer.map_err(|_| Trouble::NoAnswer)?.map_err(|_| Trouble::NoAnswer)?;
+    let answer = answer.make(hub.protocol.accepter_limit()).ok_or(Trouble::NoAnswer)?;
     hub.metrics.frame(Direction::Outgoing, answer.len());
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")], answer).into_response())
 }
 
-async fn carry_logs(hub: &Arc<Hub>, headers: &HeaderMap, body: Body) -> Result<Response, Trouble> {
-    let _place = place(hub)?;
+async fn carry_logs(
+    hub: &Arc<Hub>,
+    remote: Option<IpAddr>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Trouble> {
+    let _place = place(hub, remote)?;
     let bytes = receive(hub, headers, body, Protocol::Logs.accepter_limit()).await?;
     let (sender, receiver) = oneshot::channel();
     hand_over(hub, ServerEvent::Logs { bytes, reply: LogReply(sender) }).await?;
@@ -157,12 +191,18 @@ async fn carry_logs(hub: &Arc<Hub>, headers: &HeaderMap, body: Body) -> Result<R
     }
 }
 
-fn place(hub: &Hub) -> Result<OwnedSemaphorePermit, Trouble> {
-    hub.http.clone().try_acquire_owned().map_err(|_| Trouble::Busy)
+fn place(hub: &Hub, remote: Option<IpAddr>) -> Result<HttpPlace, Trouble> {
+    hub.http.take(remote).map_err(|none| match none {
+        NoPlace::AllTaken => Trouble::Busy,
+        NoPlace::ShareTaken => Trouble::TooManyOfAddress,
+    })
 }
 
 async fn hand_over(hub: &Hub, event: ServerEvent) -> Result<(), Trouble> {
-    hub.events.send_timeout(event, hub.config.answer_timeout).await.map_err(|_| Trouble::Busy)
+    match timeout(hub.config.answer_timeout, hub.sink.take(event)).await {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => Err(Trouble::Busy),
+    }
 }
 
 /// The whole body, refused as soon as it is known to be too large: before the first byte where its length is announced.
@@ -176,8 +216,9 @@ async fn receive(hub: &Hub, headers: &HeaderMap, body: Body, limit: usize) -> Re
     if announced.is_some_and(|length| length > limit) {
         return Err(Trouble::TooLarge { limit });
     }
-    let bytes =
-        timeout(hub.config.body_timeout, collect(body, limit)).await.map_err(|_| Trouble::BodyTimeout)??;
+    let bytes = timeout(hub.config.body_timeout, collect(body, announced, limit))
+        .await
+        .map_err(|_| Trouble::BodyTimeout)??;
     if bytes.is_empty() {
         return Err(Trouble::Empty);
     }
@@ -185,9 +226,12 @@ async fn receive(hub: &Hub, headers: &HeaderMap, body: Body, limit: usize) -> Re
     Ok(bytes)
 }
 
-async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Trouble> {
+/// Memory reserved on the word of a header alone.
+const FIRST_RESERVE: usize = 16 << 10;
+
+async fn collect(body: Body, announced: Option<usize>, limit: usize) -> Result<Vec<u8>, Trouble> {
     let mut chunks = body.into_data_stream();
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(announced.unwrap_or_default().min(FIRST_RESERVE));
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Trouble::BodyBroken)?;
         if bytes.len() + chunk.len() > limit {

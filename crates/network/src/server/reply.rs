@@ -1,5 +1,6 @@
 //! Handles to answer one frame with.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -8,6 +9,41 @@ use super::{Hub, Peer};
 use crate::error::NetworkError;
 use crate::frame::check_size;
 
+/// A frame on its way to a peer.
+pub(super) enum Outgoing {
+    /// The bytes.
+    Made(Vec<u8>),
+    /// Made in the peer's own task, when it is written.
+    Later(Box<dyn FnOnce() -> Vec<u8> + Send>),
+}
+
+impl Outgoing {
+    /// The bytes, if they are what may be sent. A frame that was promised and cannot be sent is a fault of the program:
+    /// it is told, and the peer asks again.
+    pub(super) fn make(self, limit: usize) -> Option<Vec<u8>> {
+        let bytes = match self {
+            Outgoing::Made(bytes) => return Some(bytes),
+            Outgoing::Later(make) => make(),
+        };
+        match check_size(&bytes, limit) {
+            Ok(()) => Some(bytes),
+            Err(error) => {
+                tracing::error!(code = %error.code(), %error, "an answer cannot be sent");
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outgoing::Made(bytes) => write!(f, "Made({} bytes)", bytes.len()),
+            Outgoing::Later(_) => f.write_str("Later"),
+        }
+    }
+}
+
 /// Answers one frame. Dropped without an answer, nothing is sent over libp2p, and an HTTPS request ends with 503.
 #[derive(Debug)]
 pub struct ReplyHandle(Way);
@@ -15,7 +51,7 @@ pub struct ReplyHandle(Way);
 #[derive(Debug)]
 enum Way {
     Stream { hub: Arc<Hub>, peer: Arc<Peer>, _unanswered: OwnedSemaphorePermit },
-    Http { answer: oneshot::Sender<Vec<u8>>, limit: usize },
+    Http { answer: oneshot::Sender<Outgoing>, limit: usize },
 }
 
 impl ReplyHandle {
@@ -23,19 +59,33 @@ impl ReplyHandle {
         Self(Way::Stream { hub, peer, _unanswered: unanswered })
     }
 
-    pub(super) fn http(answer: oneshot::Sender<Vec<u8>>, limit: usize) -> Self {
+    pub(super) fn http(answer: oneshot::Sender<Outgoing>, limit: usize) -> Self {
         Self(Way::Http { answer, limit })
     }
 
     /// Sends the answer. Never waits.
     pub fn send(self, bytes: Vec<u8>) -> Result<(), NetworkError> {
-        match self.0 {
-            Way::Stream { hub, peer, .. } => hub.enqueue(&peer, bytes),
-            Way::Http { answer, limit } => {
-                check_size(&bytes, limit)?;
-                answer.send(bytes).map_err(|_| NetworkError::NotConnected)
-            }
+        if let Way::Http { limit, .. } = &self.0 {
+            check_size(&bytes, *limit)?;
         }
+        self.send_frame(Outgoing::Made(bytes))
+    }
+
+    /// Sends an answer that is made when it is written, in the peer's own task. Never waits.
+    pub fn send_with(self, make: impl FnOnce() -> Vec<u8> + Send + 'static) -> Result<(), NetworkError> {
+        self.send_frame(Outgoing::Later(Box::new(make)))
+    }
+
+    fn send_frame(self, frame: Outgoing) -> Result<(), NetworkError> {
+        match self.0 {
+            Way::Stream { hub, peer, .. } => hub.enqueue(&peer, frame),
+            Way::Http { answer, .. } => answer.send(frame).map_err(|_| NetworkError::NotConnected),
+        }
+    }
+
+    /// Whether the peer can be told nothing but this answer: it came with a request of its own, not over a stream.
+    pub fn is_request(&self) -> bool {
+        matches!(self.0, Way::Http { .. })
     }
 }
 

@@ -1,10 +1,12 @@
 //! One peer's stream, from its opening to its end.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use super::reply::Outgoing;
 use super::{Hub, IncomingFrame, Peer, ReplyHandle, ServerEvent};
 use crate::endpoint::IncomingStream;
 use crate::error::NetworkError;
@@ -15,7 +17,7 @@ use crate::metrics::Direction;
 const FRAMES_PER_WRITE: usize = 32;
 
 pub(super) async fn serve(hub: Arc<Hub>, incoming: IncomingStream) {
-    let IncomingStream { peer: address, connection, stream } = incoming;
+    let IncomingStream { peer: address, connection, remote, stream } = incoming;
     let (outgoing, queue) = mpsc::channel(hub.config.frames_per_connection.max(1));
     let unanswered = Arc::new(Semaphore::new(hub.config.unanswered_per_connection.max(1)));
     let peer = Arc::new(Peer { connection, outgoing, unanswered });
@@ -29,13 +31,17 @@ pub(super) async fn serve(hub: Arc<Hub>, incoming: IncomingStream) {
     }
     // From here on the entry must be removed again, also when this task is aborted.
     let _registered = Registered { hub: hub.clone(), peer: peer.clone() };
-    if hub.events.send(ServerEvent::Opened { connection, peer: address }).await.is_err() {
+    if !hub.sink.take(ServerEvent::Opened { connection, peer: address }).await {
         return;
     }
     let (reader, writer) = stream.split();
+    let ended = reader.ended();
     let reason = tokio::select! {
-        reason = read(&hub, &peer, address, reader) => reason,
+        // What has arrived is read before an end is noticed; and the end is told also while nobody answers.
+        biased;
+        reason = read(&hub, &peer, (address, remote), reader) => reason,
         reason = write(&hub, queue, writer) => reason,
+        reason = ended => reason,
     };
     if reason == NetworkError::SlowReader {
         hub.drop_slow_reader(connection);
@@ -44,7 +50,7 @@ pub(super) async fn serve(hub: Arc<Hub>, incoming: IncomingStream) {
     }
     hub.open().remove(&connection);
     // When nobody takes events any more, the program is ending.
-    let _ = hub.events.send(ServerEvent::Closed { connection, peer: address, reason }).await;
+    let _ = hub.sink.take(ServerEvent::Closed { connection, peer: address, reason }).await;
 }
 
 struct Registered {
@@ -61,19 +67,14 @@ impl Drop for Registered {
 async fn read(
     hub: &Arc<Hub>,
     peer: &Arc<Peer>,
-    address: lode_protocol::ids::Address,
+    (address, remote): (lode_protocol::ids::Address, Option<IpAddr>),
     mut reader: FrameReader,
 ) -> NetworkError {
     loop {
-        let permit = tokio::select! {
-            permit = peer.unanswered.clone().acquire_owned() => permit,
-            // Nobody answers, but the end must still be told.
-            reason = reader.ended() => return reason,
-        };
-        let Ok(permit) = permit else {
+        let Ok(permit) = peer.unanswered.clone().acquire_owned().await else {
             return NetworkError::closed("the server has ended");
         };
-        let bytes = match reader.next().await {
+        let bytes = match reader.read_frame().await {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return NetworkError::closed("the peer ended the stream"),
             Err(error) => return error,
@@ -82,22 +83,26 @@ async fn read(
         let frame = IncomingFrame {
             peer: Some(address),
             connection: peer.connection,
+            remote,
             bytes,
             received_at: Instant::now(),
             reply: ReplyHandle::stream(hub.clone(), peer.clone(), permit),
         };
-        if hub.events.send(ServerEvent::Frame(frame)).await.is_err() {
+        if !hub.sink.take(ServerEvent::Frame(frame)).await {
             return NetworkError::closed("the server has ended");
         }
     }
 }
 
-async fn write(hub: &Hub, mut queue: mpsc::Receiver<Vec<u8>>, mut writer: FrameWriter) -> NetworkError {
-    let mut frames = Vec::new();
+async fn write(hub: &Hub, mut queue: mpsc::Receiver<Outgoing>, mut writer: FrameWriter) -> NetworkError {
+    let limit = hub.protocol.accepter_limit();
+    let mut waiting = Vec::new();
+    let mut frames: Vec<Vec<u8>> = Vec::new();
     loop {
-        if queue.recv_many(&mut frames, FRAMES_PER_WRITE).await == 0 {
+        if queue.recv_many(&mut waiting, FRAMES_PER_WRITE).await == 0 {
             return NetworkError::closed("the server has ended");
         }
+        frames.extend(waiting.drain(..).filter_map(|frame| frame.make(limit)));
         match writer.send_all(&frames, hub.config.write_timeout).await {
             Ok(()) => {}
             Err(NetworkError::WriteTimeout { .. }) => return NetworkError::SlowReader,
@@ -106,6 +111,5 @@ async fn write(hub: &Hub, mut queue: mpsc::Receiver<Vec<u8>>, mut writer: FrameW
         for frame in frames.drain(..) {
             hub.metrics.frame(Direction::Outgoing, frame.len());
         }
-        frames.shrink_to(FRAMES_PER_WRITE);
     }
 }

@@ -44,6 +44,17 @@ async fn nobody_is_dialled_without_saying_who() {
 }
 
 #[tokio::test]
+async fn a_name_is_resolved_by_the_system_and_dialled() {
+    let orchestrator = Orchestrator::usual(1).await;
+    let dialler = endpoint(&key(2), EndpointConfig::default()).await;
+    for name in ["/dns/localhost", "/dns4/localhost"] {
+        let named = orchestrator.address().to_string().replacen("/ip4/127.0.0.1", name, 1);
+        let connection = dialler.endpoint.connect(&named.parse().unwrap(), None, DEADLINE).await.unwrap();
+        assert_eq!(connection.peer, key(1).address());
+    }
+}
+
+#[tokio::test]
 async fn a_silent_peer_hits_its_deadline_and_the_failure_is_delivered() {
     // Accepts and never says a word, whatever is spoken to it.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -194,4 +205,27 @@ async fn a_second_stream_on_one_connection_is_refused() {
     assert!(matches!(second.receive(DEADLINE).await, Ok(None) | Err(NetworkError::Closed { .. })));
     first.send(b"two", DEADLINE).await.unwrap();
     assert_eq!(first.receive(DEADLINE).await.unwrap().unwrap(), b"re:two");
+}
+
+#[tokio::test]
+async fn a_name_that_has_to_be_public_leads_to_nothing_inside() {
+    let inside = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = inside.local_addr().unwrap().port();
+    let pin = "ab".repeat(32);
+    let endpoints = vec![
+        format!("/dns4/localhost/tcp/{port}").parse().unwrap(),
+        format!("https://localhost:{port}/#sha256={pin}").parse().unwrap(),
+    ];
+    let config = ClientConfig { public_names_only: true, ..quick(&key(1), endpoints) };
+    let mut worker = Worker::start(2, config).await;
+    for reason in ["no address that may be dialled", "no public address"] {
+        match worker.next().await {
+            ClientEvent::ConnectFailed { error, .. } => {
+                assert!(error.to_string().contains(reason), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let dialled = tokio::time::timeout(Duration::from_millis(50), inside.accept()).await;
+    assert!(dialled.is_err(), "nobody came");
 }

@@ -1,26 +1,42 @@
 //! The HTTPS fallback: certificates and trouble of the transport.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use lode_network::{
     ClientEvent, NetworkError, PeerServer, Protocol, ServerConfig, ServerIdentity, Transport,
 };
-use lode_program::listen::{ServeLimits, bind, serve};
+use lode_program::listen::{Hosts, ServeLimits, bind, serve};
 use lode_program::shutdown::Shutdown;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::support::*;
 
 async fn serve_tls(orchestrator: &Orchestrator, identity: &ServerIdentity) -> (SocketAddr, Shutdown) {
+    serve_wire(orchestrator, Some(identity)).await
+}
+
+/// As programs serve it, so that requests tell where they come from.
+async fn serve_wire(
+    orchestrator: &Orchestrator,
+    identity: Option<&ServerIdentity>,
+) -> (SocketAddr, Shutdown) {
     let bound = bind("wire", "127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = bound.address;
     let shutdown = Shutdown::new();
-    let limits = ServeLimits { max_body_bytes: 2 << 20, ..ServeLimits::default() };
+    let patience = Duration::from_secs(600);
+    let limits = ServeLimits {
+        max_body_bytes: 2 << 20,
+        body_timeout: patience,
+        whole_body_timeout: patience,
+        ..ServeLimits::default()
+    };
     let routes = orchestrator.server.wire_routes();
-    tokio::spawn(serve(routes, bound, limits, Some(identity.server_config()), shutdown.clone()));
+    let hosts = Hosts::new([], "wire.hosts");
+    let tls = identity.map(ServerIdentity::server_config);
+    tokio::spawn(serve(routes, bound, hosts, limits, tls, shutdown.clone()));
     (address, shutdown)
 }
 
@@ -150,4 +166,74 @@ async fn more_requests_than_places_are_refused_at_once() {
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("wire/busy"), "{answer}");
     assert!(answer.to_lowercase().contains("retry-after: 1"), "{answer}");
     drop(held);
+}
+
+/// A connection from one of loopback's addresses.
+async fn from(last: u8, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).unwrap();
+    timeout(DEADLINE, socket.connect(address)).await.unwrap().unwrap()
+}
+
+/// A request whose body is being waited for and never comes.
+async fn silent_body(last: u8, address: SocketAddr) -> TcpStream {
+    let mut stream = from(last, address).await;
+    let head = b"POST /wire/v1 HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cbor\r\n\
+        content-length: 5\r\nexpect: 100-continue\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    let mut answer = vec![0; b"HTTP/1.1 100".len()];
+    timeout(DEADLINE, stream.read_exact(&mut answer)).await.expect("the body is asked for").unwrap();
+    assert_eq!(answer, b"HTTP/1.1 100");
+    stream
+}
+
+/// Everything that is answered to a whole request.
+async fn post(last: u8, address: SocketAddr, path: &str, body: &str) -> String {
+    let mut stream = from(last, address).await;
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/cbor\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("an answer");
+    // A reset is a way of closing, too.
+    drop(read);
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn bodies_that_never_come_take_the_share_of_their_address_and_no_more() {
+    for loopback_has_all in [false, true] {
+        let config = ServerConfig {
+            http_requests: 4,
+            http_requests_per_address: 2,
+            http_loopback_has_all: loopback_has_all,
+            body_timeout: Duration::from_secs(600),
+            ..ServerConfig::default()
+        };
+        let orchestrator = Orchestrator::start(key(1), listening(), config).await;
+        let (address, _serving) = serve_wire(&orchestrator, None).await;
+        let held = [silent_body(1, address).await, silent_body(1, address).await];
+        // Answered over another address, and over their own where it may stand for many.
+        let answered = if loopback_has_all { [2, 1] } else { [2, 3] };
+        for last in answered {
+            let answer = post(last, address, "/wire/v1", "sealed").await;
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("re:sealed"), "{last}: {answer}");
+        }
+        if !loopback_has_all {
+            for path in ["/wire/v1", "/wire/v1/logs"] {
+                let answer = post(1, address, path, "wanted").await;
+                assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+                assert!(answer.contains("wire/too-many-of-one-address"), "{answer}");
+            }
+        }
+        // Whoever goes frees its place.
+        drop(held);
+        let again = timeout(DEADLINE, async {
+            while !post(1, address, "/wire/v1/logs", "wanted").await.starts_with("HTTP/1.1 204") {}
+        });
+        again.await.expect("the places are free again");
+    }
 }

@@ -19,6 +19,7 @@ async fn the_same_bytes_travel_over_both_transports() {
     let mut fallback = Worker::start(3, quick(&orchestrator.key, vec![url])).await;
     assert_eq!(direct.connected().await, Transport::Libp2p);
     assert_eq!(fallback.connected().await, Transport::Https);
+    orchestrator.vouch_for(key(2).address()).await;
     direct.round_trip(&frame).await;
     fallback.round_trip(&frame).await;
     let seen = orchestrator.seen();
@@ -54,6 +55,7 @@ async fn the_largest_instruction_and_the_largest_beat_pass() {
     let orchestrator = Orchestrator::usual(1).await;
     let mut worker = Worker::start(2, quick(&orchestrator.key, vec![peer(orchestrator.address())])).await;
     worker.connected().await;
+    orchestrator.vouch_for(key(2).address()).await;
     let beat = vec![1; Protocol::Session.opener_limit()];
     worker.client.send(beat.clone()).unwrap();
     assert_eq!(worker.frame().await.len(), beat.len() + 3);
@@ -182,6 +184,7 @@ async fn validators_and_nodes_talk_over_their_own_protocol() {
     let opened = timeout(DEADLINE, events.recv()).await.unwrap().unwrap();
     let ServerEvent::Opened { connection, peer } = opened else { panic!("{opened:?}") };
     assert_eq!(peer, key(2).address());
+    server.vouch(connection);
     server.push(connection, b"challenge".to_vec()).unwrap();
     let connected = timeout(DEADLINE, heard.recv()).await.unwrap().unwrap();
     assert!(matches!(connected, ClientEvent::Connected { .. }), "{connected:?}");

@@ -124,6 +124,27 @@ impl Orchestrator {
         self.seen.lock().unwrap().clone()
     }
 
+    /// Waits until a peer has its stream open, and vouches for it.
+    pub(crate) async fn vouch_for(&self, peer: lode_protocol::ids::Address) {
+        let of_peer = || {
+            self.seen().into_iter().find_map(|seen| match seen {
+                Seen::Opened(connection, who) if who == peer => Some(connection),
+                _ => None,
+            })
+        };
+        eventually("the peer has its stream open", || of_peer().is_some()).await;
+        self.server.vouch(of_peer().unwrap());
+    }
+
+    /// Why streams ended.
+    pub(crate) fn reasons(&self) -> Vec<NetworkError> {
+        let reason = |seen| match seen {
+            Seen::Closed(_, reason) => Some(reason),
+            _ => None,
+        };
+        self.seen().into_iter().filter_map(reason).collect()
+    }
+
     pub(crate) fn opened(&self) -> Vec<ConnectionId> {
         let opened = |seen: &Seen| match seen {
             Seen::Opened(connection, _) => Some(*connection),

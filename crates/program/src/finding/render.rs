@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use lode_protocol::text::escape_controls;
+
 use super::{Finding, worst};
-use crate::text::escape_controls;
 
 /// Aligned text, one finding per block, its remedy indented below:
 ///

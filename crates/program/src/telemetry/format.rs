@@ -1,7 +1,9 @@
 //! One log event as one line.
 
 use std::fmt;
+use std::sync::Arc;
 
+use lode_protocol::text::escape_controls;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -9,8 +11,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::foreign::{self, Quota};
 use super::{BaseFields, LogFormat};
-use crate::text::escape_controls;
 
 /// Names that a line uses itself; a field of such a name is written with `field_` before it.
 const RESERVED: [&str; 4] = ["timestamp", "level", "target", "message"];
@@ -19,6 +21,8 @@ const RESERVED: [&str; 4] = ["timestamp", "level", "target", "message"];
 pub(super) struct Lines {
     pub(super) format: LogFormat,
     pub(super) base: BaseFields,
+    /// Counts the lines of libraries that were left out.
+    pub(super) foreign: Arc<Quota>,
 }
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -42,10 +46,16 @@ where
             }
         }
         event.record(&mut fields);
+        let metadata = event.metadata();
+        if foreign::is_foreign(metadata.target())
+            && let left_out @ 1.. = self.foreign.take_left_out()
+        {
+            fields.insert("left_out", left_out.into());
+        }
         let line = Line {
             timestamp: timestamp(),
-            level: event.metadata().level().as_str(),
-            target: event.metadata().target(),
+            level: foreign::shown_level(metadata).as_str(),
+            target: metadata.target(),
             fields,
         };
         self.base.read(|base| match self.format {
@@ -150,7 +160,7 @@ impl Visit for Fields {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -177,7 +187,7 @@ mod tests {
         let writer = sink.clone();
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(move || writer.clone())
-            .event_format(Lines { format, base })
+            .event_format(Lines { format, base, foreign: Arc::new(Quota::new(0)) })
             .fmt_fields(tracing_subscriber::fmt::format::JsonFields::new());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
         let bytes = sink.0.lock().expect("not poisoned").clone();

@@ -1,5 +1,6 @@
 //! From text to [`TaskSpec`]: size cap first, then syntax and fields; errors name the field and the line.
 
+use super::strict::Tree;
 use super::{SpecProblem, TaskSpec, ValidTaskSpec};
 use crate::error_code::ErrorCode;
 
@@ -52,6 +53,7 @@ impl TaskSpec {
             at: format!("line {}", error.line()),
             message: error.to_string(),
         })?;
+        strictly(&mut serde_json::Deserializer::from_slice(text))?;
         Ok(spec)
     }
 
@@ -60,15 +62,34 @@ impl TaskSpec {
         check_size(text.len())?;
         let deserializer =
             toml::Deserializer::parse(text).map_err(|error| malformed_toml(text, "", &error))?;
-        serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let spec = serde_path_to_error::deserialize(deserializer).map_err(|error| {
             let at = error.path().to_string();
             malformed_toml(text, &at, error.inner())
-        })
+        })?;
+        strictly(toml::Deserializer::parse(text).map_err(|error| malformed_toml(text, "", &error))?)?;
+        Ok(spec)
     }
 
     /// Reads JSON and checks the values.
     pub fn checked_from_json(text: &[u8]) -> Result<ValidTaskSpec, SpecError> {
         Self::from_json(text)?.validate().map_err(SpecError::Invalid)
+    }
+}
+
+/// Refuses what the derived parser reads and nobody means.
+fn strictly<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), SpecError>
+where
+    D::Error: std::fmt::Display,
+{
+    let tree: Tree = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        SpecError::Malformed { at: place(&error.path().to_string()), message: error.inner().to_string() }
+    })?;
+    match serde_path_to_error::deserialize::<_, TaskSpec>(tree) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(SpecError::Malformed {
+            at: place(&error.path().to_string()),
+            message: error.inner().to_string(),
+        }),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
@@ -51,9 +52,9 @@ pub struct SpecProblem {
     pub message: String,
 }
 
-/// A spec that keeps every rule. Decoding one from the wire checks again.
+/// A spec that keeps every rule. Decoding one from the wire checks again. Clones share it: every assignment has one.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ValidTaskSpec(TaskSpec);
+pub struct ValidTaskSpec(Arc<TaskSpec>);
 
 impl ValidTaskSpec {
     /// The spec.
@@ -63,7 +64,7 @@ impl ValidTaskSpec {
 
     /// keccak-256 of its CBOR form: equal specs have equal hashes on every version of this program.
     pub fn digest(&self) -> Digest {
-        keccak256(&crate::envelope::encode(&self.0))
+        keccak256(&crate::envelope::encode(self.as_spec()))
     }
 }
 
@@ -94,9 +95,18 @@ impl<'b, C> Decode<'b, C> for ValidTaskSpec {
     }
 }
 
-/// Variables that would change which GPUs a task sees, what the loader loads, or who it claims to be.
-const RESERVED_PREFIXES: [&str; 5] = ["NVIDIA_", "CUDA_MPS_", "LODE_", "DOCKER_", "LD_"];
-const RESERVED_NAMES: [&str; 1] = ["CUDA_VISIBLE_DEVICES"];
+/// Variables that would change which GPUs a task sees, what the loader loads, or who it claims to be; `*`: all that
+/// begin so. In any case of letters.
+pub(super) const RESERVED_VARIABLES: [&str; 6] =
+    ["NVIDIA_*", "CUDA_MPS_*", "LODE_*", "DOCKER_*", "LD_*", "CUDA_VISIBLE_DEVICES"];
+
+fn is_reserved(variable: &str) -> bool {
+    let upper = variable.to_ascii_uppercase();
+    RESERVED_VARIABLES.iter().any(|name| match name.strip_suffix('*') {
+        Some(prefix) => upper.starts_with(prefix),
+        None => upper == *name,
+    })
+}
 
 #[derive(Default)]
 struct Problems(Vec<SpecProblem>);
@@ -140,7 +150,7 @@ impl TaskSpec {
             self.check_readiness(probe, &mut problems);
         }
         self.check_placement(&mut problems);
-        if problems.0.is_empty() { Ok(ValidTaskSpec(self)) } else { Err(problems.0) }
+        if problems.0.is_empty() { Ok(ValidTaskSpec(Arc::new(self))) } else { Err(problems.0) }
     }
 
     fn check_identity(&self, problems: &mut Problems) {
@@ -190,11 +200,8 @@ impl TaskSpec {
                 && !name.starts_with(|c: char| c.is_ascii_digit());
             problems.require(form, field(), "use letters, digits and underscores, not starting with a digit");
             problems.require(is_text(value), field(), "at most 32 KiB, without NUL bytes");
-            let upper = name.to_ascii_uppercase();
-            let reserved = RESERVED_PREFIXES.iter().any(|prefix| upper.starts_with(prefix))
-                || RESERVED_NAMES.contains(&upper.as_str());
             problems.require(
-                !reserved,
+                !is_reserved(name),
                 field(),
                 "is set by the worker, because it decides what the task may see; ask for GPUs with resources.gpus",
             );
@@ -326,81 +333,4 @@ impl TaskSpec {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::task::SpecError;
-
-    const MINIMAL: &str = "name = \"t\"\nkind = \"batch\"\nimage = \"i:1\"\n";
-
-    fn problems(extra: &str) -> String {
-        let spec = TaskSpec::from_toml(&format!("{MINIMAL}{extra}")).unwrap();
-        SpecError::Invalid(spec.validate().unwrap_err()).to_string()
-    }
-
-    #[test]
-    fn a_minimal_spec_gets_documented_defaults() {
-        let spec = TaskSpec::from_toml(MINIMAL).unwrap().validate().unwrap();
-        assert_eq!((spec.replicas, spec.stop_grace, spec.version), (1, Millis::seconds(10), 1));
-    }
-
-    #[test]
-    fn unknown_fields_are_named_with_their_line() {
-        let error = TaskSpec::from_toml(&format!("{MINIMAL}[resources]\ngpu = 1\n")).unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains("gpu") && text.contains("resources") && text.contains("line 5"), "{text}");
-        let error =
-            TaskSpec::from_json(br#"{"name":"t","kind":"batch","image":"i","colour":1}"#).unwrap_err();
-        assert!(error.to_string().contains("colour"), "{error}");
-        assert_eq!(error.code(), "task/spec-malformed");
-    }
-
-    #[test]
-    fn a_task_cannot_widen_its_gpus_or_pose_as_another_by_its_environment() {
-        for name in [
-            "NVIDIA_VISIBLE_DEVICES",
-            "nvidia_visible_devices",
-            "LD_PRELOAD",
-            "LD_AUDIT",
-            "CUDA_VISIBLE_DEVICES",
-            "LODE_TASK_ID",
-            "DOCKER_HOST",
-            "CUDA_MPS_PIPE_DIRECTORY",
-        ] {
-            let text = problems(&format!("[env]\n{name} = \"all\"\n"));
-            assert!(text.contains(name), "{text}");
-        }
-    }
-
-    #[test]
-    fn every_problem_is_reported_at_once() {
-        let text = problems("replicas = 0\nstop_grace = \"2h\"\n[[ports]]\nname = \"Http\"\ncontainer = 0\n");
-        for field in ["replicas", "stop_grace", "ports[0].name", "ports[0].container"] {
-            assert!(text.contains(field), "{field} missing in: {text}");
-        }
-    }
-
-    #[test]
-    fn a_probe_must_name_a_declared_port() {
-        let spec = TaskSpec::from_toml(
-            "name=\"s\"\nkind=\"service\"\nimage=\"i\"\n[readiness.check.http]\nport=\"web\"\npath=\"/healthz\"\n",
-        )
-        .unwrap();
-        assert!(spec.validate().unwrap_err()[0].message.contains("web"));
-    }
-
-    #[test]
-    fn the_hash_of_a_spec_does_not_depend_on_how_it_was_written() {
-        let toml = TaskSpec::from_toml(MINIMAL).unwrap().validate().unwrap();
-        let json = TaskSpec::checked_from_json(br#"{"image":"i:1","kind":"batch","name":"t","replicas":1}"#)
-            .unwrap();
-        assert_eq!(toml.digest(), json.digest());
-    }
-
-    #[test]
-    fn an_invalid_spec_does_not_decode_from_the_wire() {
-        let mut spec = TaskSpec::from_toml(MINIMAL).unwrap();
-        spec.env.insert("LD_PRELOAD".to_owned(), "/evil.so".to_owned());
-        let bytes = crate::envelope::encode(&spec);
-        assert!(crate::envelope::decode::<ValidTaskSpec>(&bytes).is_err());
-    }
-}
+mod tests;

@@ -7,7 +7,8 @@ use super::Subject;
 use super::random::{Random, random_batch};
 use crate::batch::{Batch, Change, MAX_KEY_BYTES, MAX_VALUE_BYTES, Table};
 use crate::error::StoreError;
-use crate::store::{Row, Store, Version};
+use crate::store::{Row, Store};
+use crate::version::Version;
 
 const NODES: Table = Table::new("nodes");
 const TASKS: Table = Table::new("tasks");

@@ -152,6 +152,24 @@ async fn large_batches_never_make_a_group_too_large_together() {
 }
 
 #[tokio::test]
+async fn a_batch_that_no_commit_takes_is_written_whole_and_in_its_place() {
+    let store = MemoryStore::new();
+    let (writer, _thread) = Writer::start(Arc::new(store.clone()), WriterLimits::default()).expect("started");
+    let mut large: Batch = (0..5_u8)
+        .map(|part| Change::Put { table: ROWS, key: vec![part], value: vec![part; 15 << 20] })
+        .collect();
+    large.put(ROWS, "last", "large");
+    assert!(large.bytes() > MAX_BATCH_BYTES);
+    // It fails half-way, and is ended before what comes after it.
+    store.fail_commit_after(4, Fault::IoButApplied);
+    let large = writer.try_enqueue(large).expect("room");
+    let after = writer.try_enqueue(batch("last", "small")).expect("room");
+    assert_eq!(large.await.expect_err("a fault").code(), "store/io");
+    after.await.expect("committed");
+    assert_eq!(store.get(ROWS, b"last").expect("readable").as_deref(), Some(b"small".as_slice()));
+}
+
+#[tokio::test]
 async fn the_thread_ends_with_its_last_handle_after_writing_what_was_queued() {
     let store = MemoryStore::new();
     let (writer, thread) = Writer::start(Arc::new(store.clone()), WriterLimits::default()).expect("started");

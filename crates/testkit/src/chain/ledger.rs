@@ -11,7 +11,8 @@ mod validators;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lode_contracts::{
-    Amount, ChainEvent, DeployParameters, Deployment, EarningsRecord, Epoch, Intent, Permit, Refusal, Revert,
+    Amount, ChainEvent, DeployParameters, Deployment, EarningsRecord, Epoch, Intent, Permit, PoolsCall,
+    Refusal, RegistryCall, Revert, RewardsCall, SlashingCall, TokenCall, ValidatorsCall,
 };
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{AccusationId, Address, NodeId, PoolId, ProviderId, ValidatorId};
@@ -29,7 +30,8 @@ pub(super) fn refuse<T>(name: &str) -> Result<T, Revert> {
 
 /// The refusal of a batch's item.
 fn item_refusal(revert: &Revert) -> Refusal {
-    Refusal::of_name(&revert.name).expect("the fake refuses by names that the contracts declare")
+    lode_contracts::refusal_of_name(&revert.name)
+        .expect("the fake refuses by names that the contracts declare")
 }
 
 /// Everything the contracts store.
@@ -133,18 +135,18 @@ impl Ledger {
 
     fn call(&mut self, sender: Address, intent: &Intent) -> Result<Vec<ChainEvent>, Revert> {
         match intent {
-            Intent::Approve { spender, amount } => {
+            Intent::Token(TokenCall::Approve { spender, amount }) => {
                 self.allowances.insert((sender, *spender), *amount);
                 Ok(vec![])
             }
-            Intent::ApproveToken { token, spender, amount } => {
+            Intent::Token(TokenCall::ApproveToken { token, spender, amount }) => {
                 // A call of an address without a contract succeeds and does nothing.
                 if *token == self.deployment.token {
                     self.allowances.insert((sender, *spender), *amount);
                 }
                 Ok(vec![])
             }
-            Intent::Mint { to, amount } => {
+            Intent::Token(TokenCall::Mint { to, amount }) => {
                 if sender != self.minter {
                     return refuse("OwnableUnauthorizedAccount");
                 }
@@ -152,11 +154,11 @@ impl Ledger {
                 *balance = balance.saturating_add(*amount);
                 Ok(vec![])
             }
-            Intent::TransferToken { to, amount } => {
+            Intent::Token(TokenCall::TransferToken { to, amount }) => {
                 self.move_tokens(sender, *to, *amount)?;
                 Ok(vec![])
             }
-            Intent::TransferNative { to, amount } => {
+            Intent::Token(TokenCall::TransferNative { to, amount }) => {
                 let balance = self.coins.get(&sender).copied().unwrap_or_default();
                 let Some(rest) = balance.checked_sub(*amount) else { return refuse("Unknown") };
                 self.coins.insert(sender, rest);
@@ -164,62 +166,64 @@ impl Ledger {
                 *other = other.saturating_add(*amount);
                 Ok(vec![])
             }
-            Intent::RegisterProvider { .. }
-            | Intent::Stake { .. }
-            | Intent::RequestUnstake { .. }
-            | Intent::Withdraw
-            | Intent::AddNode { .. }
-            | Intent::AddNodes(_)
-            | Intent::ReplaceNode { .. }
-            | Intent::RemoveNode(_)
-            | Intent::RevokeAuthorizations
-            | Intent::SetSlasher => self.registry_call(sender, intent),
-            Intent::RegisterValidator { .. }
-            | Intent::StakeValidator { .. }
-            | Intent::SetValidatorEndpoint { .. }
-            | Intent::RequestExit
-            | Intent::WithdrawValidator
-            | Intent::Commit { .. }
-            | Intent::Reveal { .. }
-            | Intent::ProveBatch { .. }
-            | Intent::DrawBeacon { .. }
-            | Intent::PenalizeMissedReveal { .. } => self.validators_call(sender, intent),
-            Intent::Accuse { .. }
-            | Intent::AnswerAccusation { .. }
-            | Intent::AnswerAccusationBySignature { .. }
-            | Intent::VoteAccusation { .. }
-            | Intent::ResolveAccusation { .. }
-            | Intent::CollectOwed { .. } => self.slashing_call(sender, intent),
-            Intent::FundPool { .. }
-            | Intent::SetSpendCap { .. }
-            | Intent::RequestBudgetWithdrawal { .. }
-            | Intent::WithdrawBudget { .. }
-            | Intent::PostRoot { .. }
-            | Intent::VetoRoot { .. }
-            | Intent::RefuteRoot { .. }
-            | Intent::Claim(_)
-            | Intent::ClaimBatch(_)
-            | Intent::Redeem { .. }
-            | Intent::VetoRedemption { .. }
-            | Intent::SettleRedemption { .. } => self.rewards_call(sender, intent),
-            Intent::CreatePool(_)
-            | Intent::StartPool(_)
-            | Intent::EndPool(_)
-            | Intent::SetOrchestrator { .. }
-            | Intent::SetEndpoints { .. }
-            | Intent::SetRequirements { .. }
-            | Intent::TransferPool { .. }
-            | Intent::AcceptPool(_)
-            | Intent::JoinBatch(_)
-            | Intent::Leave { .. }
-            | Intent::LeaveBySignature { .. }
-            | Intent::Eject { .. }
-            | Intent::BanNode { .. }
-            | Intent::UnbanNode { .. }
-            | Intent::BanProvider { .. }
-            | Intent::UnbanProvider { .. }
-            | Intent::SetPoolApproval { .. }
-            | Intent::SetPoolApprovalBySignature { .. } => self.pools_call(sender, intent),
+            Intent::Registry(RegistryCall::RegisterProvider { .. })
+            | Intent::Registry(RegistryCall::Stake { .. })
+            | Intent::Registry(RegistryCall::RequestUnstake { .. })
+            | Intent::Registry(RegistryCall::Withdraw)
+            | Intent::Registry(RegistryCall::AddNode { .. })
+            | Intent::Registry(RegistryCall::AddNodes(_))
+            | Intent::Registry(RegistryCall::ReplaceNode { .. })
+            | Intent::Registry(RegistryCall::RemoveNode(_))
+            | Intent::Registry(RegistryCall::RevokeAuthorizations)
+            | Intent::Registry(RegistryCall::SetSlasher) => self.registry_call(sender, intent),
+            Intent::Validators(ValidatorsCall::RegisterValidator { .. })
+            | Intent::Validators(ValidatorsCall::StakeValidator { .. })
+            | Intent::Validators(ValidatorsCall::SetValidatorEndpoint { .. })
+            | Intent::Validators(ValidatorsCall::RequestExit)
+            | Intent::Validators(ValidatorsCall::WithdrawValidator)
+            | Intent::Validators(ValidatorsCall::Commit { .. })
+            | Intent::Validators(ValidatorsCall::Reveal { .. })
+            | Intent::Validators(ValidatorsCall::ProveBatch { .. })
+            | Intent::Validators(ValidatorsCall::DrawBeacon { .. })
+            | Intent::Validators(ValidatorsCall::PenalizeMissedReveal { .. }) => {
+                self.validators_call(sender, intent)
+            }
+            Intent::Slashing(SlashingCall::Accuse { .. })
+            | Intent::Slashing(SlashingCall::AnswerAccusation { .. })
+            | Intent::Slashing(SlashingCall::AnswerAccusationBySignature { .. })
+            | Intent::Slashing(SlashingCall::VoteAccusation { .. })
+            | Intent::Slashing(SlashingCall::ResolveAccusation { .. })
+            | Intent::Slashing(SlashingCall::CollectOwed { .. }) => self.slashing_call(sender, intent),
+            Intent::Rewards(RewardsCall::FundPool { .. })
+            | Intent::Rewards(RewardsCall::SetSpendCap { .. })
+            | Intent::Rewards(RewardsCall::RequestBudgetWithdrawal { .. })
+            | Intent::Rewards(RewardsCall::WithdrawBudget { .. })
+            | Intent::Rewards(RewardsCall::PostRoot { .. })
+            | Intent::Rewards(RewardsCall::VetoRoot { .. })
+            | Intent::Rewards(RewardsCall::RefuteRoot { .. })
+            | Intent::Rewards(RewardsCall::Claim(_))
+            | Intent::Rewards(RewardsCall::ClaimBatch(_))
+            | Intent::Rewards(RewardsCall::Redeem { .. })
+            | Intent::Rewards(RewardsCall::VetoRedemption { .. })
+            | Intent::Rewards(RewardsCall::SettleRedemption { .. }) => self.rewards_call(sender, intent),
+            Intent::Pools(PoolsCall::CreatePool(_))
+            | Intent::Pools(PoolsCall::StartPool(_))
+            | Intent::Pools(PoolsCall::EndPool(_))
+            | Intent::Pools(PoolsCall::SetOrchestrator { .. })
+            | Intent::Pools(PoolsCall::SetEndpoints { .. })
+            | Intent::Pools(PoolsCall::SetRequirements { .. })
+            | Intent::Pools(PoolsCall::TransferPool { .. })
+            | Intent::Pools(PoolsCall::AcceptPool(_))
+            | Intent::Pools(PoolsCall::JoinBatch(_))
+            | Intent::Pools(PoolsCall::Leave { .. })
+            | Intent::Pools(PoolsCall::LeaveBySignature { .. })
+            | Intent::Pools(PoolsCall::Eject { .. })
+            | Intent::Pools(PoolsCall::BanNode { .. })
+            | Intent::Pools(PoolsCall::UnbanNode { .. })
+            | Intent::Pools(PoolsCall::BanProvider { .. })
+            | Intent::Pools(PoolsCall::UnbanProvider { .. })
+            | Intent::Pools(PoolsCall::SetPoolApproval { .. })
+            | Intent::Pools(PoolsCall::SetPoolApprovalBySignature { .. }) => self.pools_call(sender, intent),
         }
     }
 

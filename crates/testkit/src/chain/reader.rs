@@ -1,18 +1,20 @@
 //! Reads the fake chain's state as its head shows it.
 
+mod records;
+
 use async_trait::async_trait;
 use lode_contracts::{
     AccusationRecord, Amount, BlockRef, BudgetRecord, ChainError, ChainReader, Deployment, EarningsRecord,
-    Epoch, EpochTiming, LoggedEvent, MembershipRecord, MembershipState, NodeRecord, PoolRecord, ProvenRecord,
-    ProviderRecord, RedemptionRecord, RootRecord, SettlementTerms, SlashingTerms, StakingTerms,
+    Epoch, EpochTiming, LoggedEvent, MembershipRecord, NodeRecord, PoolRecord, ProvenRecord, ProviderRecord,
+    RedemptionRecord, RootRecord, SettlementParameters, SlashingParameters, StakingParameters,
     ValidatorRecord, timestamp_of_seconds,
 };
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{AccusationId, Address, NodeId, PoolId, ProviderId, ValidatorId};
-use lode_protocol::proof::ProofClassId;
 
+use self::records::{accusation, membership, proven, some_time, validator_record};
 use super::FakeChain;
-use super::ledger::{Accusation, Ledger, Membership, Proof, Validator};
+use super::ledger::Ledger;
 
 impl FakeChain {
     fn read<T>(&self, operation: &'static str, look: impl FnOnce(&Ledger) -> T) -> Result<T, ChainError> {
@@ -25,73 +27,6 @@ impl FakeChain {
         }
         Err(ChainError::NoContract { contract: operation, address: token })
     }
-}
-
-fn accusation(ledger: &Ledger, id: AccusationId, record: &Accusation) -> AccusationRecord {
-    AccusationRecord {
-        id,
-        accuser: record.accuser,
-        provider: record.provider,
-        node: record.node,
-        offence: record.offence,
-        phase: ledger.phase(record),
-        amount: record.amount,
-        bond: record.bond,
-        opened_at: timestamp_of_seconds(record.opened_at),
-        epoch: record.epoch,
-        guilty_weight: record.guilty_weight,
-        innocent_weight: record.innocent_weight,
-        evidence: record.evidence,
-        answer: record.answer,
-    }
-}
-
-fn some_time(seconds: u64) -> Option<lode_protocol::units::Timestamp> {
-    (seconds != 0).then(|| timestamp_of_seconds(seconds))
-}
-
-fn validator_record(id: ValidatorId, validator: &Validator) -> ValidatorRecord {
-    ValidatorRecord {
-        id,
-        stake: validator.stake,
-        exit_at: some_time(validator.exit_at),
-        endpoint: validator.endpoint.clone(),
-    }
-}
-
-fn membership(ledger: &Ledger, pool: PoolId, node: NodeId) -> MembershipRecord {
-    let Membership { state, join_counter, joined_at, registration } =
-        ledger.memberships.get(&(pool, node)).cloned().unwrap_or_default();
-    let standing = ledger.standing(node);
-    let active = state == MembershipState::Member
-        && standing.is_some_and(|(provider, current, eligible)| {
-            eligible && current == registration && !ledger.banned_providers.contains(&(pool, provider))
-        });
-    MembershipRecord {
-        state,
-        active,
-        join_counter,
-        joined_at: some_time(joined_at),
-        registration,
-        provider: standing.map(|(provider, _, _)| provider),
-    }
-}
-
-fn proven(ledger: &Ledger, node: NodeId) -> Option<ProvenRecord> {
-    let Proof { leaf, epoch, registration } = ledger.proofs.get(&node)?.clone();
-    let expiry_epoch = leaf.map_or(Epoch(0), |leaf| leaf.expiry_epoch);
-    let same = ledger.standing(node).is_some_and(|(_, current, _)| current == registration);
-    Some(ProvenRecord {
-        class: leaf.map_or(ProofClassId(0), |leaf| leaf.class),
-        gpu_count: leaf.map_or(0, |leaf| leaf.gpu_count),
-        vram_gib: leaf.map_or(0, |leaf| leaf.vram_gib),
-        walk_score: leaf.map_or(0, |leaf| leaf.walk_score),
-        gemm_score: leaf.map_or(0, |leaf| leaf.gemm_score),
-        proven_epoch: epoch,
-        expiry_epoch,
-        registration,
-        current: same && expiry_epoch >= ledger.epoch(),
-    })
 }
 
 #[async_trait]
@@ -264,9 +199,9 @@ impl ChainReader for FakeChain {
         self.read("read a root's votes", |ledger| ledger.votes(epoch, root))
     }
 
-    async fn staking_terms(&self) -> Result<StakingTerms, ChainError> {
+    async fn staking_terms(&self) -> Result<StakingParameters, ChainError> {
         drop(self.reach("read the terms of staking")?);
-        Ok(StakingTerms {
+        Ok(StakingParameters {
             min_stake_per_unit: self.parameters.min_stake_per_unit,
             unbonding_seconds: self.parameters.unbonding_seconds,
             validator_min_stake: self.parameters.validator_min_stake,
@@ -277,7 +212,7 @@ impl ChainReader for FakeChain {
         })
     }
 
-    async fn slashing_terms(&self) -> Result<SlashingTerms, ChainError> {
+    async fn slashing_terms(&self) -> Result<SlashingParameters, ChainError> {
         self.read("read the terms of slashing", |ledger| ledger.parameters.slashing)
     }
 
@@ -314,7 +249,7 @@ impl ChainReader for FakeChain {
         self.read("read what an accusation can hold", |ledger| ledger.max_slash(provider))
     }
 
-    async fn settlement_terms(&self) -> Result<SettlementTerms, ChainError> {
+    async fn settlement_terms(&self) -> Result<SettlementParameters, ChainError> {
         self.read("read the terms of settlement", |ledger| ledger.parameters.settlement)
     }
 

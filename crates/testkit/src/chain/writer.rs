@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use lode_contracts::{
     Amount, ChainError, Deployment, Fees, Intent, Quote, Receipt, Revert, SendError, SignedTransaction,
-    TransactionPort,
+    TokenCall, TransactionPort,
 };
 use lode_protocol::hash::{Digest, keccak256};
 use lode_protocol::ids::Address;
@@ -58,7 +58,7 @@ impl TransactionPort for FakeChain {
     async fn quote(&self, from: Address, intent: &Intent) -> Result<Quote, ChainError> {
         let world = self.reach("simulate the transaction")?;
         let coins = world.latest().ledger.coins.get(&from).copied().unwrap_or_default();
-        if let Intent::TransferNative { amount, .. } = intent
+        if let Intent::Token(TokenCall::TransferNative { amount, .. }) = intent
             && coins < *amount
         {
             return Err(poor(from));

@@ -1,13 +1,17 @@
 //! ComputePools.
 
+mod joining;
+
 use std::collections::BTreeSet;
 
-use lode_contracts::{ChainEvent, Intent, MembershipState, PoolParameters, PoolState, Revert};
+use lode_contracts::{
+    ChainEvent, Intent, MembershipState, PoolParameters, PoolState, PoolsCall, PoolsEvent, Revert,
+};
 use lode_protocol::ids::{Address, NodeId, PoolId, ProviderId};
-use lode_protocol::join::{Invite, Join, LeaveStatement, PoolApproval};
+use lode_protocol::join::PoolApproval;
 use lode_protocol::keys::EthereumSignature;
 
-use super::{Ledger, item_refusal, refuse};
+use super::{Ledger, refuse};
 
 const MAX_URI_BYTES: usize = 512;
 const MAX_ENDPOINTS_BYTES: usize = 1024;
@@ -38,6 +42,25 @@ impl Default for Membership {
 }
 
 impl Ledger {
+    /// Registers nodes with a stake that bears them and makes them members, whatever the rules say.
+    pub(in crate::chain) fn enroll(
+        &mut self,
+        pool: PoolId,
+        nodes: impl IntoIterator<Item = (NodeId, ProviderId)>,
+    ) {
+        for (node, provider) in nodes {
+            let registration = self.register_unsigned(provider, node);
+            self.approvals.insert((pool, provider));
+            let record = self.memberships.entry((pool, node)).or_default();
+            record.state = MembershipState::Member;
+            record.join_counter += 1;
+            record.registration = registration;
+            if let Some(pool) = self.pools.get_mut(&pool) {
+                pool.member_count += 1;
+            }
+        }
+    }
+
     fn existing(&mut self, pool: PoolId) -> Result<&mut Pool, Revert> {
         match self.pools.get_mut(&pool) {
             Some(record) => Ok(record),
@@ -70,24 +93,24 @@ impl Ledger {
 
     pub(super) fn pools_call(&mut self, sender: Address, intent: &Intent) -> Result<Vec<ChainEvent>, Revert> {
         let event = match intent {
-            Intent::CreatePool(parameters) => self.create(sender, parameters)?,
-            Intent::StartPool(pool) => {
+            Intent::Pools(PoolsCall::CreatePool(parameters)) => self.create(sender, parameters)?,
+            Intent::Pools(PoolsCall::StartPool(pool)) => {
                 let record = self.owned(*pool, sender)?;
                 if record.state != PoolState::Created {
                     return refuse("WrongPoolState");
                 }
                 record.state = PoolState::Running;
-                ChainEvent::PoolStarted { pool: *pool }
+                ChainEvent::Pools(PoolsEvent::PoolStarted { pool: *pool })
             }
-            Intent::EndPool(pool) => {
+            Intent::Pools(PoolsCall::EndPool(pool)) => {
                 let record = self.owned(*pool, sender)?;
                 if record.state == PoolState::Ended {
                     return refuse("WrongPoolState");
                 }
                 record.state = PoolState::Ended;
-                ChainEvent::PoolEnded { pool: *pool }
+                ChainEvent::Pools(PoolsEvent::PoolEnded { pool: *pool })
             }
-            Intent::SetOrchestrator { pool, orchestrator } => {
+            Intent::Pools(PoolsCall::SetOrchestrator { pool, orchestrator }) => {
                 let record = self.owned(*pool, sender)?;
                 if *orchestrator == Address::ZERO {
                     return refuse("ZeroAddress");
@@ -98,48 +121,62 @@ impl Ledger {
                 }
                 record.retired.insert(previous);
                 record.parameters.orchestrator = *orchestrator;
-                ChainEvent::OrchestratorChanged { pool: *pool, previous, current: *orchestrator }
+                ChainEvent::Pools(PoolsEvent::OrchestratorChanged {
+                    pool: *pool,
+                    previous,
+                    current: *orchestrator,
+                })
             }
-            Intent::SetEndpoints { pool, endpoints } => {
+            Intent::Pools(PoolsCall::SetEndpoints { pool, endpoints }) => {
                 let record = self.authorized(*pool, sender)?;
                 check_length(endpoints, MAX_ENDPOINTS_BYTES)?;
                 record.parameters.endpoints.clone_from(endpoints);
-                ChainEvent::EndpointsChanged { pool: *pool, endpoints: endpoints.clone() }
+                ChainEvent::Pools(PoolsEvent::EndpointsChanged { pool: *pool, endpoints: endpoints.clone() })
             }
-            Intent::SetRequirements { pool, requirements, uri } => {
+            Intent::Pools(PoolsCall::SetRequirements { pool, requirements, uri }) => {
                 let record = self.owned(*pool, sender)?;
                 check_length(uri, MAX_URI_BYTES)?;
                 record.parameters.requirements = *requirements;
-                ChainEvent::RequirementsChanged { pool: *pool, requirements: *requirements, uri: uri.clone() }
+                ChainEvent::Pools(PoolsEvent::RequirementsChanged {
+                    pool: *pool,
+                    requirements: *requirements,
+                    uri: uri.clone(),
+                })
             }
-            Intent::TransferPool { pool, to } => {
+            Intent::Pools(PoolsCall::TransferPool { pool, to }) => {
                 let record = self.owned(*pool, sender)?;
                 record.pending_owner = *to;
-                ChainEvent::OwnershipTransferStarted { pool: *pool, owner: sender, pending: *to }
+                ChainEvent::Pools(PoolsEvent::OwnershipTransferStarted {
+                    pool: *pool,
+                    owner: sender,
+                    pending: *to,
+                })
             }
-            Intent::AcceptPool(pool) => {
+            Intent::Pools(PoolsCall::AcceptPool(pool)) => {
                 let record = self.existing(*pool)?;
                 if record.pending_owner != Some(sender) {
                     return refuse("NotPendingOwner");
                 }
                 record.pending_owner = None;
                 let previous = std::mem::replace(&mut record.owner, sender);
-                ChainEvent::OwnershipTransferred { pool: *pool, previous, current: sender }
+                ChainEvent::Pools(PoolsEvent::OwnershipTransferred { pool: *pool, previous, current: sender })
             }
-            Intent::JoinBatch(joins) => {
+            Intent::Pools(PoolsCall::JoinBatch(joins)) => {
                 return Ok(joins.iter().map(|join| self.join_or_report(join)).collect());
             }
-            Intent::Leave { pool, node } => self.leave(sender, *pool, *node)?,
-            Intent::LeaveBySignature { statement, signature } => self.leave_signed(statement, signature)?,
-            Intent::Eject { pool, node } => {
+            Intent::Pools(PoolsCall::Leave { pool, node }) => self.leave(sender, *pool, *node)?,
+            Intent::Pools(PoolsCall::LeaveBySignature { statement, signature }) => {
+                self.leave_signed(statement, signature)?
+            }
+            Intent::Pools(PoolsCall::Eject { pool, node }) => {
                 self.authorized(*pool, sender)?;
                 let record = self.member(*pool, *node)?;
                 record.state = MembershipState::Ejected;
                 let counter = record.join_counter;
                 self.existing(*pool)?.member_count -= 1;
-                ChainEvent::NodeEjected { pool: *pool, node: *node, counter }
+                ChainEvent::Pools(PoolsEvent::NodeEjected { pool: *pool, node: *node, counter })
             }
-            Intent::BanNode { pool, node } => {
+            Intent::Pools(PoolsCall::BanNode { pool, node }) => {
                 self.owned(*pool, sender)?;
                 let record = self.memberships.entry((*pool, *node)).or_default();
                 if record.state == MembershipState::Banned {
@@ -149,9 +186,9 @@ impl Ledger {
                 if was == MembershipState::Member {
                     self.existing(*pool)?.member_count -= 1;
                 }
-                ChainEvent::NodeBanned { pool: *pool, node: *node }
+                ChainEvent::Pools(PoolsEvent::NodeBanned { pool: *pool, node: *node })
             }
-            Intent::UnbanNode { pool, node } => {
+            Intent::Pools(PoolsCall::UnbanNode { pool, node }) => {
                 self.owned(*pool, sender)?;
                 let record = self.memberships.entry((*pool, *node)).or_default();
                 if record.state != MembershipState::Banned {
@@ -159,30 +196,30 @@ impl Ledger {
                 }
                 record.state =
                     if record.join_counter == 0 { MembershipState::Never } else { MembershipState::Ejected };
-                ChainEvent::NodeUnbanned { pool: *pool, node: *node }
+                ChainEvent::Pools(PoolsEvent::NodeUnbanned { pool: *pool, node: *node })
             }
-            Intent::BanProvider { pool, provider } => {
+            Intent::Pools(PoolsCall::BanProvider { pool, provider }) => {
                 self.owned(*pool, sender)?;
                 if !self.banned_providers.insert((*pool, *provider)) {
                     return refuse("ProviderIsBanned");
                 }
-                ChainEvent::ProviderBanned { pool: *pool, provider: *provider }
+                ChainEvent::Pools(PoolsEvent::ProviderBanned { pool: *pool, provider: *provider })
             }
-            Intent::UnbanProvider { pool, provider } => {
+            Intent::Pools(PoolsCall::UnbanProvider { pool, provider }) => {
                 self.owned(*pool, sender)?;
                 if !self.banned_providers.remove(&(*pool, *provider)) {
                     return refuse("NotBanned");
                 }
-                ChainEvent::ProviderUnbanned { pool: *pool, provider: *provider }
+                ChainEvent::Pools(PoolsEvent::ProviderUnbanned { pool: *pool, provider: *provider })
             }
-            Intent::SetPoolApproval { pool, approved } => {
+            Intent::Pools(PoolsCall::SetPoolApproval { pool, approved }) => {
                 let provider = ProviderId(sender);
                 if !approved {
                     *self.approval_nonces.entry(provider).or_default() += 1;
                 }
                 self.approve(*pool, provider, *approved)?
             }
-            Intent::SetPoolApprovalBySignature { statement, signature } => {
+            Intent::Pools(PoolsCall::SetPoolApprovalBySignature { statement, signature }) => {
                 self.approve_signed(statement, signature)?
             }
             other => unreachable!("{} is no call of the pools", other.name()),
@@ -209,7 +246,7 @@ impl Ledger {
         self.pools.insert(pool, record);
         let PoolParameters { orchestrator, reward_token, requirements, max_nodes, uri, endpoints } =
             parameters.clone();
-        Ok(ChainEvent::PoolCreated {
+        Ok(ChainEvent::Pools(PoolsEvent::PoolCreated {
             pool,
             owner,
             orchestrator,
@@ -218,7 +255,7 @@ impl Ledger {
             max_nodes,
             uri,
             endpoints,
-        })
+        }))
     }
 
     fn approve(&mut self, pool: PoolId, provider: ProviderId, approved: bool) -> Result<ChainEvent, Revert> {
@@ -228,7 +265,7 @@ impl Ledger {
         } else {
             self.approvals.remove(&(pool, provider));
         }
-        Ok(ChainEvent::PoolApprovalChanged { pool, provider, approved })
+        Ok(ChainEvent::Pools(PoolsEvent::PoolApprovalChanged { pool, provider, approved }))
     }
 
     fn approve_signed(
@@ -248,113 +285,6 @@ impl Ledger {
         }
         self.approval_nonces.insert(provider, nonce + 1);
         self.approve(pool, provider, approved)
-    }
-
-    fn join_or_report(&mut self, join: &Join) -> ChainEvent {
-        match self.join(join) {
-            Ok(event) => event,
-            Err(revert) => ChainEvent::JoinFailed {
-                pool: join.invite.pool,
-                node: join.invite.node,
-                reason: item_refusal(&revert),
-            },
-        }
-    }
-
-    fn join(&mut self, join: &Join) -> Result<ChainEvent, Revert> {
-        let Invite { pool, node, counter, deadline, .. } = join.invite;
-        let now = self.now;
-        let domain = self.deployment.pools_domain();
-        let standing = self.standing(node);
-        let Some(record) = self.pools.get(&pool) else { return refuse("PoolNotFound") };
-        if record.state != PoolState::Running {
-            return refuse("PoolNotRunning");
-        }
-        let Some((provider, registration, true)) = standing else { return refuse("NodeNotEligible") };
-        let membership = self.memberships.get(&(pool, node)).cloned().unwrap_or_default();
-        let counted = membership.state == MembershipState::Member;
-        if counted && membership.registration == registration {
-            return Ok(ChainEvent::NodeAlreadyMember { pool, node });
-        }
-        if membership.state == MembershipState::Banned {
-            return refuse("NodeIsBanned");
-        }
-        if self.banned_providers.contains(&(pool, provider)) {
-            return refuse("ProviderIsBanned");
-        }
-        if !self.approvals.contains(&(pool, provider)) {
-            return refuse("PoolNotApproved");
-        }
-        if counter != membership.join_counter {
-            return refuse("WrongCounter");
-        }
-        if !counted && record.parameters.max_nodes.is_some_and(|most| record.member_count >= most) {
-            return refuse("PoolFull");
-        }
-        if now > deadline {
-            return refuse("SignatureExpired");
-        }
-        // The provider on record counts, whatever the invite says.
-        let meant = Invite { provider, ..join.invite };
-        if join.invite_signature.recover(&meant.invite_digest(&domain)) != Ok(record.parameters.orchestrator)
-        {
-            return refuse("InvalidInviteSignature");
-        }
-        if join.consent_signature.recover(&meant.consent_digest(&domain)) != Ok(node.0) {
-            return refuse("InvalidConsentSignature");
-        }
-        if !counted {
-            self.existing(pool)?.member_count += 1;
-        }
-        let joined = Membership {
-            state: MembershipState::Member,
-            join_counter: counter + 1,
-            joined_at: now,
-            registration,
-        };
-        self.memberships.insert((pool, node), joined);
-        Ok(ChainEvent::NodeJoined { pool, node, provider, counter: counter + 1, registration })
-    }
-
-    fn leave(&mut self, sender: Address, pool: PoolId, node: NodeId) -> Result<ChainEvent, Revert> {
-        let joined_as = self.member(pool, node)?.registration;
-        let standing = self.standing(node);
-        let lapsed = standing.is_none_or(|(_, registration, _)| registration != joined_as);
-        let theirs = sender == node.0 || standing.is_some_and(|(provider, _, _)| provider.0 == sender);
-        if !lapsed && !theirs {
-            return refuse("NotNodeOrProvider");
-        }
-        self.left(pool, node)
-    }
-
-    fn leave_signed(
-        &mut self,
-        statement: &LeaveStatement,
-        signature: &EthereumSignature,
-    ) -> Result<ChainEvent, Revert> {
-        if self.now > statement.deadline {
-            return refuse("SignatureExpired");
-        }
-        if self.member(statement.pool, statement.node)?.join_counter != statement.counter {
-            return refuse("WrongCounter");
-        }
-        let signer = signature.recover(&statement.digest(&self.deployment.pools_domain()));
-        let provider: Option<ProviderId> = self.standing(statement.node).map(|(provider, _, _)| provider);
-        let valid = signer.is_ok_and(|signer| {
-            signer == statement.node.0 || provider.is_some_and(|provider| provider.0 == signer)
-        });
-        if !valid {
-            return refuse("InvalidLeaveSignature");
-        }
-        self.left(statement.pool, statement.node)
-    }
-
-    fn left(&mut self, pool: PoolId, node: NodeId) -> Result<ChainEvent, Revert> {
-        let record = self.member(pool, node)?;
-        record.state = MembershipState::Left;
-        let counter = record.join_counter;
-        self.existing(pool)?.member_count -= 1;
-        Ok(ChainEvent::NodeLeft { pool, node, counter })
     }
 }
 

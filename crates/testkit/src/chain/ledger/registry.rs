@@ -1,6 +1,8 @@
 //! ComputeRegistry.
 
-use lode_contracts::{Amount, AuthorizedNode, ChainEvent, Intent, Revert, timestamp_of_seconds};
+use lode_contracts::{
+    Amount, AuthorizedNode, ChainEvent, Intent, RegistryCall, RegistryEvent, Revert, timestamp_of_seconds,
+};
 use lode_protocol::ids::{Address, NodeId, ProviderId};
 use lode_protocol::join::NodeConsent;
 use lode_protocol::keys::EthereumSignature;
@@ -55,7 +57,7 @@ impl Ledger {
         let provider = ProviderId(sender);
         let registry = self.deployment.registry;
         match intent {
-            Intent::RegisterProvider { amount, permit } => {
+            Intent::Registry(RegistryCall::RegisterProvider { amount, permit }) => {
                 if self.providers.contains_key(&provider) {
                     return refuse("ProviderAlreadyRegistered");
                 }
@@ -66,11 +68,11 @@ impl Ledger {
                 self.providers.insert(provider, record);
                 self.pull_with_permit(sender, registry, *amount, permit.as_ref())?;
                 Ok(vec![
-                    ChainEvent::ProviderRegistered { provider },
-                    ChainEvent::Staked { provider, amount: *amount, stake: *amount },
+                    ChainEvent::Registry(RegistryEvent::ProviderRegistered { provider }),
+                    ChainEvent::Registry(RegistryEvent::Staked { provider, amount: *amount, stake: *amount }),
                 ])
             }
-            Intent::Stake { amount } => {
+            Intent::Registry(RegistryCall::Stake { amount }) => {
                 let record = self.registered(provider)?;
                 if *amount == Amount::ZERO {
                     return refuse("ZeroAmount");
@@ -78,11 +80,13 @@ impl Ledger {
                 record.stake = record.stake.saturating_add(*amount);
                 let stake = record.stake;
                 self.pull(sender, registry, *amount)?;
-                Ok(vec![ChainEvent::Staked { provider, amount: *amount, stake }])
+                Ok(vec![ChainEvent::Registry(RegistryEvent::Staked { provider, amount: *amount, stake })])
             }
-            Intent::RequestUnstake { amount } => self.request_unstake(provider, *amount),
-            Intent::Withdraw => self.withdraw(provider),
-            Intent::SetSlasher => {
+            Intent::Registry(RegistryCall::RequestUnstake { amount }) => {
+                self.request_unstake(provider, *amount)
+            }
+            Intent::Registry(RegistryCall::Withdraw) => self.withdraw(provider),
+            Intent::Registry(RegistryCall::SetSlasher) => {
                 if sender != self.minter {
                     return refuse("NotDeployer");
                 }
@@ -91,9 +95,9 @@ impl Ledger {
                 }
                 let slasher = self.deployment.slashing;
                 self.slasher = Some(slasher);
-                Ok(vec![ChainEvent::SlasherSet { slasher }])
+                Ok(vec![ChainEvent::Registry(RegistryEvent::SlasherSet { slasher })])
             }
-            Intent::AddNode { consent, units, signature } => {
+            Intent::Registry(RegistryCall::AddNode { consent, units, signature }) => {
                 if consent.provider != provider {
                     return refuse("WrongProvider");
                 }
@@ -101,33 +105,46 @@ impl Ledger {
                 self.check_consent(provider, consent, signature)?;
                 Ok(vec![self.add(provider, consent.node, *units)])
             }
-            Intent::AddNodes(items) => Ok(items
+            Intent::Registry(RegistryCall::AddNodes(items)) => Ok(items
                 .iter()
                 .map(|item| {
                     let (provider, node) = (item.authorization.provider, item.authorization.node);
                     match self.check_authorized(item) {
                         Ok(()) => self.add(provider, node, item.authorization.units),
-                        Err(revert) => {
-                            ChainEvent::NodeAddFailed { provider, node, reason: item_refusal(&revert) }
-                        }
+                        Err(revert) => ChainEvent::Registry(RegistryEvent::NodeAddFailed {
+                            provider,
+                            node,
+                            reason: item_refusal(&revert),
+                        }),
                     }
                 })
                 .collect()),
-            Intent::ReplaceNode { old, consent, signature } => {
+            Intent::Registry(RegistryCall::ReplaceNode { old, consent, signature }) => {
                 if consent.provider != provider {
                     return refuse("WrongProvider");
                 }
                 self.check_consent(provider, consent, signature)?;
                 let (removed, units) = self.remove(provider, *old)?;
                 let added = self.add(provider, consent.node, units);
-                Ok(vec![removed, added, ChainEvent::NodeReplaced { provider, old: *old, new: consent.node }])
+                Ok(vec![
+                    removed,
+                    added,
+                    ChainEvent::Registry(RegistryEvent::NodeReplaced {
+                        provider,
+                        old: *old,
+                        new: consent.node,
+                    }),
+                ])
             }
-            Intent::RemoveNode(node) => Ok(vec![self.remove(provider, *node)?.0]),
-            Intent::RevokeAuthorizations => {
+            Intent::Registry(RegistryCall::RemoveNode(node)) => Ok(vec![self.remove(provider, *node)?.0]),
+            Intent::Registry(RegistryCall::RevokeAuthorizations) => {
                 let record = self.registered(provider)?;
                 record.authorization_epoch += 1;
                 let authorization_epoch = record.authorization_epoch;
-                Ok(vec![ChainEvent::AuthorizationsRevoked { provider, authorization_epoch }])
+                Ok(vec![ChainEvent::Registry(RegistryEvent::AuthorizationsRevoked {
+                    provider,
+                    authorization_epoch,
+                })])
             }
             other => unreachable!("{} is no call of the registry", other.name()),
         }
@@ -160,7 +177,7 @@ impl Ledger {
             record.release_at = 0;
         }
         self.move_tokens(registry, provider.0, amount)?;
-        Ok(vec![ChainEvent::Withdrawn { provider, amount }])
+        Ok(vec![ChainEvent::Registry(RegistryEvent::Withdrawn { provider, amount })])
     }
 
     pub(super) fn lock_stake(&mut self, provider: ProviderId, amount: Amount) -> Result<ChainEvent, Revert> {
@@ -171,7 +188,7 @@ impl Ledger {
             return refuse("StakeIsLocked");
         }
         record.locked = locked;
-        Ok(ChainEvent::StakeLocked { provider, amount, locked })
+        Ok(ChainEvent::Registry(RegistryEvent::StakeLocked { provider, amount, locked }))
     }
 
     pub(super) fn unlock_stake(
@@ -182,7 +199,7 @@ impl Ledger {
         let record = self.registered(provider)?;
         let Some(locked) = record.locked.checked_sub(amount) else { return refuse("Panic") };
         record.locked = locked;
-        Ok(ChainEvent::StakeUnlocked { provider, amount, locked })
+        Ok(ChainEvent::Registry(RegistryEvent::StakeUnlocked { provider, amount, locked }))
     }
 
     /// Takes from the stake first, then from what unbonds.
@@ -202,7 +219,8 @@ impl Ledger {
             record.release_at = 0;
         }
         record.unbonding = unbonding;
-        let slashed = ChainEvent::Slashed { provider, amount, stake: record.stake, unbonding };
+        let slashed =
+            ChainEvent::Registry(RegistryEvent::Slashed { provider, amount, stake: record.stake, unbonding });
         self.move_tokens(self.deployment.registry, recipient, amount)?;
         Ok([unlocked, slashed])
     }
@@ -222,7 +240,21 @@ impl Ledger {
         record.unbonding = record.unbonding.saturating_add(amount);
         record.release_at = release;
         let release_at = timestamp_of_seconds(release);
-        Ok(vec![ChainEvent::UnstakeRequested { provider, amount, unbonding: record.unbonding, release_at }])
+        Ok(vec![ChainEvent::Registry(RegistryEvent::UnstakeRequested {
+            provider,
+            amount,
+            unbonding: record.unbonding,
+            release_at,
+        })])
+    }
+
+    /// A node of one unit, with the stake that it takes.
+    pub(in crate::chain) fn register_unsigned(&mut self, provider: ProviderId, node: NodeId) -> u64 {
+        self.add(provider, node, 1);
+        let units = self.providers.get(&provider).map_or(0, |record| record.units);
+        let stake = self.required_stake(units);
+        self.providers.entry(provider).or_default().stake = stake;
+        self.nodes.get(&node).map_or(0, |record| record.registration)
     }
 
     fn add(&mut self, provider: ProviderId, node: NodeId, units: u32) -> ChainEvent {
@@ -232,7 +264,7 @@ impl Ledger {
         record.units = units;
         let registration = record.registration;
         self.providers.entry(provider).or_default().units += u64::from(units);
-        ChainEvent::NodeAdded { provider, node, units, registration }
+        ChainEvent::Registry(RegistryEvent::NodeAdded { provider, node, units, registration })
     }
 
     fn remove(&mut self, provider: ProviderId, node: NodeId) -> Result<(ChainEvent, u32), Revert> {
@@ -244,7 +276,7 @@ impl Ledger {
         record.provider = None;
         let registration = record.registration;
         self.providers.entry(provider).or_default().units -= u64::from(units);
-        Ok((ChainEvent::NodeRemoved { provider, node, registration }, units))
+        Ok((ChainEvent::Registry(RegistryEvent::NodeRemoved { provider, node, registration }), units))
     }
 
     fn check_authorized(&self, item: &AuthorizedNode) -> Result<(), Revert> {

@@ -1,6 +1,8 @@
 //! Slashing.
 
-use lode_contracts::{AccusationPhase, Amount, ChainEvent, Epoch, Intent, Offence, Revert};
+use lode_contracts::{
+    AccusationPhase, Amount, ChainEvent, Epoch, Intent, Offence, Revert, SlashingCall, SlashingEvent,
+};
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{AccusationId, Address, NodeId, ProviderId, ValidatorId};
 
@@ -70,16 +72,16 @@ impl Ledger {
         intent: &Intent,
     ) -> Result<Vec<ChainEvent>, Revert> {
         match intent {
-            Intent::Accuse { provider, node, offence, amount, evidence, uri } => {
+            Intent::Slashing(SlashingCall::Accuse { provider, node, offence, amount, evidence, uri }) => {
                 self.accuse(sender, *provider, *node, *offence, *amount, *evidence, uri)
             }
-            Intent::AnswerAccusation { id, answer, uri } => {
+            Intent::Slashing(SlashingCall::AnswerAccusation { id, answer, uri }) => {
                 if self.opened(*id)?.provider.0 != sender {
                     return refuse("NotAccused");
                 }
                 self.answer(*id, *answer, uri)
             }
-            Intent::AnswerAccusationBySignature { statement, signature } => {
+            Intent::Slashing(SlashingCall::AnswerAccusationBySignature { statement, signature }) => {
                 let provider = self.opened(statement.accusation)?.provider;
                 if self.now > statement.deadline {
                     return refuse("SignatureExpired");
@@ -90,10 +92,12 @@ impl Ledger {
                 }
                 self.answer(statement.accusation, statement.answer, &statement.uri)
             }
-            Intent::VoteAccusation { id, guilty } => self.vote(ValidatorId(sender), *id, *guilty),
-            Intent::ResolveAccusation { id } => self.resolve(*id),
+            Intent::Slashing(SlashingCall::VoteAccusation { id, guilty }) => {
+                self.vote(ValidatorId(sender), *id, *guilty)
+            }
+            Intent::Slashing(SlashingCall::ResolveAccusation { id }) => self.resolve(*id),
             // The token of this chain refuses nobody: nothing is ever owed.
-            Intent::CollectOwed { .. } => refuse("NothingOwed"),
+            Intent::Slashing(SlashingCall::CollectOwed { .. }) => refuse("NothingOwed"),
             other => unreachable!("{} is no call of the slasher", other.name()),
         }
     }
@@ -151,8 +155,18 @@ impl Ledger {
         };
         self.accusations.insert(id, record);
         let uri = uri.to_owned();
-        let accused =
-            ChainEvent::Accused { id, provider, node, accuser, offence, amount, bond, epoch, evidence, uri };
+        let accused = ChainEvent::Slashing(SlashingEvent::Accused {
+            id,
+            provider,
+            node,
+            accuser,
+            offence,
+            amount,
+            bond,
+            epoch,
+            evidence,
+            uri,
+        });
         let locked = self.lock_stake(provider, amount)?;
         self.pull(accuser, self.deployment.slashing, bond)?;
         Ok(vec![accused, locked])
@@ -173,7 +187,12 @@ impl Ledger {
             return refuse("AlreadyAnswered");
         }
         self.opened(id)?.answer = Some(answer);
-        Ok(vec![ChainEvent::Answered { id, provider: record.provider, answer, uri: uri.to_owned() }])
+        Ok(vec![ChainEvent::Slashing(SlashingEvent::Answered {
+            id,
+            provider: record.provider,
+            answer,
+            uri: uri.to_owned(),
+        })])
     }
 
     fn vote(
@@ -196,7 +215,7 @@ impl Ledger {
         let record = self.opened(id)?;
         let sum = if guilty { &mut record.guilty_weight } else { &mut record.innocent_weight };
         *sum = sum.saturating_add(weight);
-        Ok(vec![ChainEvent::Voted { id, validator, guilty, weight }])
+        Ok(vec![ChainEvent::Slashing(SlashingEvent::Voted { id, validator, guilty, weight })])
     }
 
     fn resolve(&mut self, id: AccusationId) -> Result<Vec<ChainEvent>, Revert> {
@@ -216,14 +235,20 @@ impl Ledger {
             let terms = &self.parameters.slashing;
             let fee = part(record.amount, terms.fee_basis_points).min(terms.max_fee);
             let to_treasury = record.amount.checked_sub(fee).unwrap_or_default();
-            let found = ChainEvent::FoundGuilty { id, provider, slashed: record.amount, fee, to_treasury };
+            let found = ChainEvent::Slashing(SlashingEvent::FoundGuilty {
+                id,
+                provider,
+                slashed: record.amount,
+                fee,
+                to_treasury,
+            });
             let [unlocked, slashed] = self.slash(provider, record.amount, slashing)?;
             self.move_tokens(slashing, record.accuser, record.bond.saturating_add(fee))?;
             self.move_tokens(slashing, self.treasury(), to_treasury)?;
             return Ok(vec![found, unlocked, slashed]);
         }
         self.opened(id)?.verdict = Some(AccusationPhase::Acquitted);
-        let acquitted = ChainEvent::Acquitted { id, provider, bond: record.bond };
+        let acquitted = ChainEvent::Slashing(SlashingEvent::Acquitted { id, provider, bond: record.bond });
         let unlocked = self.unlock_stake(provider, record.amount)?;
         self.move_tokens(slashing, provider.0, record.bond)?;
         Ok(vec![acquitted, unlocked])

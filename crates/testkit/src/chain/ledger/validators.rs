@@ -1,8 +1,8 @@
 //! ValidatorSet.
 
 use lode_contracts::{
-    Amount, ChainEvent, Epoch, EpochTiming, Intent, Leaf, ProofItem, Revert, commitment,
-    seconds_of_timestamp, timestamp_of_seconds, verify_path,
+    Amount, ChainEvent, Epoch, EpochTiming, Intent, Leaf, ProofItem, Revert, ValidatorsCall, ValidatorsEvent,
+    commitment, seconds_of_timestamp, timestamp_of_seconds, verify_path,
 };
 use lode_protocol::hash::{Digest, keccak256_of};
 use lode_protocol::ids::{Address, NodeId, ValidatorId};
@@ -75,7 +75,7 @@ impl Ledger {
         let validator = ValidatorId(sender);
         let set = self.deployment.validators;
         let event = match intent {
-            Intent::RegisterValidator { amount, permit, endpoint } => {
+            Intent::Validators(ValidatorsCall::RegisterValidator { amount, permit, endpoint }) => {
                 if self.validators.contains_key(&validator) {
                     return refuse("ValidatorAlreadyRegistered");
                 }
@@ -90,9 +90,14 @@ impl Ledger {
                 let active_from = self.set_next_weight(validator, *amount);
                 self.pull_with_permit(sender, set, *amount, permit.as_ref())?;
                 let endpoint = endpoint.clone();
-                ChainEvent::ValidatorRegistered { validator, stake: *amount, active_from, endpoint }
+                ChainEvent::Validators(ValidatorsEvent::ValidatorRegistered {
+                    validator,
+                    stake: *amount,
+                    active_from,
+                    endpoint,
+                })
             }
-            Intent::StakeValidator { amount } => {
+            Intent::Validators(ValidatorsCall::StakeValidator { amount }) => {
                 let record = self.active(validator)?;
                 if *amount == Amount::ZERO {
                     return refuse("ZeroAmount");
@@ -101,21 +106,33 @@ impl Ledger {
                 let stake = record.stake;
                 let active_from = self.set_next_weight(validator, stake);
                 self.pull(sender, set, *amount)?;
-                ChainEvent::ValidatorStaked { validator, amount: *amount, stake, active_from }
+                ChainEvent::Validators(ValidatorsEvent::ValidatorStaked {
+                    validator,
+                    amount: *amount,
+                    stake,
+                    active_from,
+                })
             }
-            Intent::SetValidatorEndpoint { endpoint } => {
+            Intent::Validators(ValidatorsCall::SetValidatorEndpoint { endpoint }) => {
                 self.active(validator)?.endpoint.clone_from(endpoint);
-                ChainEvent::ValidatorEndpointChanged { validator, endpoint: endpoint.clone() }
+                ChainEvent::Validators(ValidatorsEvent::ValidatorEndpointChanged {
+                    validator,
+                    endpoint: endpoint.clone(),
+                })
             }
-            Intent::RequestExit => {
+            Intent::Validators(ValidatorsCall::RequestExit) => {
                 let exit_at = self.now + self.parameters.validator_exit_seconds;
                 self.active(validator)?.exit_at = exit_at;
                 let inactive_from = self.set_next_weight(validator, Amount::ZERO);
                 let active_until = Epoch(inactive_from.0 - 1);
                 let exit_at = timestamp_of_seconds(exit_at);
-                ChainEvent::ValidatorExitRequested { validator, active_until, exit_at }
+                ChainEvent::Validators(ValidatorsEvent::ValidatorExitRequested {
+                    validator,
+                    active_until,
+                    exit_at,
+                })
             }
-            Intent::WithdrawValidator => {
+            Intent::Validators(ValidatorsCall::WithdrawValidator) => {
                 let Some(record) = self.validators.get(&validator) else {
                     return refuse("ValidatorNotRegistered");
                 };
@@ -128,30 +145,36 @@ impl Ledger {
                 }
                 self.validators.remove(&validator);
                 self.move_tokens(set, sender, amount)?;
-                ChainEvent::ValidatorWithdrawn { validator, amount }
+                ChainEvent::Validators(ValidatorsEvent::ValidatorWithdrawn { validator, amount })
             }
-            Intent::DrawBeacon { epoch } => {
+            Intent::Validators(ValidatorsCall::DrawBeacon { epoch }) => {
                 self.check_commit_phase(*epoch)?;
                 if self.beacons.contains_key(epoch) {
                     return refuse("BeaconAlreadyDrawn");
                 }
                 let beacon = keccak256_of([&epoch.0.to_be_bytes()[..], &self.parent.0]);
                 self.beacons.insert(*epoch, beacon);
-                ChainEvent::BeaconDrawn { epoch: *epoch, beacon }
+                ChainEvent::Validators(ValidatorsEvent::BeaconDrawn { epoch: *epoch, beacon })
             }
-            Intent::PenalizeMissedReveal { epoch, validator } => self.penalize(*epoch, *validator)?,
-            Intent::Commit { epoch, commitment } => self.commit(validator, *epoch, *commitment)?,
-            Intent::Reveal { epoch, root, salt } => return self.reveal(validator, *epoch, *root, *salt),
-            Intent::ProveBatch { epoch, items } => {
+            Intent::Validators(ValidatorsCall::PenalizeMissedReveal { epoch, validator }) => {
+                self.penalize(*epoch, *validator)?
+            }
+            Intent::Validators(ValidatorsCall::Commit { epoch, commitment }) => {
+                self.commit(validator, *epoch, *commitment)?
+            }
+            Intent::Validators(ValidatorsCall::Reveal { epoch, root, salt }) => {
+                return self.reveal(validator, *epoch, *root, *salt);
+            }
+            Intent::Validators(ValidatorsCall::ProveBatch { epoch, items }) => {
                 return Ok(items
                     .iter()
                     .map(|item| match self.prove(*epoch, item) {
                         Ok(event) => event,
-                        Err(revert) => ChainEvent::ProofFailed {
+                        Err(revert) => ChainEvent::Validators(ValidatorsEvent::ProofFailed {
                             epoch: *epoch,
                             node: item.leaf.node,
                             reason: item_refusal(&revert),
-                        },
+                        }),
                     })
                     .collect());
             }
@@ -177,7 +200,7 @@ impl Ledger {
             return refuse("AlreadyCommitted");
         }
         self.commitments.insert((epoch, validator), commitment);
-        Ok(ChainEvent::Committed { epoch, validator, commitment })
+        Ok(ChainEvent::Validators(ValidatorsEvent::Committed { epoch, validator, commitment }))
     }
 
     fn check_commit_phase(&self, epoch: Epoch) -> Result<(), Revert> {
@@ -209,7 +232,7 @@ impl Ledger {
         }
         self.commitments.remove(&(epoch, validator));
         self.move_tokens(self.deployment.validators, self.treasury(), amount)?;
-        Ok(ChainEvent::RevealMissed { epoch, validator, amount, stake })
+        Ok(ChainEvent::Validators(ValidatorsEvent::RevealMissed { epoch, validator, amount, stake }))
     }
 
     /// Whether the epoch's beacon draws the validator for the node; refused while there is no beacon.
@@ -265,11 +288,17 @@ impl Ledger {
         self.commitments.remove(&(epoch, validator));
         self.reveals.insert((epoch, validator), root);
         let weight = self.weight(validator, epoch);
-        let mut events = vec![ChainEvent::Revealed { epoch, validator, root, weight }];
+        let mut events =
+            vec![ChainEvent::Validators(ValidatorsEvent::Revealed { epoch, validator, root, weight })];
         let (votes, total_weight) = (self.votes(epoch, root), self.total_weight(epoch));
         if !self.roots.contains_key(&epoch) && votes.saturating_mul(3) > total_weight.saturating_mul(2) {
             self.roots.insert(epoch, root);
-            events.push(ChainEvent::RootAccepted { epoch, root, weight: votes, total_weight });
+            events.push(ChainEvent::Validators(ValidatorsEvent::RootAccepted {
+                epoch,
+                root,
+                weight: votes,
+                total_weight,
+            }));
         }
         Ok(events)
     }
@@ -293,16 +322,16 @@ impl Ledger {
         let proof = Proof { leaf: leaf.pass.then_some(leaf), epoch, registration };
         self.proofs.insert(leaf.node, proof);
         if !leaf.pass {
-            return Ok(ChainEvent::NodeUnproven { epoch, node: leaf.node });
+            return Ok(ChainEvent::Validators(ValidatorsEvent::NodeUnproven { epoch, node: leaf.node }));
         }
-        Ok(ChainEvent::NodeProven {
+        Ok(ChainEvent::Validators(ValidatorsEvent::NodeProven {
             epoch,
             node: leaf.node,
             class: leaf.class,
             gpu_count: leaf.gpu_count,
             vram_gib: leaf.vram_gib,
             expiry_epoch: leaf.expiry_epoch,
-        })
+        }))
     }
 }
 

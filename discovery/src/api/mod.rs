@@ -1,6 +1,0 @@
-//! HTTP: parse, limit, ask the service, answer.
-
-mod problem;
-mod routes;
-
-pub use routes::router;

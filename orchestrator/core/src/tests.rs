@@ -1,0 +1,21 @@
+//! Tests of the core, in a small world of workers, a chain and a store.
+
+mod admission;
+mod attacks;
+mod choice;
+mod departure;
+mod economy;
+mod fleet;
+mod invariants;
+mod lease;
+mod placement;
+mod properties;
+mod recover;
+mod search_cost;
+mod session;
+mod settlement;
+mod speed;
+mod spending;
+mod steps;
+mod tasks;
+mod world;

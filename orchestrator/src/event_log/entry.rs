@@ -1,0 +1,135 @@
+//! One entry: as it is kept, and as it is told.
+
+use lode_api_types::EventSubject;
+use lode_protocol::ids::TaskId;
+use lode_protocol::units::Timestamp;
+use serde_json::Value;
+
+use crate::core::effect::{Occurrence, OccurrenceKind};
+
+/// One thing that happened.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Entry {
+    /// Its number.
+    pub position: u64,
+    /// The task it concerns, if one.
+    pub task: Option<TaskId>,
+    /// Its JSON form: an object with `at` and `type`.
+    pub body: Value,
+}
+
+/// An entry as it is kept. Its JSON form is made by whoever writes or reads it, never by who made it happen.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) position: u64,
+    pub(super) at: Timestamp,
+    pub(super) subject: EventSubject,
+    pub(super) task: Option<TaskId>,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// Of this run.
+    Happened(Occurrence),
+    /// Of an earlier one.
+    Stored(Value),
+}
+
+impl Kept {
+    pub(super) fn happened(position: u64, occurrence: Occurrence) -> Self {
+        let (subject, task) = about(&occurrence.kind);
+        Kept { position, at: occurrence.at, subject, task, body: Body::Happened(occurrence) }
+    }
+
+    pub(super) fn stored(position: u64, body: Value) -> Self {
+        let text = |field: &str| body.get(field).and_then(Value::as_str);
+        let subject = match text("type") {
+            Some("node" | "report-refused") => EventSubject::Nodes,
+            Some("started" | "epoch-closed" | "root-submitted") => EventSubject::Pool,
+            Some(_) | None => EventSubject::Tasks,
+        };
+        let task = text("task").or_else(|| text("assignment").and_then(|id| id.split('.').next()));
+        let task = task.and_then(|task| task.parse().ok());
+        // What has no time is old: it may not keep others.
+        let at = text("at").and_then(|at| at.parse().ok()).unwrap_or(Timestamp(0));
+        Kept { position, at, subject, task, body: Body::Stored(body) }
+    }
+
+    pub(super) fn shown(&self) -> Entry {
+        let body = match &self.body {
+            Body::Happened(occurrence) => serde_json::to_value(occurrence).unwrap_or_else(|error| {
+                tracing::error!(%error, position = self.position, "an occurrence has no JSON form");
+                Value::Null
+            }),
+            Body::Stored(value) => value.clone(),
+        };
+        Entry { position: self.position, task: self.task, body }
+    }
+
+    pub(super) fn row(&self) -> Option<Vec<u8>> {
+        let row = match &self.body {
+            Body::Happened(occurrence) => serde_json::to_vec(occurrence),
+            Body::Stored(value) => serde_json::to_vec(value),
+        };
+        row.inspect_err(|error| tracing::error!(%error, "an occurrence has no JSON form; it is not stored"))
+            .ok()
+    }
+}
+
+fn about(kind: &OccurrenceKind) -> (EventSubject, Option<TaskId>) {
+    match kind {
+        OccurrenceKind::Task { task, .. }
+        | OccurrenceKind::ImagePinned { task, .. }
+        | OccurrenceKind::ImageUnpinned { task, .. }
+        | OccurrenceKind::TaskDeleted { task }
+        | OccurrenceKind::TaskBudgetExhausted { task, .. } => (EventSubject::Tasks, Some(*task)),
+        OccurrenceKind::Assignment { assignment, .. } => (EventSubject::Tasks, Some(assignment.replica.task)),
+        // A node's doing, whatever it names.
+        OccurrenceKind::ReportRefused { assignment, .. } => {
+            (EventSubject::Nodes, Some(assignment.replica.task))
+        }
+        OccurrenceKind::Node { .. } => (EventSubject::Nodes, None),
+        OccurrenceKind::Started { .. }
+        | OccurrenceKind::EpochClosed { .. }
+        | OccurrenceKind::RootSubmitted { .. } => (EventSubject::Pool, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lode_protocol::ids::{Incarnation, NodeId, ReplicaId};
+
+    use super::*;
+
+    #[test]
+    fn an_entry_that_was_stored_is_about_what_it_was_about() {
+        let task = TaskId::default();
+        let assignment = lode_protocol::ids::AssignmentId {
+            replica: ReplicaId { task, replica: 1 },
+            incarnation: Incarnation(2),
+        };
+        let node = NodeId::default();
+        for kind in [
+            OccurrenceKind::Started { epoch: 1 },
+            OccurrenceKind::TaskDeleted { task },
+            OccurrenceKind::Node {
+                node,
+                from: None,
+                to: crate::core::view::NodeState::Alive,
+                message: String::new(),
+            },
+            OccurrenceKind::ReportRefused {
+                assignment,
+                node,
+                claimed: lode_protocol::assignment::AssignmentState::Running,
+                count: 3,
+            },
+        ] {
+            let kept = Kept::happened(7, Occurrence { at: Timestamp(5), kind });
+            let again = Kept::stored(7, serde_json::from_slice(&kept.row().unwrap()).unwrap());
+            assert_eq!((kept.subject, kept.task, kept.at), (again.subject, again.task, again.at));
+            assert_eq!(kept.shown(), again.shown());
+        }
+    }
+}
