@@ -350,6 +350,7 @@ pub(crate) fn report(id: AssignmentId, state: AssignmentState, gpus: Vec<GpuUuid
         ports: vec![],
         image: Some(IMAGE.to_owned()),
         at: Timestamp(0),
+        phase: None,
     }
 }
 
@@ -371,7 +372,7 @@ pub(crate) fn submit(number: u64, spec: &ValidTaskSpec) -> Event {
         spec: spec.clone(),
         order: None,
         idempotency_key: None,
-        image: ImageResolution::Pinned(IMAGE.to_owned()),
+        image: ImageResolution::Pinned(IMAGE.parse().expect("a reference with a digest")),
     }
 }
 

@@ -10,6 +10,8 @@ mod commands;
 mod companion;
 pub mod context;
 pub mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod keys;
 pub mod output;
 mod platform;

@@ -7,6 +7,7 @@ mod style;
 mod tame;
 mod words;
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 
 pub(crate) use moment::{moment, span, utc};
@@ -59,7 +60,33 @@ pub fn line(text: &str) -> anyhow::Result<()> {
 
 /// Prints JSON.
 pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    line(&serde_json::to_string_pretty(value)?)
+    line(&escape_in_json(&serde_json::to_string_pretty(value)?))
+}
+
+/// Prints JSON on one line.
+pub(crate) fn json_line(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    line(&escape_in_json(&serde_json::to_string(value)?))
+}
+
+/// Escapes what JSON lets stand and a terminal may obey: control characters from 0x7f on, and what turns the direction of
+/// text. The lines of the JSON itself stay.
+pub(crate) fn escape_in_json(text: &str) -> Cow<'_, str> {
+    let steers = |letter: char| letter != '\n' && lode_protocol::text::steers_terminal(letter);
+    if !text.contains(steers) {
+        return text.into();
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        if steers(letter) {
+            let mut units = [0; 2];
+            for unit in letter.encode_utf16(&mut units) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            safe.push(letter);
+        }
+    }
+    safe.into()
 }
 
 /// Says something beside the result, where it spoils no pipe.
@@ -76,3 +103,19 @@ pub fn sheet(sheet: &Sheet) -> anyhow::Result<()> {
 #[derive(Debug, thiserror::Error)]
 #[error("the reader of the output went away")]
 pub(crate) struct ReaderGone;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_holds_nothing_that_steers_a_terminal_and_says_the_same() {
+        let value = serde_json::json!({ "a": "x\u{9b}31m\u{202e}\u{7f}\u{1b}[2J\tä\n" });
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let safe = escape_in_json(&text);
+        assert!(safe.chars().all(|letter| letter == '\n' || !lode_protocol::text::steers_terminal(letter)));
+        assert!(safe.contains("\\u009b") && safe.contains("\\u202e") && safe.contains('ä'), "{safe}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+        assert_eq!(escape_in_json("{}"), "{}");
+    }
+}

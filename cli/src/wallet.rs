@@ -19,7 +19,7 @@ mod unsigned;
 
 pub(crate) use account::{Wallet, chain, context, pool_meant, unchecked_chain};
 pub(crate) use allowance::Payment;
-pub(crate) use pasted::{Said, check, hex_or_file};
+pub(crate) use pasted::{Instead, Said, check, hex_or_file};
 pub(crate) use plan::Plan;
 pub(crate) use raw::send_signed;
 pub(crate) use statement::{PermitStatement, Statement, TYPES};

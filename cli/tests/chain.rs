@@ -3,11 +3,13 @@
 
 mod accusations;
 mod claims;
+mod contract_owners;
 mod deploying;
 mod members;
 mod money;
 mod offline;
 mod orders;
+mod proxies;
 mod staking;
 mod validators;
 mod world;

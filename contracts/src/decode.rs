@@ -9,6 +9,8 @@ use lode_protocol::proof::ProofClassId;
 use lode_protocol::units::Timestamp;
 
 mod economy;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 
 use crate::Epoch;
 use crate::abi::ComputePools::ComputePoolsEvents as Pools;

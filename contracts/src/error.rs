@@ -51,6 +51,26 @@ pub enum ChainError {
         /// Its message.
         message: String,
     },
+    /// Not even the events of one block are given.
+    #[error(
+        "the chain's RPC does not give the events of a single block ({message}): what you have of it does not cover \
+         eth_getLogs; use another RPC"
+    )]
+    LogLimit {
+        /// Its message.
+        message: String,
+    },
+    /// Two answers that do not go together.
+    #[error(
+        "{operation}: what the chain's RPC says of block {block} does not fit together: its servers are not at the same \
+         block, or the block was just replaced; it is asked again, and where that does not help another RPC does"
+    )]
+    Inconsistent {
+        /// What was tried.
+        operation: &'static str,
+        /// Number of the block.
+        block: u64,
+    },
     /// The RPC serves another chain.
     #[error(
         "the RPC serves chain {got}, the deployment file says {expected}: one of them is not what you mean"
@@ -122,9 +142,11 @@ impl ChainError {
     /// What to do about it.
     pub fn class(&self) -> ErrorClass {
         match self {
-            ChainError::Unreachable { .. } | ChainError::Timeout { .. } | ChainError::Rpc { .. } => {
-                ErrorClass::Transient
-            }
+            ChainError::Unreachable { .. }
+            | ChainError::Timeout { .. }
+            | ChainError::Rpc { .. }
+            | ChainError::LogLimit { .. }
+            | ChainError::Inconsistent { .. } => ErrorClass::Transient,
             ChainError::Reverted(_) | ChainError::InsufficientFunds { .. } | ChainError::FeeLimit { .. } => {
                 ErrorClass::Denied
             }
@@ -141,6 +163,8 @@ impl ChainError {
             ChainError::Unreachable { .. } => "chain/unreachable",
             ChainError::Timeout { .. } => "chain/timeout",
             ChainError::Rpc { .. } => "chain/rpc-error",
+            ChainError::LogLimit { .. } => "chain/log-limit",
+            ChainError::Inconsistent { .. } => "chain/rpc-inconsistent",
             ChainError::WrongChain { .. } => "chain/wrong-chain",
             ChainError::NoContract { .. } => "chain/no-contract",
             ChainError::WrongCode { .. } => "chain/wrong-code",

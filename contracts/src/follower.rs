@@ -2,8 +2,9 @@
 //!
 //! The chain may reorganise, and a development chain may be restarted from an older state. Both show as remembered blocks
 //! that are not in the chain any more: the follower says [`FollowerEvent::Rollback`] and goes on after the common
-//! ancestor. Where it remembers none, it says [`FollowerEvent::Resync`] and begins again at the deployment's block. What
-//! it cannot know it says too: [`ChainView`] tells how old the view is.
+//! ancestor. Where it remembers none, it says [`FollowerEvent::Resync`] and begins again at the deployment's block. The same
+//! where an RPC gives events of a block late: young blocks are read twice. What it cannot know it says too: [`ChainView`]
+//! tells how old the view is.
 //!
 //! This file is the shell; `core` decides.
 
@@ -53,10 +54,10 @@ impl Default for FollowerConfig {
 /// What a follower says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FollowerEvent {
-    /// Blocks above `to` were replaced: undo what their events taught. Perhaps none of them was delivered yet; whoever
-    /// reads the state at the head reads it again all the same.
+    /// Blocks above `to` were replaced, or the RPC had not given all of their events: undo what their events taught; they
+    /// come again. Perhaps none of them was delivered yet; whoever reads the state at the head reads it again all the same.
     Rollback {
-        /// The latest block that is known to be in the old and the new history.
+        /// The latest block that is known to be in the old and the new history, with all its events.
         to: ChainCursor,
         /// What was seen.
         reason: ResyncReason,
@@ -121,6 +122,7 @@ pub struct Follower {
     core: Core,
     backoff: Backoff,
     poll_interval: Duration,
+    began: Instant,
     verified: bool,
     view: watch::Sender<ChainView>,
 }
@@ -136,10 +138,8 @@ impl Follower {
         let (view, receiver) = watch::channel(ChainView::default());
         let first = Millis(config.poll_interval_ms.max(1));
         let backoff = Backoff::new(BackoffPolicy::new(first, first.max(LONGEST_WAIT)), config.seed);
-        (
-            Follower { reader, core, backoff, poll_interval: first.to_duration(), verified: false, view },
-            receiver,
-        )
+        let (poll_interval, began) = (first.to_duration(), Instant::now());
+        (Follower { reader, core, backoff, poll_interval, began, verified: false, view }, receiver)
     }
 
     /// Follows until the receiver is dropped. A receiver that is slow holds the follower back, and the view ages.
@@ -180,21 +180,29 @@ impl Follower {
             self.verified = true;
         }
         let head = self.reader.head().await?;
-        let mut next = self.core.begin(head);
-        while let Next::Look(number) = next {
-            next = self.core.looked(head, self.reader.block(number).await?);
+        let now = Millis::from_duration(self.began.elapsed());
+        let mut next = self.core.begin(now, head, self.reader.blocks_at_once());
+        loop {
+            next = match next {
+                Next::Look(number) => self.core.looked(head, self.reader.block(number).await?),
+                Next::Again { from, to } => {
+                    let events = self.reader.events_again(from, to).await?;
+                    self.core.looked_again(head, (from, to), &events)
+                }
+                Next::Read { .. } | Next::Rollback { .. } | Next::Resync(_) | Next::Wait => break,
+            };
         }
         match next {
             Next::Read { from, to } => self.read(head, from, to).await,
             Next::Rollback { to, reason } => {
-                tracing::warn!(%reason, to = to.number, "blocks were replaced: going back to the common ancestor");
+                tracing::warn!(%reason, to = to.number, "what was delivered does not stand: going back");
                 Ok(self.doubted(FollowerEvent::Rollback { to, reason }))
             }
             Next::Resync(reason) => {
                 tracing::warn!(%reason, "the chain's history has changed: reading all events again");
                 Ok(self.doubted(FollowerEvent::Resync { reason }))
             }
-            Next::Wait | Next::Look(_) => {
+            Next::Wait | Next::Look(_) | Next::Again { .. } => {
                 self.answered(head, self.core.cursor().is_some());
                 Ok(Turn::Nothing)
             }
@@ -210,7 +218,7 @@ impl Follower {
             Some(cursor) => self.reader.block(cursor.number).await?,
             None => None,
         };
-        match self.core.accept(head, end, end_after, cursor_after) {
+        match self.core.accept(head, end, &events, end_after, cursor_after) {
             Verdict::ReadAgain => Ok(Turn::Nothing),
             Verdict::Accepted { cursor, caught_up } => {
                 self.answered(head, caught_up);

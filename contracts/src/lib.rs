@@ -28,6 +28,9 @@ mod reader;
 mod revert;
 mod rpc;
 
+#[cfg(fuzzing)]
+pub use decode::fuzz::chain_logs as fuzz_chain_logs;
+
 pub use code::CodeReport;
 pub use deploy::{DeployError, DeployParameters, Deployed, deploy, deploy_to, deployed_parameters};
 pub use deployment::{Deployment, DeploymentError};

@@ -36,6 +36,16 @@ pub trait ChainReader: Send + Sync + std::fmt::Debug {
     /// Events of our contracts in blocks `from..=to`, in order. Wide ranges are fetched in pieces.
     async fn events(&self, from: u64, to: u64) -> Result<Vec<LoggedEvent>, ChainError>;
 
+    /// The same once more, as the chain gives them now: for whoever has them already and looks whether there are others.
+    async fn events_again(&self, from: u64, to: u64) -> Result<Vec<LoggedEvent>, ChainError> {
+        self.events(from, to).await
+    }
+
+    /// For how many blocks events should be asked at once, so that a failure does not cost much that was read.
+    fn blocks_at_once(&self) -> u64 {
+        u64::MAX
+    }
+
     /// Nodes; `None` is not registered.
     async fn nodes(&self, nodes: &[NodeId]) -> Result<Vec<Option<NodeRecord>>, ChainError>;
 

@@ -1,5 +1,6 @@
 //! The real chain: JSON-RPC over HTTP. Every request has a deadline; every failure is classified.
 
+mod logs;
 mod reader;
 mod simulate;
 mod token;
@@ -9,9 +10,10 @@ mod writer;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lode_protocol::ids::{ChainId, ValidatorId};
+use lode_protocol::ids::{Address, ChainId, ValidatorId};
 use tokio::sync::{Mutex, OnceCell};
 
+use self::logs::LogHabits;
 use crate::ChainCursor;
 use crate::EpochTiming;
 use crate::artifact::Artifact;
@@ -25,6 +27,10 @@ pub use token::TokenInfo;
 pub(crate) use transport::{CallRequest, Transport};
 pub(crate) use writer::{sign, unsigned};
 
+/// How the code of an account with a key begins that delegates to a contract, and its length (EIP-7702).
+const DELEGATION: [u8; 3] = [0xef, 0x01, 0x00];
+const DELEGATION_BYTES: usize = 23;
+
 /// How to talk to the chain's RPC.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RpcConfig {
@@ -34,7 +40,7 @@ pub struct RpcConfig {
     pub timeout: Duration,
     /// Most calls in one request.
     pub batch_size: usize,
-    /// Most blocks in one request for events.
+    /// Most blocks in one request for events. Where the RPC allows fewer, fewer are asked for.
     pub max_range: u64,
 }
 
@@ -56,7 +62,7 @@ impl std::fmt::Debug for RpcConfig {
 pub struct RpcChain {
     transport: Transport,
     deployment: Deployment,
-    max_range: u64,
+    logs: LogHabits,
     verified: OnceCell<()>,
     timing: OnceCell<EpochTiming>,
     terms: OnceCell<StakingParameters>,
@@ -77,7 +83,7 @@ impl RpcChain {
     pub fn new(config: RpcConfig, deployment: Deployment) -> Result<Self, ChainError> {
         deployment.validate().map_err(|error| ChainError::Invalid { detail: error.to_string() })?;
         Ok(RpcChain {
-            max_range: config.max_range.max(1),
+            logs: LogHabits::new(config.max_range),
             transport: Transport::new(&config)?,
             deployment,
             verified: OnceCell::new(),
@@ -103,6 +109,13 @@ impl RpcChain {
             return Err(ChainError::WrongChain { expected, got });
         }
         self.code_reports().await?.iter().try_for_each(CodeReport::verdict)
+    }
+
+    /// Whether an account is a contract, so that it has no key to sign with. One that delegates to code (EIP-7702) has one.
+    pub async fn is_contract(&self, account: Address) -> Result<bool, ChainError> {
+        let code = self.verified().await?.code(to_address(account)).await?;
+        let delegates = code.len() == DELEGATION_BYTES && code.starts_with(&DELEGATION);
+        Ok(!code.is_empty() && !delegates)
     }
 
     /// What stands at the contracts' addresses.

@@ -71,7 +71,7 @@ impl Programs {
         let state = self.layout.chain_state();
         let port = self.ports.chain().to_string();
         let mut arguments: Vec<OsString> =
-            ["--host", "127.0.0.1", "--port", &port, "--accounts", "0"].map(Into::into).into();
+            ["--host", "127.0.0.1", "--port", &port, "--accounts", "0", "--no-cors"].map(Into::into).into();
         arguments.extend(
             ["--hardfork", "osaka", "--block-time", "1", "--state-interval", "1", "--state"].map(Into::into),
         );
@@ -199,6 +199,8 @@ impl Programs {
                 },
                 "discovery": { "urls": [self.discovery_url()] },
                 "docker": { "socket": self.docker_socket },
+                // A registry on this machine serves images that are tried out here.
+                "images": { "insecure_registries": ["127.0.0.1:*"] },
                 "gpu": gpu,
                 "ports": { "first": ports.start(), "last": ports.end(), "host_ip": "127.0.0.1" },
                 "labels": { "dev": name },

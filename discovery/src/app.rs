@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
 use lode_contracts::ChainReader;
 use lode_daemon::{Ground, Storage};
 use lode_network::ServerIdentity;
@@ -12,6 +13,7 @@ use lode_program::backoff::BackoffPolicy;
 use lode_program::exit::{Exit, ExitError};
 use lode_program::files;
 use lode_program::finding::Finding;
+use lode_program::health::Health;
 use lode_program::listen::{self, Hosts};
 use lode_program::open_files;
 use lode_program::telemetry::Telemetry;
@@ -19,6 +21,7 @@ use lode_program::telemetry::Telemetry;
 use crate::api::AddressLimiter;
 use crate::config::{Config, TlsConfig};
 use crate::driver::Driver;
+use crate::handle::Handle;
 use crate::{api, chain};
 
 /// Time that requests get to end at shutdown.
@@ -39,7 +42,9 @@ pub async fn run(program: Program, config: Config, _telemetry: Telemetry) -> any
     if let Some(name) = config.limits.http.cuts_off() {
         return Err(bad(format!("limits.http.{name} is 0: nobody could be answered")).into());
     }
-    open_files::require(&[("limits.http.max_connections", config.limits.http.max_connections)])?;
+    config.health.validate()?;
+    let connections = ("limits.http.max_connections", config.limits.http.max_connections);
+    open_files::require(&[connections, config.health.connections()])?;
     let reader: Arc<dyn ChainReader> = Arc::new(config.chain.connect()?);
     let ground = Ground::open(&config.data_dir, Storage::file("directory.redb"))?;
     // Every start is another log: followers of the one before read the whole directory once.
@@ -61,8 +66,8 @@ pub async fn run(program: Program, config: Config, _telemetry: Telemetry) -> any
     let pulse = health.pulse("driver", STUCK);
     let ready = health.condition("api", Finding::info("program/starting", "the directory is starting"));
     let per_address = AddressLimiter::per_minute(config.limits.publications_per_address);
-    let router = api::router(directory.clone(), per_address.clone(), config.limits.page());
-    let router = router.merge(health.router());
+    let router = served(directory.clone(), per_address.clone(), &config, health);
+    ground.serve_health(&program, &config.health, Router::new()).await?;
     let follower = config.chain.follower();
     let (tasks, shutdown) = (&program.tasks, &program.shutdown);
     tasks.critical("driver", driver.run(pulse, shutdown.token()));
@@ -79,6 +84,11 @@ pub async fn run(program: Program, config: Config, _telemetry: Telemetry) -> any
     ready.holds();
     ground.hold(&program);
     program.finish(GRACE).await
+}
+
+/// What is served at the directory's address, for anybody.
+pub fn served(directory: Handle, per_address: AddressLimiter, config: &Config, health: &Health) -> Router {
+    api::router(directory, per_address, config.limits.page()).merge(health.public_router(config.metrics))
 }
 
 fn identity(tls: &TlsConfig) -> anyhow::Result<ServerIdentity> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lode_daemon::{ChainConfig, ChainUse};
+use lode_daemon::{ChainConfig, ChainUse, HealthConfig};
 use lode_program::config::{self, ConfigError, byte_size, duration};
 use lode_program::listen::ServeLimits;
 use serde::{Deserialize, Deserializer};
@@ -37,6 +37,12 @@ pub struct Config {
     /// What callers may take.
     #[serde(default)]
     pub limits: Limits,
+    /// Whether `/metrics` is served where the API is, too, to anybody who can reach it.
+    #[serde(default)]
+    pub metrics: bool,
+    /// Health and metrics, for the operator.
+    #[serde(default)]
+    pub health: HealthConfig,
 }
 
 /// Certificate files, PEM.

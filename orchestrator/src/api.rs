@@ -7,6 +7,8 @@ mod description;
 mod epochs;
 mod events;
 mod extract;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod guard;
 mod logs;
 mod nodes;
@@ -101,6 +103,8 @@ pub struct About {
     pub address: Address,
     /// Where workers reach it.
     pub endpoints: Vec<String>,
+    /// Whether anybody may read the metrics.
+    pub public_metrics: bool,
 }
 
 /// State of handlers.
@@ -163,7 +167,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
     let (routes, openapi) = described();
     let openapi = document(openapi.to_json().unwrap_or_else(|_| "{}".to_owned()));
     let task = document(lode_protocol::task::json_schema().to_string());
-    let health = state.health.router();
+    let health = state.health.public_router(state.about.public_metrics);
     routes
         .route("/openapi.json", openapi)
         .route("/schemas/task.json", task)

@@ -6,6 +6,7 @@ mod listeners;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use futures::future::BoxFuture;
 use lode_contracts::{Chain, Outbox, OutboxConfig};
 use lode_daemon::{Ground, Storage, read_key};
@@ -34,7 +35,7 @@ use crate::log_requests::LogRequests;
 use crate::logs::LogHub;
 use crate::metrics::Metrics;
 use crate::outbox_store::StoreOutbox;
-use crate::wire::{Answers, Inbound};
+use crate::wire::{Answers, Gate, Inbound, Skews};
 use crate::{event_log, recovery, token};
 use listeners::Listeners;
 
@@ -74,6 +75,8 @@ pub struct Running {
     pub driver: driver::Handle,
     /// The API.
     pub api: std::net::SocketAddr,
+    /// Health and metrics, if they are wanted.
+    pub health: Option<std::net::SocketAddr>,
     /// Where workers reach it.
     pub endpoints: Vec<String>,
 }
@@ -123,6 +126,7 @@ async fn start_all(
 
     // Bind everything before anything is spawned.
     let listeners = Listeners::bind(config, &ground.data).await?;
+    let health_address = ground.serve_health(program, &config.health, Router::new()).await?;
     let mut endpoint_config = EndpointConfig {
         listen: config.wire.listen.clone(),
         strangers: config.wire.strangers,
@@ -137,12 +141,17 @@ async fn start_all(
     let known = KnownNodes::default();
     let wire_identity = Arc::new(identity.clone());
     let (posted_sender, posted) = mpsc::channel(POSTED);
+    let core = recovery::recover(store.as_ref(), config.for_core(&deployment, terms)?)?;
+    let keys = core.nodes(None, usize::MAX).into_iter().filter_map(|node| core.public_key(&node.id));
+    let gate = Arc::new(Gate::new(config.limits.address_hellos(), config.limits.hellos(), keys));
     let inbound: Arc<dyn ServerSink> = Arc::new(Inbound {
         identity: Arc::clone(&wire_identity),
         known: known.clone(),
+        gate: Arc::clone(&gate),
         driver: driver.clone(),
         posted: posted_sender,
         metrics: metrics.clone(),
+        skews: Skews::new(findings.clone()),
     });
     let server_config = ServerConfig {
         http_requests_per_address: config.wire.http_requests_per_address,
@@ -164,11 +173,16 @@ async fn start_all(
     if let Some(batch) = fresh {
         store.commit(&batch)?;
     }
-    let core = recovery::recover(store.as_ref(), config.for_core(&deployment, terms)?)?;
 
     let log_requests = LogRequests::default();
-    let logs = LogHub::new(identity.clone(), server.clone(), log_requests.clone(), program.tasks.clone());
-    let answers = Answers::new(wire_identity, server.clone(), known, log_requests);
+    let logs = LogHub::new(
+        identity.clone(),
+        server.clone(),
+        log_requests.clone(),
+        program.tasks.clone(),
+        config.limits.output(),
+    );
+    let answers = Answers::new(wire_identity, server.clone(), known, gate, log_requests);
     let (chain_sender, chain_orders) = mpsc::unbounded_channel();
     let (questions, asked) = chain::questions();
     let trouble = StoreHealth::new(&health);
@@ -237,7 +251,7 @@ async fn start_all(
         driver: driver.clone(),
         events,
         logs,
-        images: ImageResolver::new(config.images.clone()),
+        images: ImageResolver::new(config.images.clone()).telling(findings.clone()),
         findings,
         health,
         chain: chain_status,
@@ -254,6 +268,7 @@ async fn start_all(
             realm: identity.realm,
             address: key.address(),
             endpoints: endpoints.clone(),
+            public_metrics: config.api.metrics,
         },
         task_id: || TaskId(uuid::Uuid::now_v7()),
     });
@@ -272,11 +287,16 @@ async fn start_all(
     );
     if let Some(wire) = wire {
         let http = config.limits.http;
-        let limits = ServeLimits { max_body_bytes: http.max_body_bytes.max(LARGEST_MESSAGE), ..http };
+        let limits = ServeLimits {
+            max_body_bytes: http.max_body_bytes.max(LARGEST_MESSAGE),
+            // Only nodes with a session are kept a connection for.
+            max_idle_connections: http.max_connections,
+            ..http
+        };
         tasks.critical(
             "wire https",
             listen::serve(
-                server.wire_routes().merge(api::public_router(state)),
+                server.wire_routes(api::public_router(state)),
                 wire.bound,
                 Hosts::new(config.wire.hosts.clone(), "wire.hosts"),
                 limits,
@@ -286,7 +306,7 @@ async fn start_all(
         );
     }
     ground.hold(program);
-    Ok(Running { driver, api: api_address, endpoints })
+    Ok(Running { driver, api: api_address, health: health_address, endpoints })
 }
 
 fn checked(arguments: &Arguments) -> anyhow::Result<Config> {

@@ -11,7 +11,7 @@ mod settlement;
 
 use std::path::{Path, PathBuf};
 
-use lode_daemon::ChainConfig;
+use lode_daemon::{ChainConfig, HealthConfig};
 use lode_program::config::{ConfigError, load};
 use lode_program::{Exit, ExitError};
 use lode_protocol::ids::{Address, PoolId};
@@ -32,6 +32,7 @@ pub const ENVIRONMENT_PREFIX: &str = "LODE_ORCHESTRATOR";
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the orchestrator keeps what it must remember. Created with mode 0700; one process per directory.
     #[serde(default = "default_data_dir")]
@@ -72,6 +73,9 @@ pub struct Config {
     /// How images are resolved.
     #[serde(default)]
     pub images: ImagesConfig,
+    /// Health and metrics, for the operator.
+    #[serde(default)]
+    pub health: HealthConfig,
 }
 
 fn default_data_dir() -> PathBuf {
@@ -118,6 +122,7 @@ impl Config {
         ];
         // The API has one listener, the workers' fallback another one.
         connections.extend(self.wire.https.map(|_| http));
+        connections.push(self.health.connections());
         connections
     }
 
@@ -167,6 +172,7 @@ impl Config {
             settlement.for_core(Address::ZERO)?;
         }
         self.limits.validate()?;
+        self.health.validate()?;
         self.requirements.for_core().map(drop)
     }
 }

@@ -3,7 +3,7 @@
 //! Entries are numbered by the driver as the core makes them, are committed in the same transaction as the changes they
 //! tell of, and become readable only then. What is told of tasks, of nodes and of the pool are three logs with room of
 //! their own ([`retention`]), so that none displaces another; their entries are numbered together, and are read together
-//! or one by one. The oldest fall out of a log when it is full, or when they are old enough; a cursor into what is gone is
+//! or one by one. The oldest fall out of a log when it has too many or too large ones, or when they are old enough; a cursor into what is gone is
 //! refused, never silently moved on. A log that was made anew has another incarnation.
 
 mod entry;
@@ -146,7 +146,7 @@ pub fn open(
     for (key, value) in store.load(EVENTS)? {
         let position = key.try_into().ok().map(u64::from_be_bytes);
         match (position, serde_json::from_slice::<Value>(&value)) {
-            (Some(position), Ok(body)) => entries.push(Kept::stored(position, body)),
+            (Some(position), Ok(body)) => entries.push(Kept::stored(position, body, value.len() as u64)),
             // One bad row costs one entry, not the log.
             (position, _) => tracing::warn!(?position, "an entry of the event log cannot be read; skipped"),
         }
@@ -167,7 +167,7 @@ pub fn open(
     let fresh = (!batch.is_empty()).then_some(batch);
     let mut places = Places::new(retention);
     for entry in entries {
-        places.load(entry.subject, entry.position, entry.at);
+        places.load(entry.subject, entry.placed());
         logs.get_mut(entry.subject).entries.push_back(Arc::new(entry));
     }
     let ends = |(_, log): (EventSubject, &Log)| {
@@ -188,7 +188,7 @@ impl EventWriter {
             let position = self.next;
             self.next = self.next.saturating_add(1);
             let entry = Kept::happened(position, occurrence);
-            self.places.add(entry.subject, position, entry.at);
+            self.places.add(entry.subject, entry.placed());
             self.places.make_room(entry.subject, &mut unpublished.fallen);
             unpublished.entries.push(Arc::new(entry));
         }

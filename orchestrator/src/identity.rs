@@ -43,7 +43,7 @@ pub(crate) fn refused_envelope(error: &EnvelopeError) -> Rejected {
         | EnvelopeError::NotAddressed { .. } => "use a worker of the same version as the orchestrator",
         EnvelopeError::WrongPurpose { .. } => "send only hello, beat and leave over this channel",
         EnvelopeError::Expired { .. } | EnvelopeError::NotYetValid { .. } => {
-            "set the clocks of both machines"
+            "synchronise the clocks of both machines (chrony or systemd-timesyncd)"
         }
         EnvelopeError::WrongAudience { .. } | EnvelopeError::WrongRealm { .. } => {
             "check chain, deployment and pool in the worker's configuration"

@@ -8,6 +8,7 @@ pub use lode_orchestrator_core as core;
 pub mod api;
 pub mod app;
 pub mod archive;
+pub mod buckets;
 pub mod chain;
 pub mod config;
 pub mod directory;

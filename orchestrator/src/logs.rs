@@ -5,6 +5,9 @@
 //! Either way every batch is verified: signed by the node, for us, of this stream, in order ([`stream`]). A worker that
 //! dies or falls silent ends the stream with a reason; it never hangs it.
 //!
+//! What one node may send has a rate ([`Buckets`]). What is beyond is not read: it waits in the connection, then at the
+//! worker, which keeps output in files and says what of it had to go.
+//!
 //! All who follow one assignment share one stream of its node ([`feed`]): a reader that is slower than the output is
 //! dropped with a clear end, and never slows another. Whoever asks for more than the shared part holds begins with a
 //! stream of its own and joins the others when it has caught up ([`reader`]).
@@ -17,10 +20,11 @@ mod window;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lode_network::{NetworkError, PeerServer};
 use lode_program::TaskGroup;
+use lode_protocol::envelope::peek;
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::ids::{AssignmentId, NodeId, Nonce};
 use lode_protocol::logs::{LogBatch, LogRecord, LogRequest};
@@ -29,6 +33,7 @@ use lode_protocol::units::{Millis, Timestamp};
 use rand::RngCore as _;
 use tokio::sync::{Notify, OnceCell, mpsc};
 
+use crate::buckets::{Buckets, Pace};
 use crate::core::event::ConnectionId;
 use crate::identity::Identity;
 use crate::log_requests::{LogRequests, PostedLogs};
@@ -43,6 +48,8 @@ const REQUEST_LIFETIME: Millis = Millis::seconds(120);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Batches that wait for a slow reader over HTTPS; beyond it the worker is told to try again.
 const POSTED: usize = 8;
+/// Nodes whose output is counted, in one generation.
+const NODES: usize = 65_536;
 /// Records that a shared stream begins with.
 const SHARED_TAIL: u32 = 500;
 
@@ -93,6 +100,8 @@ pub struct LogHub {
     server: PeerServer,
     requests: LogRequests,
     tasks: TaskGroup,
+    /// What each node may send, on all of its streams together.
+    output: Arc<Buckets<NodeId>>,
     state: Arc<Mutex<State>>,
     /// A stream has ended: there may be a place for another one.
     freed: Arc<Notify>,
@@ -117,12 +126,22 @@ struct State {
 struct Rendezvous {
     node: NodeId,
     batches: mpsc::Sender<LogBatch>,
+    /// Index of the next batch. What was taken before is taken again, and dropped: its answer was lost.
+    next: u64,
 }
 
 impl LogHub {
-    /// A hub without streams; shared streams are read on `tasks`.
-    pub fn new(identity: Identity, server: PeerServer, requests: LogRequests, tasks: TaskGroup) -> Self {
-        LogHub { identity, server, requests, tasks, state: Arc::default(), freed: Arc::default() }
+    /// A hub without streams; shared streams are read on `tasks`. `output`: how much is taken of one node; what is more
+    /// waits there.
+    pub fn new(
+        identity: Identity,
+        server: PeerServer,
+        requests: LogRequests,
+        tasks: TaskGroup,
+        output: Pace,
+    ) -> Self {
+        let output = Arc::new(Buckets::new(output, NODES));
+        LogHub { identity, server, requests, tasks, output, state: Arc::default(), freed: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -172,7 +191,20 @@ impl LogHub {
         }
     }
 
+    /// Before a signature is looked at: a batch of a node that was asked for none is not wanted, and one of a node that has
+    /// sent more than it may comes again later. What is taken was signed by its node.
     fn deliver(&self, PostedLogs { bytes, reply }: PostedLogs) {
+        let now = Instant::now();
+        let claimed = peek(&bytes).ok().and_then(|header| header.signer.address().ok()).map(NodeId);
+        let Some(node) = claimed.filter(|node| self.state().posted.values().any(|meant| meant.node == *node))
+        else {
+            return reply.not_wanted();
+        };
+        if self.output.owes(&node, now).is_some() {
+            // Without an answer: the worker sends it again.
+            drop(reply);
+            return;
+        }
         let opened = match self.identity.open::<LogBatch>(&bytes, None) {
             Ok(opened) => opened,
             Err(error) => {
@@ -180,13 +212,22 @@ impl LogHub {
                 return reply.not_wanted();
             }
         };
-        let state = self.state();
-        let meant = state.posted.get(&opened.body.stream).filter(|meant| meant.node.0 == opened.signer);
-        match meant.map(|meant| meant.batches.try_send(opened.body)) {
-            Some(Ok(())) => reply.accept(),
+        self.output.charge(node, bytes.len() as u64, now);
+        let mut state = self.state();
+        let meant = state.posted.get_mut(&opened.body.stream).filter(|meant| meant.node.0 == opened.signer);
+        let Some(meant) = meant else { return reply.not_wanted() };
+        let index = opened.body.index;
+        if index < meant.next {
+            return reply.accept();
+        }
+        match meant.batches.try_send(opened.body) {
+            Ok(()) => {
+                meant.next = index.saturating_add(1);
+                reply.accept();
+            }
             // Dropped without an answer: the worker sends it again.
-            Some(Err(mpsc::error::TrySendError::Full(_))) => drop(reply),
-            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => reply.not_wanted(),
+            Err(mpsc::error::TrySendError::Full(_)) => drop(reply),
+            Err(mpsc::error::TrySendError::Closed(_)) => reply.not_wanted(),
         }
     }
 }
@@ -233,11 +274,12 @@ impl Question {
             }
             None => {
                 let (batches, posted) = mpsc::channel(POSTED);
-                hub.state().posted.insert(stream, Rendezvous { node, batches });
+                hub.state().posted.insert(stream, Rendezvous { node, batches, next: 0 });
                 hub.requests.put(node, stream, SealedBytes(sealed));
                 Source::Posted(posted)
             }
         };
-        Ok(LogStream::new(hub.identity.clone(), node, stream, &self.query, source, place))
+        let identity = hub.identity.clone();
+        Ok(LogStream::new(identity, node, stream, &self.query, source, Arc::clone(&hub.output), place))
     }
 }

@@ -10,12 +10,16 @@
 //! (`docs/adr/0016`).
 
 mod answers;
+mod gate;
 mod inbound;
+mod skew;
 
 use lode_protocol::units::Millis;
 
 pub use answers::Answers;
+pub use gate::Gate;
 pub use inbound::Inbound;
+pub use skew::Skews;
 
 /// How long an answer counts: a worker that has not got it by then asks again.
 const ANSWER_LIFETIME: Millis = Millis::seconds(60);

@@ -6,7 +6,7 @@ readonly LODE_CORES=(lode-orchestrator-core lode-worker-core lode-validator-core
 # Folders of these crates, in the same order.
 readonly LODE_CORE_FOLDERS=(orchestrator/core worker/core validator/core discovery/core crates/protocol crates/chain-types)
 # Anywhere below a core: runtimes, sockets, engines, stores, logs, and our own rooms that have them.
-readonly LODE_IMPURE='^(tokio(-.*)?|mio|async-std|smol|socket2|rustix|nix|alloy(-.*)?|libp2p(-.*)?|hyper(-.*)?|axum(-.*)?|reqwest|tower(-.*)?|rustls(-.*)?|bollard(-.*)?|redb|nvml-wrapper.*|tracing(-.*)?|log|tempfile|lode-(address|files|program|network|store|contracts|gpu|nvml-mock|testkit|e2e|cli|dev|worker|orchestrator|validator|discovery))$'
+readonly LODE_IMPURE='^(tokio(-.*)?|mio|async-std|smol|socket2|rustix|nix|alloy(-.*)?|libp2p(-.*)?|hyper(-.*)?|axum(-.*)?|reqwest|tower(-.*)?|rustls(-.*)?|bollard(-.*)?|redb|nvml-wrapper.*|tracing(-.*)?|log|tempfile|lode-(address|files|program|outbound|network|store|contracts|gpu|nvml-mock|testkit|e2e|cli|dev|worker|orchestrator|validator|discovery))$'
 # Right below a core: randomness and clocks, which others may bring along for types of theirs. (jiff formats times for the
 # protocol; its clocks are clippy's to forbid.)
 readonly LODE_IMPURE_DIRECTLY='^(rand|rand_chacha|getrandom|fastrand|chrono|time|parking_lot)$'

@@ -3,7 +3,9 @@
 use lode_protocol::ids::AssignmentId;
 use lode_protocol::task::TaskKind;
 use lode_worker_core::effect::Command;
-use lode_worker_core::event::{ContainerId, EngineEvent, EngineFailure, Event, Exit, ObservedState};
+use lode_worker_core::event::{
+    ContainerId, EngineEvent, EngineFailure, Event, Exit, ObservedState, Origin, PulledImage,
+};
 
 use crate::engine::Container;
 use crate::happening::Happening;
@@ -13,11 +15,12 @@ impl World {
     pub(crate) fn call_engine(&mut self, number: usize, command: Command) {
         let boot = self.nodes[number].boot;
         let (about, wait) = match &command {
-            Command::Scan | Command::RemoveStray(_) => (None, 0),
+            Command::Scan | Command::Survey | Command::RemoveImage(_) | Command::RemoveStray(_) => (None, 0),
             Command::Pull { id, delay, .. } => (Some(*id), delay.0),
             Command::Create(plan) => (Some(plan.id), 0),
             Command::Start { id, .. }
             | Command::Watch { id, .. }
+            | Command::Examine { id, .. }
             | Command::Stop { id, .. }
             | Command::KeepOutput { id, .. }
             | Command::Remove { id }
@@ -63,9 +66,16 @@ impl World {
                 let seen = if silent {
                     EngineEvent::ScanFailed(no_answer())
                 } else {
-                    EngineEvent::Observed(self.nodes[number].engine.list())
+                    let engine = &self.nodes[number].engine;
+                    EngineEvent::Observed(engine.life(), engine.list())
                 };
                 self.engine_tells(number, boot, seen);
+            }
+            // Nothing is fetched for good in this world: no image takes room.
+            Command::Survey => self.engine_tells(number, boot, EngineEvent::Surveyed(None)),
+            Command::RemoveImage(image) => {
+                let result = if silent { Err(no_answer()) } else { Ok(()) };
+                self.engine_tells(number, boot, EngineEvent::ImageRemoved(image, result));
             }
             Command::Pull { id, attempt, image, .. } => {
                 let result = if silent {
@@ -73,7 +83,7 @@ impl World {
                 } else if self.chaos() && self.dice.chance(30) {
                     Err(EngineFailure::PullFailed("the registry broke off".to_owned()))
                 } else {
-                    Ok(image)
+                    Ok(PulledImage { name: image.image.to_string(), origin: Origin::Present })
                 };
                 self.engine_tells(number, boot, EngineEvent::Pulled(id, attempt, result));
             }
@@ -105,7 +115,11 @@ impl World {
                 self.engine_tells(number, boot, EngineEvent::Created(id, attempt, result));
             }
             Command::Start { id, attempt, container } => {
-                let result = if silent { Err(no_answer()) } else { self.start_container(number, &container) };
+                let result = if silent {
+                    Err(no_answer())
+                } else {
+                    self.start_container(number, &container).map(|()| self.nodes[number].engine.life())
+                };
                 self.engine_tells(number, boot, EngineEvent::Started(id, attempt, result));
             }
             Command::Watch { id, container } => {
@@ -116,6 +130,11 @@ impl World {
                 } else {
                     known.watched = true;
                 }
+            }
+            Command::Examine { id, container } => {
+                let engine = &self.nodes[number].engine;
+                let result = if silent { Err(no_answer()) } else { engine.examine(&container) };
+                self.engine_tells(number, boot, EngineEvent::Examined(id, container, result));
             }
             Command::Stop { id: _, container, grace } => {
                 if silent {
@@ -221,10 +240,13 @@ impl World {
 fn brief(command: &Command) -> String {
     match command {
         Command::Scan => "scan".to_owned(),
+        Command::Survey => "survey".to_owned(),
+        Command::RemoveImage(image) => format!("remove image {image}"),
         Command::Pull { id, .. } => format!("pull {id}"),
         Command::Create(plan) => format!("create {} try {}", plan.id, plan.attempt.0),
         Command::Start { id, .. } => format!("start {id}"),
         Command::Watch { id, .. } => format!("watch {id}"),
+        Command::Examine { id, .. } => format!("examine {id}"),
         Command::Stop { id, .. } => format!("stop {id}"),
         Command::KeepOutput { id, .. } => format!("keep output of {id}"),
         Command::Remove { id } => format!("remove {id}"),

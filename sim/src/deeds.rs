@@ -8,6 +8,8 @@ use crate::world::World;
 
 /// Time that a host's engine certainly answers after the host is back.
 const BACK: u64 = 5_000;
+/// Time until an engine that answers again is looked at: the longest pause of a worker between two looks.
+const LOOKED_AT: u64 = 15_000;
 
 impl World {
     pub(crate) fn do_deed(&mut self, deed: Deed) {
@@ -24,7 +26,7 @@ impl World {
                 self.nodes[node].engine.silent = true;
                 let number = self.trouble();
                 self.nodes[node].last_silence = number;
-                self.witness.cannot_tell(node, lasts);
+                self.witness.cannot_tell(node, lasts + LOOKED_AT);
                 self.after(lasts, Happening::Over(Trouble::Engine(node, number)));
             }
             Deed::Partition { node, up, down, lasts } => {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use lode_protocol::ids::{AssignmentId, GpuUuid};
-use lode_worker_core::event::{ContainerId, Exit, Observed, ObservedState};
+use lode_worker_core::event::{
+    ContainerId, Ending, EngineFailure, EngineRun, Exit, MemoryLimits, Observed, ObservedState,
+};
 
 /// One container.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +44,8 @@ pub struct Engine {
     pub ran: u64,
     /// Until when calls for an assignment are busy: they are done one after the other.
     pub busy: BTreeMap<AssignmentId, u64>,
+    /// Boots of its host.
+    pub boots: u64,
     made: u64,
 }
 
@@ -50,6 +54,28 @@ impl Engine {
     pub fn name(&mut self) -> ContainerId {
         self.made += 1;
         ContainerId(format!("c{}", self.made))
+    }
+
+    /// Its life: it starts with its host and ends with it.
+    pub fn life(&self) -> EngineRun {
+        EngineRun { boot: self.boots.to_string(), run: String::new() }
+    }
+
+    /// How a container came to its end.
+    pub fn examine(&self, id: &ContainerId) -> Result<Ending, EngineFailure> {
+        match self.containers.get(id).map(|container| &container.state) {
+            Some(ObservedState::Exited(exit)) => Ok(Ending {
+                exit: *exit,
+                run: self.life(),
+                stopped_by_hand: None,
+                host_out_of_memory: false,
+                limits: MemoryLimits::default(),
+            }),
+            Some(ObservedState::Created | ObservedState::Running) => {
+                Err(EngineFailure::Other("it runs again".to_owned()))
+            }
+            None => Err(EngineFailure::Other("no such container".to_owned())),
+        }
     }
 
     /// Every container as a scan shows it.

@@ -141,6 +141,7 @@ impl World {
             ports: vec![],
             image: None,
             at: Timestamp(0),
+            phase: None,
         }
     }
 

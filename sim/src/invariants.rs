@@ -83,8 +83,8 @@ impl Witness {
         }
     }
 
-    /// A node cannot write for so long, and does not tell of an end that it might forget; or its engine is silent, and a
-    /// worker that starts anew does not know of one. It is paid until it can tell.
+    /// A node cannot write for so long, and does not tell of an end that it might forget; or its engine is silent, and
+    /// nobody can say how something ended before it has told. It is paid until it can tell.
     pub fn cannot_tell(&mut self, node: usize, lasts: u64) {
         *self.untold.entry(node).or_default() += lasts * MOST_GPUS;
     }

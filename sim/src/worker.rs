@@ -43,6 +43,7 @@ impl World {
             agent_version: "0.1.0".to_owned(),
             ports: 30_000..=30_099,
             resync_interval: Millis::seconds(5),
+            images: None,
             seed,
         };
         node.core = Some(Worker::recover(config, memory));
@@ -115,6 +116,7 @@ impl World {
         self.at(power_at, Happening::WorkerStarts(number));
         let engine = &mut self.nodes[number].engine;
         engine.silent = false;
+        engine.boots += 1;
         let all: Vec<ContainerId> = engine.containers.keys().cloned().collect();
         for container in all {
             engine.end(now, &container, Exit { code: 255, out_of_memory: false });

@@ -9,6 +9,8 @@ mod audit;
 mod books;
 mod budget;
 mod evidence;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod pages;
 mod receipt;
 

@@ -22,10 +22,10 @@ use crate::core::Worker;
 use crate::core::journal::Memory;
 use crate::descriptor::{AGENT_VERSION, DescriptorMaker};
 use crate::directory::{self, DirectoryConfig};
-use crate::docker::{DockerEngine, EngineConfig, GpuAccess, Hardening, Ownership};
+use crate::docker::{DockerEngine, EngineConfig, GpuAccess, Hardening, Ownership, ProcessLimits};
 use crate::driver::{self, Driver, Inputs, Link, Outputs, Ports, Snapshot};
 use crate::engine::Engine;
-use crate::gpus::{GpuMonitor, GpuPorts, GpuView};
+use crate::gpus::{GpuMonitor, GpuPorts, GpuView, InUse};
 use crate::identity::{Identity, load_key};
 use crate::journal;
 use crate::local::server::{self, Reporter};
@@ -103,19 +103,23 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
     );
     tasks.critical("chain", watcher.run(shutdown.clone()));
 
-    let (holders, held) = watch::channel(Default::default());
-    let (monitor, GpuPorts { view: gpus, faults, proofs }) =
-        GpuMonitor::start(&config.gpu, held.clone(), findings.clone(), clock).context("NVML thread")?;
+    let at_start = booted.view();
+    let (holders, held) = watch::channel(at_start.holders);
+    let (containers, known_containers) = watch::channel(at_start.containers);
+    let in_use = InUse { holders: held.clone(), containers: known_containers.clone() };
+    let (monitor, GpuPorts { view: gpus, faults, proofs, clears }) =
+        GpuMonitor::start(&config.gpu, in_use, findings.clone(), clock).context("NVML thread")?;
     tasks.critical("gpus", monitor.run(shutdown.clone()));
 
     let (engine_version, version) = watch::channel(None);
+    let (engine_root, root) = watch::channel(None);
     let addresses = announced(&config, &endpoint);
     let (maker, descriptors) = DescriptorMaker::new(
         config.clone(),
         (identity.clone(), boot),
         addresses,
         gpus.clone(),
-        version,
+        (version, root),
         clock,
     );
     tasks.critical("descriptor", maker.run(shutdown.clone()));
@@ -140,8 +144,8 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
     };
     tasks.critical("proof", proof::respond(proof_context, shutdown.clone()));
 
-    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::new(engine_config(&config, &identity)));
-    let (containers, known_containers) = watch::channel(Default::default());
+    let engine = DockerEngine::new(engine_config(&config, &identity)).judging_images_by(gpus.clone());
+    let engine: Arc<dyn Engine> = Arc::new(engine);
     let (orchestrator, known_orchestrator) = watch::channel(None);
     let (snapshot, seen) = watch::channel(Arc::<Snapshot>::default());
     let kept = KeptOutput::open(ground.data.join("output"), output_limits(&config), findings.clone())?;
@@ -164,12 +168,12 @@ pub async fn run(program: Program, config: Config, telemetry: Telemetry) -> anyh
     let listener = server::bind(&ground.data.join(SOCKET_NAME))?;
     let reporter =
         reporter(&identity, boot, Timestamp(clock.wall_millis()), seen, gpus.clone(), findings.clone());
-    tasks.critical("local", server::serve(listener, reporter, requests, shutdown.clone()));
+    tasks.critical("local", server::serve(listener, reporter, (requests, clears), shutdown.clone()));
 
     let driver = Driver::new(
         booted,
         Inputs { chain, gpus, faults, descriptors, local },
-        Outputs { holders, containers, orchestrator, engine_version, snapshot },
+        Outputs { holders, containers, orchestrator, engine_version, engine_root, snapshot },
         Ports {
             rewards_domain: reader.deployment().rewards_domain(),
             identity,
@@ -211,6 +215,7 @@ fn core_config(config: &Config, identity: &Identity, deployment: &Deployment) ->
         agent_version: AGENT_VERSION.to_owned(),
         ports: config.port_range(),
         resync_interval: Millis::from_duration(config.docker.resync_interval),
+        images: config.images.watermarks(),
         seed: rand::random(),
     }
 }
@@ -247,13 +252,18 @@ pub fn engine_config(config: &Config, identity: &Identity) -> EngineConfig {
         realm: identity.realm,
         hardening: Hardening {
             pids: config.docker.pids,
+            limits: ProcessLimits {
+                open_files: config.docker.nofile,
+                locked_memory: config.docker.memlock.map(Bytes),
+            },
             tmpfs: Bytes(config.docker.tmp_size),
-            default_memory: config.docker.default_memory.map(Bytes),
             host_address: config.ports.host_ip,
             log_size: Bytes(config.docker.log_size),
             runtime: Some(config.docker.runtime.clone()),
         },
         access,
+        images: config.images.access(),
+        subnets: config.docker.subnets.clone(),
     }
 }
 

@@ -7,9 +7,12 @@ mod disk;
 mod engine;
 mod gpu;
 mod key;
+mod networks;
 mod ports;
 mod reach;
 mod toolkit;
+
+use std::path::PathBuf;
 
 use lode_gpu::Inventory;
 use lode_program::finding::Finding;
@@ -25,31 +28,36 @@ pub struct Report {
     pub inventory: Option<Inventory>,
     /// Version of the container engine, if it answers.
     pub engine_version: Option<String>,
+    /// Where it keeps its data.
+    pub engine_root: Option<PathBuf>,
 }
 
 /// Runs all checks.
 pub async fn run(config: &Config) -> Report {
     let mut report = Report::default();
     report.findings.extend(key::check(config));
-    let (gpus, engine, chain, directories) = tokio::join!(
+    let (gpus, engine, networks, chain, directories) = tokio::join!(
         gpu::check(config),
         engine::check(config),
+        networks::check(config),
         chain::check(config),
         reach::directories(config)
     );
     report.findings.extend(gpus.findings);
     report.findings.extend(engine.findings);
+    report.findings.extend(networks);
     if gpus.inventory.is_some() || !config.gpu.allow_none {
         let has_gpus = gpus.inventory.as_ref().is_some_and(|inventory| !inventory.gpus.is_empty());
         report.findings.extend(toolkit::check(config, has_gpus).await);
     }
     report.findings.extend(gpu::check_cdi(config, gpus.inventory.as_ref()));
-    report.findings.extend(disk::check(config));
+    report.findings.extend(disk::check(config, engine.root.as_deref()));
     report.findings.extend(ports::check(config));
     report.findings.extend(chain);
     report.findings.extend(directories);
     report.inventory = gpus.inventory;
     report.engine_version = engine.version;
+    report.engine_root = engine.root;
     report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     report
 }

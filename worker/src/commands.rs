@@ -1,6 +1,7 @@
 //! What a person types: one module per subcommand.
 
 pub mod check;
+pub mod gpu;
 pub mod init;
 pub mod leave;
 pub mod receipts;
@@ -45,6 +46,8 @@ pub enum Command {
     Status(status::StatusArguments),
     /// Prints the receipts for this node's work that both sides signed, as JSON.
     Receipts,
+    /// Has the worker that runs on this machine use a GPU again that it holds back.
+    Gpu(gpu::GpuArguments),
     /// Ends this node's membership of the pool.
     Leave(leave::LeaveArguments),
 }

@@ -2,6 +2,9 @@
 //!
 //! Everything that can be wrong about a value is said here, before anything starts.
 
+mod docker;
+mod images;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -9,14 +12,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lode_daemon::{ChainConfig, ChainUse, HealthConfig};
+use lode_gpu::GpuName;
 use lode_network::{EndpointUrl, PeerAddress};
-use lode_program::config::{ConfigError, byte_size, byte_size_option, duration, load};
+use lode_program::config::{ConfigError, byte_size, duration, load};
 use lode_program::{Exit, ExitError};
 use lode_protocol::ids::PoolId;
 use lode_protocol::units::{Bytes, MilliCpus};
 use serde::{Deserialize, Deserializer};
 
 use crate::endpoints::EndpointPolicy;
+pub use docker::DockerConfig;
+pub use images::ImagesConfig;
 
 /// Prefix of environment variables.
 pub const ENVIRONMENT_PREFIX: &str = "LODE_WORKER";
@@ -25,12 +31,16 @@ pub const SOCKET_NAME: &str = "worker.sock";
 /// Name of the store in the data directory.
 pub const STORE_NAME: &str = "worker.redb";
 
+/// Nothing that is done over and over is done more often.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
 /// It asks for the pool and its own membership. There are many workers for one pool.
 const CHAIN: ChainUse =
     ChainUse { pool: true, poll_interval: Duration::from_secs(10), confirmations: false, stale_after: false };
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the worker keeps what it must remember. Created with mode 0700; one worker per directory.
     #[serde(default = "default_data_dir")]
@@ -50,6 +60,9 @@ pub struct Config {
     /// The container engine and what every container is like.
     #[serde(default)]
     pub docker: DockerConfig,
+    /// Where images come from, and when they go.
+    #[serde(default)]
+    pub images: ImagesConfig,
     /// What is kept of ended tasks' output.
     #[serde(default)]
     pub output: OutputConfig,
@@ -78,7 +91,7 @@ pub struct Config {
 
 /// `[discovery]`
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct DiscoveryConfig {
     /// Base URLs of directories in which this node describes itself; all of them are told.
     pub urls: Vec<String>,
@@ -86,53 +99,15 @@ pub struct DiscoveryConfig {
 
 /// `[orchestrator]`
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct OrchestratorConfig {
     /// Where to reach it, instead of the endpoints that the pool names on chain (its key always comes from the chain).
     pub endpoints: Vec<EndpointUrl>,
 }
 
-/// `[docker]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-pub struct DockerConfig {
-    /// The engine's socket.
-    pub socket: PathBuf,
-    /// OCI runtime of every container.
-    pub runtime: String,
-    /// Most processes and threads of a task.
-    pub pids: u32,
-    /// Size of a task's `/tmp`.
-    #[serde(with = "byte_size")]
-    pub tmp_size: u64,
-    /// Memory limit of a task that names none; without it such a task has no limit.
-    #[serde(with = "byte_size_option")]
-    pub default_memory: Option<u64>,
-    /// Size of a container's log file before it is rotated (two files are kept).
-    #[serde(with = "byte_size")]
-    pub log_size: u64,
-    /// How often the engine's containers are listed, whatever it reports by itself.
-    #[serde(with = "duration")]
-    pub resync_interval: Duration,
-}
-
-impl Default for DockerConfig {
-    fn default() -> Self {
-        Self {
-            socket: PathBuf::from("/var/run/docker.sock"),
-            runtime: "runc".to_owned(),
-            pids: 4_096,
-            tmp_size: 1 << 30,
-            default_memory: None,
-            log_size: 32 << 20,
-            resync_interval: Duration::from_secs(30),
-        }
-    }
-}
-
 /// `[output]`: output of ended tasks stays readable on this node within all of these bounds.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct OutputConfig {
     /// Bytes of one assignment; of more the newest.
     #[serde(with = "byte_size")]
@@ -153,7 +128,7 @@ impl Default for OutputConfig {
 
 /// `[gpu]`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct GpuConfig {
     /// Whether GPUs are lent at all.
     pub enabled: bool,
@@ -168,6 +143,8 @@ pub struct GpuConfig {
     pub sample_interval: Duration,
     /// Whether a host without usable GPUs is fine.
     pub allow_none: bool,
+    /// GPUs that are not lent, by UUID (`GPU-…`) or PCI address (`0000:3b:00.0`).
+    pub exclude: Vec<GpuName>,
 }
 
 impl Default for GpuConfig {
@@ -179,6 +156,7 @@ impl Default for GpuConfig {
             cdi_file: None,
             sample_interval: Duration::from_secs(5),
             allow_none: false,
+            exclude: Vec::new(),
         }
     }
 }
@@ -198,7 +176,7 @@ pub enum Passthrough {
 
 /// `[lend]`: caps on what tasks may have in sum; what is left out is all there is.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct LendConfig {
     /// CPUs, like `4`, `0.5` or `"500m"`.
     pub cpus: Option<MilliCpus>,
@@ -212,7 +190,7 @@ pub struct LendConfig {
 
 /// `[ports]`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct PortsConfig {
     /// First host port lent.
     pub first: u16,
@@ -230,7 +208,7 @@ impl Default for PortsConfig {
 
 /// `[network]`
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct NetworkConfig {
     /// Addresses to listen on. A worker needs none: it dials.
     pub listen: Vec<PeerAddress>,
@@ -242,7 +220,7 @@ pub struct NetworkConfig {
 
 /// `[prover]`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ProverConfig {
     /// Program and arguments; started once per GPU with `--gpu UUID`. Default: `lode-prove-cpu` next to this program.
     pub command: Vec<String>,
@@ -308,14 +286,11 @@ impl Config {
         if self.gpu.passthrough == Passthrough::CdiFile && self.gpu.cdi_file.is_none() {
             return wrong("gpu.passthrough is \"cdi-file\", but gpu.cdi_file names no file".to_owned());
         }
-        for (name, interval) in [
-            ("docker.resync_interval", self.docker.resync_interval),
-            ("gpu.sample_interval", self.gpu.sample_interval),
-        ] {
-            if interval < Duration::from_millis(100) {
-                return wrong(format!("{name} is below 100ms"));
-            }
+        if self.gpu.sample_interval < SHORTEST_INTERVAL {
+            return wrong("gpu.sample_interval is below 100ms".to_owned());
         }
+        self.docker.validate()?;
+        self.images.validate()?;
         self.health.validate()
     }
 }
@@ -352,10 +327,13 @@ mod tests {
             "data_dir = \"/d\"\nkey_file = \"/k\"\n{LEAST}poll_interval = \"1s\"\n\
              [discovery]\nurls = [\"http://127.0.0.1:2\"]\n\
              [orchestrator]\nendpoints = [\"/ip4/127.0.0.1/tcp/7000\"]\n\
-             [docker]\nsocket = \"/s\"\nruntime = \"runc\"\npids = 10\ntmp_size = \"1MiB\"\ndefault_memory = \"1GiB\"\n\
+             [docker]\nsocket = \"/s\"\nruntime = \"runc\"\npids = 100\ntmp_size = \"1MiB\"\nnofile = 4096\nmemlock = \"1MiB\"\n\
+             subnets = [\"10.1.0.0/24\", \"10.2.0.0/24\"]\n\
              log_size = \"1MiB\"\nresync_interval = \"5s\"\n\
+             [images]\nprivate_registries = [\"registry.lan\"]\ninsecure_registries = [\"127.0.0.1:*\"]\n\
+             pull_silence = \"20m\"\ncollect = true\ncollect_above = 90\ncollect_until = 80\n\
              [gpu]\nenabled = true\nnvml_library = \"/n\"\npassthrough = \"cdi-file\"\ncdi_file = \"/c\"\n\
-             sample_interval = \"1s\"\nallow_none = true\n\
+             sample_interval = \"1s\"\nallow_none = true\nexclude = [\"GPU-1a2b\", \"3b:00.0\"]\n\
              [lend]\ncpus = 2\nmemory = \"4GiB\"\ndisk = \"10GiB\"\n\
              [ports]\nfirst = 100\nlast = 200\nhost_ip = \"127.0.0.1\"\n\
              [labels]\nzone = \"a\"\n\
@@ -365,7 +343,10 @@ mod tests {
         let config = read(&text, &[]).unwrap();
         config.validate().unwrap();
         assert_eq!(config.gpu.passthrough, Passthrough::CdiFile);
-        assert_eq!(config.docker.default_memory, Some(1 << 30));
+        assert_eq!((config.docker.nofile, config.docker.memlock), (4_096, Some(1 << 20)));
+        assert_eq!(config.docker.subnets.count(), 64);
+        let excluded: Vec<String> = config.gpu.exclude.iter().map(ToString::to_string).collect();
+        assert_eq!(excluded, ["GPU-1a2b", "0000:3b:00.0"]);
         assert_eq!(config.labels.get("zone").map(String::as_str), Some("a"));
     }
 
@@ -375,6 +356,21 @@ mod tests {
         assert_eq!(config.pool(), PoolId(7));
         let error = read(&format!("{LEAST}[docker]\nsokcet = \"/s\"\n"), &[]).unwrap_err();
         assert!(error.to_string().contains("sokcet"), "{error}");
+        let error = read(&format!("{LEAST}[gpu]\nexclude = [\"first\"]\n"), &[]).unwrap_err();
+        assert!(error.to_string().contains("names no GPU"), "{error}");
+    }
+
+    #[test]
+    fn ranges_of_addresses_are_read_from_one_text_a_list_or_the_environment() {
+        let of = |text: &str, environment: &[(&str, &str)]| {
+            read(&format!("{LEAST}{text}"), environment).map(|config| config.docker.subnets.to_string())
+        };
+        assert_eq!(of("", &[]).unwrap(), "10.213.0.0/16");
+        assert_eq!(of("[docker]\nsubnets = \"10.9.0.0/24\"\n", &[]).unwrap(), "10.9.0.0/24");
+        let environment = ("LODE_WORKER__DOCKER__SUBNETS", "10.8.0.0/24,10.9.0.0/24");
+        assert_eq!(of("", &[environment]).unwrap(), "10.8.0.0/24, 10.9.0.0/24");
+        let error = of("[docker]\nsubnets = \"10.9.0.7/24\"\n", &[]).unwrap_err();
+        assert!(error.to_string().contains("10.9.0.7/24"), "{error}");
     }
 
     #[test]
@@ -383,6 +379,11 @@ mod tests {
             ("[ports]\nfirst = 9\nlast = 8\n", "ports.first"),
             ("[gpu]\npassthrough = \"cdi-file\"\n", "gpu.cdi_file"),
             ("[docker]\nresync_interval = \"1ms\"\n", "docker.resync_interval"),
+            ("[docker]\npids = 0\n", "docker.pids"),
+            ("[docker]\nnofile = 10\n", "docker.nofile"),
+            ("[images]\ncollect_above = 70\n", "images.collect_until"),
+            ("[images]\ncollect_above = 100\n", "images.collect_above"),
+            ("[images]\npull_silence = \"0s\"\n", "images.pull_silence"),
             ("[health.http]\nbody_timeout = \"0s\"\n", "health.http.body_timeout"),
         ] {
             let error = read(&format!("{LEAST}{extra}"), &[]).unwrap().validate().unwrap_err();

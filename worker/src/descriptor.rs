@@ -1,6 +1,7 @@
 //! The node's public description: made from what the host has now, signed, renewed when it changes and before it
 //! expires.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ pub struct DescriptorMaker {
     clock: Clock,
     gpus: watch::Receiver<Arc<GpuView>>,
     engine_version: watch::Receiver<Option<String>>,
+    engine_root: watch::Receiver<Option<PathBuf>>,
     current: watch::Sender<Option<Arc<SignedDescriptor>>>,
 }
 
@@ -58,12 +60,23 @@ impl DescriptorMaker {
         (identity, boot): (Identity, BootCounter),
         addresses: Vec<String>,
         gpus: watch::Receiver<Arc<GpuView>>,
-        engine_version: watch::Receiver<Option<String>>,
+        (engine_version, engine_root): (watch::Receiver<Option<String>>, watch::Receiver<Option<PathBuf>>),
         clock: Clock,
     ) -> (Self, watch::Receiver<Option<Arc<SignedDescriptor>>>) {
         let (current, receiver) = watch::channel(None);
         (
-            Self { config, identity, boot, addresses, sequence: 0, clock, gpus, engine_version, current },
+            Self {
+                config,
+                identity,
+                boot,
+                addresses,
+                sequence: 0,
+                clock,
+                gpus,
+                engine_version,
+                engine_root,
+                current,
+            },
             receiver,
         )
     }
@@ -73,20 +86,22 @@ impl DescriptorMaker {
         loop {
             let view = self.gpus.borrow_and_update().clone();
             let version = self.engine_version.borrow_and_update().clone();
+            let root = self.engine_root.borrow_and_update().clone();
             if view.looked {
-                self.look(&view, version.as_deref());
+                self.look(&view, version.as_deref(), root.as_deref());
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 Ok(()) = self.engine_version.changed() => {}
+                Ok(()) = self.engine_root.changed() => {}
                 () = specs_changed(&mut self.gpus, &view) => {}
             }
         }
     }
 
-    fn look(&mut self, view: &GpuView, engine_version: Option<&str>) {
-        let specs = specs::host_specs(&self.config, &view.offered, engine_version);
+    fn look(&mut self, view: &GpuView, engine_version: Option<&str>, engine_root: Option<&Path>) {
+        let specs = specs::host_specs(&self.config, &view.offered, engine_version, engine_root);
         let now = Timestamp(self.clock.wall_millis());
         let stands = self.current.borrow().as_ref().is_some_and(|current| {
             let half = Millis(LIFETIME.0 / 2);

@@ -8,10 +8,12 @@ mod conversation;
 mod executor;
 mod link;
 mod session_key;
+mod skew;
 mod snapshot;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +82,8 @@ pub struct Outputs {
     pub orchestrator: watch::Sender<Option<Address>>,
     /// The engine's version.
     pub engine_version: watch::Sender<Option<String>>,
+    /// Where the engine keeps its data.
+    pub engine_root: watch::Sender<Option<PathBuf>>,
     /// How it all stands.
     pub snapshot: watch::Sender<Arc<Snapshot>>,
 }
@@ -156,7 +160,13 @@ impl Driver {
             worker,
             events: VecDeque::new(),
             commits: Commits::new(ports.writer, ports.findings.clone()),
-            executor: Executor::new(ports.engine, ports.kept, ports.host, outputs.engine_version.clone()),
+            executor: Executor::new(
+                ports.engine,
+                ports.kept,
+                ports.host,
+                outputs.engine_version.clone(),
+                outputs.engine_root.clone(),
+            ),
             conversation: Conversation::new(ports.identity.clone()),
             identity: ports.identity,
             rewards_domain: ports.rewards_domain,
@@ -320,10 +330,14 @@ impl Driver {
                 if matches!(heard, Heard::Refused(_)) {
                     self.metrics.refusals.inc();
                 }
+                self.findings.clear(skew::CODE, "");
                 self.feed(Event::Heard(heard));
             }
             Err(error) => {
                 self.metrics.rejected.inc();
+                if let Some(finding) = skew::finding(&error) {
+                    self.findings.raise(finding);
+                }
                 tracing::warn!(code = %error.code(), %error, "a message from the orchestrator's address was rejected");
             }
         }

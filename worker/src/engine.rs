@@ -1,17 +1,20 @@
 //! What the worker asks of a container engine. Docker is the one adapter; tests use a fake with fault switches.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use lode_protocol::ids::AssignmentId;
+use lode_protocol::image::ImageReference;
 use lode_protocol::logs::{EngineTime, LogSource};
-use lode_protocol::task::PullPolicy;
 use lode_protocol::units::Millis;
 
-use crate::core::effect::ContainerPlan;
-use crate::core::event::{ContainerId, EngineFailure, Exit, Observed};
+use crate::core::effect::{ContainerPlan, WantedImage};
+use crate::core::event::{ContainerId, Ending, EngineFailure, EngineRun, Exit, Observed, PulledImage};
 
 /// A piece of output as the engine keeps it: a line, or part of a long one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,17 +78,40 @@ pub enum Captured {
     End,
 }
 
+/// What came of a command inside a container.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ran {
+    /// It ended with this exit code.
+    Ended(i64),
+    /// It took too long.
+    TooLong {
+        /// Whether it is gone.
+        killed: bool,
+    },
+    /// It was not started: an earlier one still runs and cannot be killed.
+    StillRuns,
+}
+
 /// A container engine. Every call has a deadline of its own and answers `Unavailable` when it passes.
 #[async_trait]
 pub trait Engine: Send + Sync + Debug {
     /// Its version, if it answers.
     async fn ping(&self) -> Result<String, EngineFailure>;
 
+    /// The life of the engine that takes new callers now. One that is about to stop takes none.
+    async fn life(&self) -> Result<EngineRun, EngineFailure>;
+
     /// Every container of this node and pool.
     async fn list(&self) -> Result<Vec<Observed>, EngineFailure>;
 
-    /// Makes an image available; answers with its id in the engine.
-    async fn pull(&self, image: &str, policy: PullPolicy) -> Result<String, EngineFailure>;
+    /// Where it keeps images and containers on this host, if it says so.
+    async fn data_root(&self) -> Result<Option<PathBuf>, EngineFailure>;
+
+    /// Makes an image available.
+    async fn pull(&self, wanted: &WantedImage) -> Result<PulledImage, EngineFailure>;
+
+    /// Removes an image by this name, unless something uses it. One that is not there is a success.
+    async fn remove_image(&self, image: &ImageReference) -> Result<(), EngineFailure>;
 
     /// Creates the task's network and container. Leftovers of an older try are removed first.
     async fn create(&self, plan: &ContainerPlan) -> Result<ContainerId, EngineFailure>;
@@ -96,6 +122,9 @@ pub trait Engine: Send + Sync + Debug {
     /// Waits until a container ends; may take for ever.
     async fn wait(&self, container: &ContainerId) -> Result<Exit, EngineFailure>;
 
+    /// How a container that has ended came to its end, by the word of a life of the engine that went on afterwards.
+    async fn examine(&self, container: &ContainerId) -> Result<Ending, EngineFailure>;
+
     /// SIGTERM, then SIGKILL after the grace. A container that has ended is a success.
     async fn stop(&self, container: &ContainerId, grace: Millis) -> Result<(), EngineFailure>;
 
@@ -105,8 +134,17 @@ pub trait Engine: Send + Sync + Debug {
     /// Removes one container.
     async fn remove_container(&self, container: &ContainerId) -> Result<(), EngineFailure>;
 
-    /// Runs a command inside a container; answers with its exit code.
-    async fn execute(&self, container: &ContainerId, command: &[String]) -> Result<i64, EngineFailure>;
+    /// Runs a command inside a container, at most for `limit`; then it is killed. While an earlier one like it cannot be
+    /// killed none is started.
+    async fn execute(
+        &self,
+        container: &ContainerId,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Ran, EngineFailure>;
+
+    /// The container's own address; `None` where this host has no way to it.
+    async fn address(&self, container: &ContainerId) -> Result<Option<IpAddr>, EngineFailure>;
 
     /// A container's output behind `marks`, in the engine's order, until the container ends. What the engine wrote over
     /// before it was read is said where it is missing, and where all of it was read that is said at the end.

@@ -25,4 +25,5 @@ pub mod output;
 pub mod probe;
 pub mod proof;
 pub mod specs;
+pub mod subnets;
 pub mod usage;

@@ -1,4 +1,5 @@
-//! The running worker's local socket in its data directory: `status`, `receipts` and `leave` on the same machine.
+//! The running worker's local socket in its data directory: `status`, `receipts`, `leave` and
+//! `gpu clear` on the same machine.
 //!
 //! Whoever may open the socket's directory (mode 0700) may ask.
 

@@ -2,9 +2,11 @@
 //! where there is none.
 //!
 //! Only requests signed by the pool's orchestrator are answered. Streams are bounded in number; lines are sent in
-//! batches, soon after they were written; a reader that is slow holds back only its own stream.
+//! batches, soon after they were written; a reader that is slow holds back only its own stream. What the orchestrator does not
+//! take yet waits, and is lost by nobody: it is in files.
 
 mod batch;
+mod post;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use batch::{BATCH_BYTES, BATCH_RECORDS, Batches};
-use lode_network::{FramedStream, IncomingStreams, LogPost, PeerClient};
+use lode_network::{FramedStream, IncomingStreams, PeerClient};
 use lode_program::{Clock, TaskGroup};
 use lode_protocol::envelope::{Addressing, Audience, Expectation, open, seal};
 use lode_protocol::error_code::ErrorCode;
@@ -35,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Time that reading a container's output may take to begin, or to end behind its container: less than the silence that
 /// an orchestrator bears.
 const CATCHING_UP: Duration = Duration::from_secs(20);
+/// How long a batch is posted again that the orchestrator does not take yet: it reads no more of one node than that may
+/// send, and no more than is read there.
+const HELD_BACK: Duration = Duration::from_secs(120);
 /// How long a batch counts.
 const LIFETIME: Millis = Millis::seconds(60);
 
@@ -300,17 +305,25 @@ impl Inner {
     /// Sends a batch; false if nobody listens any more.
     async fn send(&self, batch: LogBatch, sink: &mut Sink) -> bool {
         let Some(orchestrator) = *self.orchestrator.borrow() else { return false };
-        let addressing = Addressing {
-            audience: Audience::Peer(orchestrator),
-            realm: self.identity.realm,
-            now: self.now(),
-            lifetime: LIFETIME,
+        let sealed = || {
+            let addressing = Addressing {
+                audience: Audience::Peer(orchestrator),
+                realm: self.identity.realm,
+                now: self.now(),
+                lifetime: LIFETIME,
+            };
+            seal(&self.identity.key, addressing, &batch).bytes
         };
-        let sealed = seal(&self.identity.key, addressing, &batch);
         let sent = match sink {
-            Sink::Stream(stream) => stream.send(&sealed.bytes, PATIENCE).await.map(|()| true),
+            Sink::Stream(stream) => stream.send(&sealed(), PATIENCE).await.map(|()| true),
             Sink::Post(client) => {
-                client.post_logs(&sealed.bytes, PATIENCE).await.map(|answer| answer == LogPost::Accepted)
+                let client = &*client;
+                // Sealed anew each time: what waits for long would not count any more.
+                let post = || {
+                    let bytes = sealed();
+                    async move { client.post_logs(&bytes, PATIENCE).await }
+                };
+                post::until_taken(HELD_BACK, post).await
             }
         };
         sent.unwrap_or_else(|error| {

@@ -6,6 +6,8 @@
 //! long output the newest bytes are kept. Trouble with it is a finding; it never keeps a container from being removed.
 
 mod capture;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod join;
 mod reader;
 mod segment;

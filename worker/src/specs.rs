@@ -4,12 +4,14 @@
 mod cgroup;
 mod host;
 
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use lode_protocol::hardware::{NodeSpecs, PassthroughForm};
 use lode_protocol::units::{Bytes, MilliCpus};
 
 pub use cgroup::Limits;
+pub use host::Space;
 
 use crate::config::{Config, Passthrough};
 use crate::gpus::Offered;
@@ -18,9 +20,16 @@ use crate::gpus::Offered;
 const HOST_MEMORY_SHARE: u64 = 20;
 /// Disk that stays free for the host.
 const HOST_DISK_SHARE: u64 = 10;
+/// Where engines keep their data unless they are told otherwise.
+const USUAL_ROOT: &str = "/var/lib/docker";
 
 /// Describes this host. Never fails: what cannot be read is left out, and `check` says why.
-pub fn host_specs(config: &Config, offered: &Offered, engine_version: Option<&str>) -> NodeSpecs {
+pub fn host_specs(
+    config: &Config,
+    offered: &Offered,
+    engine_version: Option<&str>,
+    engine_root: Option<&Path>,
+) -> NodeSpecs {
     let limits = Limits::of_this_process();
     let gpus = offered.gpus.clone();
     let passthrough = (!gpus.is_empty()).then(|| passthrough_form(config));
@@ -28,7 +37,7 @@ pub fn host_specs(config: &Config, offered: &Offered, engine_version: Option<&st
         cpus: capped(limits.cpus, config.lend.cpus),
         cpu_model: host::cpu_model(),
         memory: lent(limits.memory, HOST_MEMORY_SHARE, config.lend.memory),
-        disk: lent(disk_total(config), HOST_DISK_SHARE, config.lend.disk),
+        disk: lent(disk_total(config, engine_root), HOST_DISK_SHARE, config.lend.disk),
         gpus,
         driver_version: offered.driver_version.clone(),
         cuda_version: offered.cuda_version,
@@ -61,17 +70,33 @@ fn lent(total: Bytes, share: u64, cap: Option<Bytes>) -> Bytes {
     }
 }
 
-/// Size of the file system that holds the engine's data, or the worker's where that cannot be seen.
-fn disk_total(config: &Config) -> Bytes {
-    let engine = Path::new("/var/lib/docker");
-    let place = if engine.is_dir() { engine } else { config.data_dir.as_path() };
-    host::file_system(place).map_or(Bytes(0), |space| space.total)
+fn disk_total(config: &Config, engine_root: Option<&Path>) -> Bytes {
+    space_for_tasks(engine_root, &config.data_dir).map_or(Bytes(0), |space| space.total)
+}
+
+/// Space where the engine keeps its images and containers: where it says, or where engines usually do before it has said
+/// anything; else that of the worker's own folder.
+pub fn space_for_tasks(engine_root: Option<&Path>, data_dir: &Path) -> Option<Space> {
+    space_of_images(engine_root.unwrap_or(Path::new(USUAL_ROOT))).or_else(|| host::file_system(data_dir))
+}
+
+/// Space of the engine's own folder. `None`: it is not there, which means that the worker sees other file systems than
+/// the engine (it runs in a container, or the engine on another host).
+pub fn space_of_images(root: &Path) -> Option<Space> {
+    match std::fs::metadata(root) {
+        Ok(_) => host::file_system(root),
+        // It is there, and closed: its nearest open parent lies beside it on most hosts.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => host::file_system(root),
+        Err(_) => None,
+    }
 }
 
 /// Space of the file systems that tasks and the worker write to, by path.
-pub fn disk_space(config: &Config) -> Vec<(std::path::PathBuf, host::Space)> {
-    let places = [config.data_dir.clone(), std::path::PathBuf::from("/var/lib/docker")];
-    places.into_iter().filter_map(|place| host::file_system(&place).map(|space| (place, space))).collect()
+pub fn disk_space(config: &Config, engine_root: Option<&Path>) -> Vec<(PathBuf, Space)> {
+    let root = engine_root.unwrap_or(Path::new(USUAL_ROOT));
+    let own = host::file_system(&config.data_dir).map(|space| (config.data_dir.clone(), space));
+    let engine = space_of_images(root).map(|space| (root.to_owned(), space));
+    own.into_iter().chain(engine).collect()
 }
 
 #[cfg(test)]
@@ -85,5 +110,22 @@ mod tests {
         assert_eq!(lent(Bytes(1_000), 10, Some(Bytes(5_000))), Bytes(1_000));
         assert_eq!(capped(MilliCpus(8_000), Some(MilliCpus(2_000))), MilliCpus(2_000));
         assert_eq!(capped(MilliCpus(2_000), Some(MilliCpus(8_000))), MilliCpus(2_000));
+    }
+
+    #[test]
+    fn the_disk_is_the_one_where_the_engine_says_that_its_data_is() {
+        // Two file systems that are there on every Linux.
+        let (engine, own) = (Path::new("/proc"), Path::new("/tmp"));
+        let total = |space: Option<Space>| space.map(|space| space.total);
+        assert_eq!(total(space_for_tasks(Some(engine), own)), total(host::file_system(engine)));
+        assert_ne!(total(space_for_tasks(Some(engine), own)), total(host::file_system(own)));
+    }
+
+    #[test]
+    fn a_folder_of_the_engine_that_cannot_be_seen_from_here_says_nothing_about_the_disk_it_would_lie_on() {
+        let (elsewhere, own) = (Path::new("/proc/no-such-folder/docker"), Path::new("/tmp"));
+        assert_eq!(space_of_images(elsewhere), None);
+        let total = |space: Option<Space>| space.map(|space| space.total);
+        assert_eq!(total(space_for_tasks(Some(elsewhere), own)), total(host::file_system(own)));
     }
 }

@@ -1,11 +1,13 @@
 //! What the host uses now: CPU time since the last look, memory, free disk. Everything here is a report; nothing is
 //! decided by it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lode_protocol::session::Usage;
 use lode_protocol::units::{Bytes, MilliCpus};
+
+use crate::specs;
 
 /// Reads the host's use.
 #[derive(Debug)]
@@ -15,13 +17,13 @@ pub struct UsageProbe {
 }
 
 impl UsageProbe {
-    /// `disk` lies on the file system whose free space counts.
+    /// `disk` lies on the file system whose free space counts until the engine has said where it keeps its data.
     pub fn new(disk: PathBuf) -> Self {
         Self { disk, last: None }
     }
 
-    /// Use now; CPU use is averaged since the call before.
-    pub fn read(&mut self) -> Usage {
+    /// Use now; CPU use is averaged since the call before. `root` is where the engine keeps its data.
+    pub fn read(&mut self, root: Option<&Path>) -> Usage {
         let now = Instant::now();
         let busy = std::fs::read_to_string("/proc/stat").ok().and_then(|text| busy_seconds(&text));
         let cpus = match (self.last, busy) {
@@ -33,11 +35,11 @@ impl UsageProbe {
         };
         self.last = busy.map(|busy| (now, busy));
         let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory_used(&text));
-        let disk = rustix::fs::statvfs(&self.disk).map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+        let disk = specs::space_for_tasks(root, &self.disk).map(|space| space.free);
         Usage {
             cpus: MilliCpus(thousandths(cpus)),
             memory: Bytes(memory.unwrap_or(0)),
-            disk_free: Bytes(disk.unwrap_or(0)),
+            disk_free: disk.unwrap_or(Bytes(0)),
         }
     }
 }
@@ -84,6 +86,6 @@ mod tests {
     #[test]
     fn this_host_can_be_read() {
         let mut probe = UsageProbe::new(PathBuf::from("/"));
-        assert!(probe.read().memory > Bytes(0));
+        assert!(probe.read(None).memory > Bytes(0));
     }
 }

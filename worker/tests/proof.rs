@@ -1,6 +1,6 @@
 //! The responder over real connections, with real prover processes and an in-test validator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +74,7 @@ struct World {
     connection: Option<ConnectionId>,
     realm: Realm,
     holders: watch::Sender<BTreeMap<GpuUuid, AssignmentId>>,
-    _gpus: watch::Sender<Arc<GpuView>>,
+    gpus: watch::Sender<Arc<GpuView>>,
     proofs: mpsc::Receiver<ProofEnded>,
     findings: FindingSet,
     _stop: DropGuard,
@@ -142,7 +142,7 @@ impl World {
             connection: None,
             realm: realm.without_pool(),
             holders,
-            _gpus: gpus_sender,
+            gpus: gpus_sender,
             proofs: proofs_ended,
             findings,
             _stop: stop.drop_guard(),
@@ -335,6 +335,29 @@ async fn a_prover_that_does_not_start_or_dies_is_told_and_the_worker_goes_on() {
             assert_eq!((failure.code.as_str(), of), ("prover/failed", run));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gpu_that_the_driver_does_not_show_is_not_proven_and_the_others_are() {
+    let mut world = World::start(&[1, 2], prover()).await;
+    world.dialled().await;
+    world.gpus.send_modify(|view| Arc::make_mut(view).absent = BTreeSet::from([gpu(2)]));
+    let run = Nonce([5; 16]);
+    world.prepare(run, &[2]);
+    let Answer::Declined { failure, .. } = world.hear().await else { panic!("not declined") };
+    assert!(failure.message.contains("does not show"), "{}", failure.message);
+    let run = Nonce([6; 16]);
+    let prepare = world.prepare(run, &[1, 2]);
+    assert_eq!(world.hear().await, Answer::Ready { run });
+    world.begin(run, Some(prepare.digest));
+    for _ in 0..2 {
+        let Answer::Committed { gpu: proven, .. } = world.hear().await else { panic!("no commit") };
+        assert_eq!(proven, gpu(1));
+    }
+    // What is heard next is the answer to another run: nothing comes of the other GPU.
+    let next = Nonce([7; 16]);
+    world.prepare(next, &[1]);
+    assert_eq!(world.hear().await, Answer::Ready { run: next });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,4 +4,5 @@
 
 mod docker;
 mod driver;
+mod gpus;
 mod proof;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use lode_network::{Endpoint, EndpointConfig, FramedStream, NetworkMetrics, Protocol};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Target;
@@ -80,12 +80,14 @@ impl Line {
 pub(crate) struct Http {
     stream: TcpStream,
     host: String,
+    /// The last answer said that nothing follows it, as that to a refused message does.
+    ends: bool,
 }
 
 impl Http {
     pub(crate) fn over(stream: TcpStream, host: &str) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Http { stream, host: host.to_owned() })
+        Ok(Http { stream, host: host.to_owned(), ends: false })
     }
 
     pub(crate) async fn post(&mut self, body: &[u8]) -> anyhow::Result<Vec<u8>> {
@@ -93,6 +95,17 @@ impl Http {
         let (status, answer) = self.exchange("POST /wire/v1", &head, body).await?;
         ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&answer));
         Ok(answer)
+    }
+
+    /// The same again: from the same address to the same listener.
+    async fn reopen(&mut self) -> anyhow::Result<()> {
+        let (from, to) = (self.stream.local_addr()?.ip(), self.stream.peer_addr()?);
+        let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind((from, 0).into())?;
+        self.stream = socket.connect(to).await?;
+        self.stream.set_nodelay(true)?;
+        self.ends = false;
+        Ok(())
     }
 
     /// Status and body; `head` holds whole lines.
@@ -104,6 +117,9 @@ impl Http {
     ) -> anyhow::Result<(u16, Vec<u8>)> {
         let mut request = format!("{what} HTTP/1.1\r\nhost: {}\r\n{head}\r\n", self.host).into_bytes();
         request.extend_from_slice(body);
+        if self.ends {
+            self.reopen().await?;
+        }
         self.stream.write_all(&request).await?;
         let mut got = Vec::with_capacity(2_048);
         loop {
@@ -117,6 +133,7 @@ impl Http {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             let length: usize = length.context("no length")?.trim().parse()?;
             if rest.len() >= length {
+                self.ends = head.lines().any(|line| line == "connection: close");
                 return Ok((status, rest.to_vec()));
             }
         }

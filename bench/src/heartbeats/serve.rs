@@ -72,7 +72,9 @@ pub(crate) async fn serve(nodes: u32) -> anyhow::Result<()> {
                  max_connections = 20000\nmax_connections_per_address = 20000\n\
                  [wire.strangers]\nhandshakes = 20000\nhandshakes_per_network = 20000\npatience = \"10m\"\n\
                  [limits]\nmessages_per_second = 1000000\nmessage_burst = 1000000\n\
-                 unregistered = 100000\nunregistered_per_address = 100000\n";
+                 unregistered = 100000\nunregistered_per_address = 100000\n\
+                 hellos_per_second = 1000000\nhello_burst = 1000000\n\
+                 [limits.http]\nrefusal_delay = \"0s\"\n";
     let started = Orchestrator::start(&chain, pool, &orchestrator, extra).await?;
     let realm = chain.deployment().realm(pool);
     let place = Place {

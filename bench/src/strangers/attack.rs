@@ -221,7 +221,12 @@ impl Attacker {
             }
             Attack::HelloHttp => {
                 let (_, hello) = self.throw_away()?;
-                self.http(self.place.wire).await?.post(&hello).await.map(drop)
+                let head = format!("content-type: application/cbor\r\ncontent-length: {}\r\n", hello.len());
+                let http = self.http(self.place.wire).await?;
+                let (status, _) = http.exchange("POST /wire/v1", &head, &hello).await?;
+                // To be refused unread is an answer, too.
+                ensure!(matches!(status, 200 | 429), "{status}");
+                Ok(())
             }
             Attack::SilentLibp2p => self.be_silent(self.place.libp2p).await,
             Attack::SilentApi => self.be_silent(self.place.api).await,

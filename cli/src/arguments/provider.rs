@@ -206,6 +206,9 @@ pub struct ReceiptFlags {
     /// File with the epoch's receipts, instead of asking the pool
     #[arg(long, value_name = "FILE")]
     pub receipts: Option<PathBuf>,
+    /// Ask the pool's endpoints on chain also where they lead into a network that is not public: for pools of your own
+    #[arg(long)]
+    pub private_endpoints: bool,
 }
 
 pub(super) fn parse_epoch(text: &str) -> Result<Epoch, String> {

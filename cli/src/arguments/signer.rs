@@ -14,6 +14,11 @@ pub struct ChainFlags {
     /// JSON-RPC of the chain (default: the context's, or the deployment file's)
     #[arg(long, env = "LODE_RPC_URL", value_name = "URL")]
     pub rpc_url: Option<String>,
+    /// Most blocks in one question for events, where the RPC's provider sets a limit (default: 2000, and fewer where the RPC
+    /// refuses)
+    #[arg(long, env = "LODE_BLOCK_RANGE", value_name = "BLOCKS",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub block_range: Option<u64>,
 }
 
 /// Who signs and pays, and whether anything is sent.

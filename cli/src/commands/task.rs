@@ -194,7 +194,7 @@ fn unlisted(pool: &Pool, state: Option<TaskState>, shown: usize) -> usize {
 
 async fn events(api: &Api, format: Format, id: TaskId, follow: bool) -> anyhow::Result<()> {
     let show = |event: &Event| match format {
-        Format::Json => output::line(&serde_json::to_string(event)?),
+        Format::Json => output::json_line(event),
         Format::Table | Format::Wide => output::line(&show::event(event)),
     };
     if !follow {

@@ -44,7 +44,8 @@ pub(crate) fn unchecked_chain(
     let Some(url) = flags.rpc_url.clone().or(context.rpc_url).or_else(|| deployment.rpc_url.clone()) else {
         return Err(Kind::Usage.with_remedy("it is not said how to reach the chain", "give --rpc-url URL"));
     };
-    let config = RpcConfig::new(url);
+    let usual = RpcConfig::new(url);
+    let config = RpcConfig { max_range: flags.block_range.unwrap_or(usual.max_range), ..usual };
     let chain = RpcChain::new(config.clone(), deployment)?;
     Ok((config, Arc::new(chain)))
 }

@@ -6,7 +6,7 @@ use lode_contracts::{
 use lode_protocol::ids::Address;
 
 use super::account::Wallet;
-use super::pasted::check;
+use super::pasted::{Instead, check};
 use super::{PermitStatement, Said, Statement};
 use crate::arguments::StatementFlags;
 use crate::failure::Kind;
@@ -33,7 +33,7 @@ impl Wallet {
         amount: Amount,
         flags: &StatementFlags,
     ) -> anyhow::Result<Payment> {
-        match flags.said(self)? {
+        match flags.said(self, Instead::Transaction).await? {
             Said::Asked { signer, deadline } => {
                 let statement = self.permit(signer, spender, amount, deadline).await?;
                 flags.ask(self, signer, &statement)?;

@@ -29,6 +29,15 @@ pub(crate) enum Said {
     Signed { signer: Address, deadline: u64, signature: EthereumSignature },
 }
 
+/// What an account without a key can do instead of signing a statement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Instead {
+    /// The same by a transaction of its own.
+    Transaction,
+    /// Nothing: whoever reads the statement asks no chain.
+    Nothing,
+}
+
 impl StatementFlags {
     /// Until when a statement counts.
     pub(crate) fn deadline(&self, wallet: &Wallet) -> u64 {
@@ -36,8 +45,18 @@ impl StatementFlags {
         self.deadline.unwrap_or(later)
     }
 
-    /// What the flags say.
-    pub(crate) fn said(&self, wallet: &Wallet) -> anyhow::Result<Said> {
+    /// What the flags say. A contract that is to sign is refused before anybody tries to make it.
+    pub(crate) async fn said(&self, wallet: &Wallet, instead: Instead) -> anyhow::Result<Said> {
+        let asked = self.typed_data.is_some() || self.signature.is_some();
+        if let Some(signer) = self.signer.or_else(|| wallet.address().ok()).filter(|_| asked)
+            && wallet.chain.is_contract(signer).await?
+        {
+            return Err(contract_signer(signer, instead).into());
+        }
+        self.read(wallet)
+    }
+
+    fn read(&self, wallet: &Wallet) -> anyhow::Result<Said> {
         if self.typed_data.is_some() && wallet.way != Way::Send {
             let remedy = "leave --dry-run and --sign-elsewhere out: they are about transactions";
             return Err(Kind::Usage.with_remedy("--typed-data prints a statement and sends nothing", remedy));
@@ -79,6 +98,27 @@ impl StatementFlags {
         );
         Ok(())
     }
+}
+
+/// Of an account that has no key.
+fn contract_signer(signer: Address, instead: Instead) -> Failure {
+    let message = format!(
+        "{signer} is a contract (a Safe or another smart account) and has no key: signatures are taken of keys only, not \
+         EIP-1271's"
+    );
+    let remedy = match instead {
+        Instead::Transaction => format!(
+            "let it do the same by a transaction of its own: the same command with --from {signer} --sign-elsewhere, and \
+             without --typed-data, --signer, --signature and --deadline, prints the `to`, `value` and `data` that it has to \
+             call (in a Safe: the transaction builder)"
+        ),
+        Instead::Nothing => {
+            "sign with an account that has a key: this is checked off the chain, so that no transaction \
+                             can stand for it"
+                .to_owned()
+        }
+    };
+    Failure::coded(Kind::Denied, "signature/contract-signer", message, remedy)
 }
 
 /// Checks who signed a statement before anybody pays for sending it.
@@ -179,6 +219,19 @@ mod tests {
                 assert_eq!(signature(&text).unwrap().recover(&digest), Ok(key.address()), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn a_contract_is_told_of_the_transaction_that_stands_for_its_signature() {
+        let safe = Address([0x5a; 20]);
+        let failure = contract_signer(safe, Instead::Transaction);
+        assert_eq!(
+            (failure.kind, failure.code.as_deref()),
+            (Kind::Denied, Some("signature/contract-signer"))
+        );
+        assert!(failure.message.contains("EIP-1271") && failure.message.contains(&safe.to_string()));
+        assert!(failure.remedy.contains(&format!("--from {safe} --sign-elsewhere")), "{failure:?}");
+        assert!(!contract_signer(safe, Instead::Nothing).remedy.contains("--sign-elsewhere"));
     }
 
     #[test]

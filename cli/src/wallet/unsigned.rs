@@ -31,12 +31,21 @@ impl Wallet {
             Err(several) => Value::Array(several),
         };
         write(&value, to)?;
-        eprintln!(
-            "this will {}; sign it as {from} (`eth_signTransaction`, or `lode key sign`), then run \
+        if self.chain.is_contract(from).await? {
+            eprintln!(
+                "this will {}; {from} is a contract, so that nobody signs it: have it call `to` with `value` and `data`{} \
+                 (in a Safe: the transaction builder); nonce, gas and fees are the business of whoever sends that",
+                plan.what,
+                if plan.steps.len() > 1 { ", one after another" } else { "" }
+            );
+        } else {
+            eprintln!(
+                "this will {}; sign it as {from} (`eth_signTransaction`, or `lode key sign`), then run \
              `lode chain send --signed 0x…`{}",
-            plan.what,
-            if plan.steps.len() > 1 { ", one after another" } else { "" }
-        );
+                plan.what,
+                if plan.steps.len() > 1 { ", one after another" } else { "" }
+            );
+        }
         if missing > 0 {
             eprintln!("run the same command again once it is mined: {missing} more will follow");
         }

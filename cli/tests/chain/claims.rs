@@ -204,6 +204,37 @@ async fn receipts_are_fetched_from_the_pool_page_by_page() {
 }
 
 #[tokio::test]
+async fn an_endpoint_on_chain_that_leads_into_ones_own_network_is_not_asked_unless_one_says_so() {
+    let world = World::new().await;
+    let proven = market(&world).await;
+    let earned = tree(&world, &[(Who::Provider, 2)]);
+    let epoch = post(&world, &earned, proven).await;
+    world.advance(21).await;
+    let (url, server) = serve(vec![document(&earned, epoch)]);
+    let claim = ["provider", "claim", "--pool", "1"];
+    for inside in [url.clone(), "https://localhost:9".to_owned(), "https://169.254.169.254/latest".to_owned()]
+    {
+        world.done(Who::Owner, &["pool", "set-endpoints", "1", &inside]);
+        let refused = world.refused(Who::Provider, &claim);
+        assert!(
+            matches!((refused.exit, refused.code.as_str()), (4, "fetch/not-public" | "fetch/bad-url")),
+            "{inside}: {refused:?}"
+        );
+        assert!(
+            refused.remedy.contains("--url URL") && refused.message.contains("on the chain"),
+            "{refused:?}"
+        );
+        let seen = world.refused_as(&["provider", "earnings", "--pool", "1"]);
+        assert_eq!((seen.exit, &seen.code), (4, &refused.code), "{inside}: {seen:?}");
+    }
+    // Nobody was there; whoever trusts the pool says so.
+    world.done(Who::Owner, &["pool", "set-endpoints", "1", &url]);
+    let done = world.done(Who::Provider, &[&claim[..], &["--private-endpoints"]].concat());
+    assert_eq!(done["paid"][0]["amount"], "2");
+    assert_eq!(server.join().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_receipt_that_the_pool_left_out_is_redeemed_and_settled() {
     let world = World::new().await;
     market(&world).await;

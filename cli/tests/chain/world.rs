@@ -131,6 +131,13 @@ impl World {
         lode_in(self.home.path(), &self.anvil.rpc_url(), Some("deployment.json"), arguments)
     }
 
+    /// Runs `lode` without a key, with more in its environment.
+    pub(crate) fn lode_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+        let mut command =
+            command_in(self.home.path(), &self.anvil.rpc_url(), Some("deployment.json"), arguments);
+        command.envs(environment.iter().copied()).output().unwrap()
+    }
+
     /// Runs a command of somebody that must succeed; gives what it printed, as JSON.
     pub(crate) fn done(&self, who: Who, arguments: &[&str]) -> Value {
         let name = who.name();
@@ -292,12 +299,16 @@ impl World {
 
 /// The command line without any environment but what it is given.
 fn lode_in(home: &Path, rpc_url: &str, deployment: Option<&str>, arguments: &[&str]) -> Output {
+    command_in(home, rpc_url, deployment, arguments).output().unwrap()
+}
+
+fn command_in(home: &Path, rpc_url: &str, deployment: Option<&str>, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lode"));
     command.args(arguments).current_dir(home).env_clear().env("HOME", home).env("LODE_RPC_URL", rpc_url);
     if let Some(deployment) = deployment {
         command.env("LODE_DEPLOYMENT", deployment);
     }
-    command.output().unwrap()
+    command
 }
 
 fn json_of(output: &Output, arguments: &[&str]) -> Value {

@@ -13,10 +13,18 @@
 //!
 //! A rollback may leave everything that was delivered standing: blocks on top, that wait for confirmations, were
 //! replaced. It is told all the same, because whoever read the state at the head read what is no more.
+//!
+//! What was delivered of young blocks is looked at again ([`second_look`]): an event that came late is a rollback as well, to
+//! a block below it.
+
+mod second_look;
 
 use std::fmt;
 
-use crate::{BlockRef, ChainCursor};
+use lode_protocol::units::Millis;
+
+use self::second_look::SecondLook;
+use crate::{BlockRef, ChainCursor, LoggedEvent};
 
 /// How many blocks are remembered: how deep a reorganisation may go to be a rollback.
 pub(super) const REMEMBERED: usize = 256;
@@ -36,6 +44,11 @@ pub enum ResyncReason {
         /// Number of the highest block that was seen.
         cursor: u64,
     },
+    /// The RPC gives events now that it did not give when their block was read.
+    LateEvents {
+        /// The lowest block that has such an event.
+        number: u64,
+    },
 }
 
 impl fmt::Display for ResyncReason {
@@ -44,6 +57,9 @@ impl fmt::Display for ResyncReason {
             ResyncReason::Reorganised { number } => write!(f, "block {number} was replaced"),
             ResyncReason::HeadBehindCursor { head, cursor } => {
                 write!(f, "the chain ends at block {head}, block {cursor} was seen")
+            }
+            ResyncReason::LateEvents { number } => {
+                write!(f, "block {number} has events that the RPC did not give at first")
             }
         }
     }
@@ -54,11 +70,13 @@ impl fmt::Display for ResyncReason {
 pub(super) enum Next {
     /// Fetch the block of this number and call [`Core::looked`].
     Look(u64),
+    /// Read events of these blocks once more and call [`Core::looked_again`].
+    Again { from: u64, to: u64 },
     /// Wait: everything confirmed is delivered.
     Wait,
     /// Read events of these blocks and call [`Core::accept`].
     Read { from: u64, to: u64 },
-    /// Blocks above `to` were replaced.
+    /// Blocks above `to` were replaced, or not wholly delivered.
     Rollback { to: ChainCursor, reason: ResyncReason },
     /// More was replaced than is remembered.
     Resync(ResyncReason),
@@ -84,21 +102,42 @@ pub(super) struct Core {
     recent: Vec<ChainCursor>,
     /// Why blocks were forgotten in this turn.
     broken: Option<ResyncReason>,
+    /// Delivered blocks that are read once more.
+    second: SecondLook,
+    /// When this turn began.
+    now: Millis,
+    /// Most blocks to read at once in this turn.
+    at_once: u64,
 }
 
 impl Core {
     pub(super) fn new(origin: u64, confirmations: u64, max_range: u64, cursor: Option<ChainCursor>) -> Self {
         let recent = cursor.into_iter().collect();
-        Core { origin, confirmations, max_range: max_range.max(1), cursor, recent, broken: None }
+        let max_range = max_range.max(1);
+        let (second, now) = (SecondLook::default(), Millis(0));
+        Core {
+            origin,
+            confirmations,
+            max_range,
+            cursor,
+            recent,
+            broken: None,
+            second,
+            now,
+            at_once: max_range,
+        }
     }
 
     pub(super) fn cursor(&self) -> Option<ChainCursor> {
         self.cursor
     }
 
-    /// A turn begins.
-    pub(super) fn begin(&mut self, head: BlockRef) -> Next {
+    /// A turn begins, at a time of a clock that never goes back. `at_once` is how many blocks' events had better be asked for
+    /// together.
+    pub(super) fn begin(&mut self, now: Millis, head: BlockRef, at_once: u64) -> Next {
         self.broken = None;
+        self.now = now;
+        self.at_once = at_once.clamp(1, self.max_range);
         self.check(head)
     }
 
@@ -115,11 +154,28 @@ impl Core {
         }
     }
 
+    /// Events of blocks that were asked for again.
+    pub(super) fn looked_again(
+        &mut self,
+        head: BlockRef,
+        (from, to): (u64, u64),
+        events: &[LoggedEvent],
+    ) -> Next {
+        if let Some(number) = self.second.looked(self.now, (from, to), events) {
+            while self.recent.last().is_some_and(|block| block.number >= number) {
+                self.recent.pop();
+            }
+            self.broken = Some(ResyncReason::LateEvents { number });
+        }
+        self.holds(head)
+    }
+
     /// Judges events that end with block `end`, by what the chain looked like after they were read.
     pub(super) fn accept(
         &mut self,
         head: BlockRef,
         end: BlockRef,
+        events: &[LoggedEvent],
         end_after: Option<BlockRef>,
         cursor_after: Option<BlockRef>,
     ) -> Verdict {
@@ -131,6 +187,7 @@ impl Core {
             return Verdict::ReadAgain;
         }
         let cursor = end.cursor();
+        self.second.delivered(self.now, head.number, (self.next(), end.number), events);
         self.cursor = Some(cursor);
         self.remember(cursor);
         Verdict::Accepted { cursor, caught_up: head.number.saturating_sub(self.confirmations) <= end.number }
@@ -159,21 +216,31 @@ impl Core {
         if let Some(reason) = self.broken.take() {
             let Some(to) = self.recent.last().copied() else {
                 self.cursor = None;
+                self.second.clear();
                 return Next::Resync(reason);
             };
             if self.cursor.is_some_and(|cursor| cursor.number > to.number) {
                 self.cursor = Some(to);
             }
+            self.second.cut(to.number);
             return Next::Rollback { to, reason };
         }
         self.remember(head.cursor());
-        let next = self.cursor.map_or(self.origin, |cursor| cursor.number.saturating_add(1));
+        if let Some((from, to)) = self.second.due(self.now, self.at_once) {
+            return Next::Again { from, to };
+        }
+        let next = self.next();
         match head.number.checked_sub(self.confirmations) {
             Some(target) if target >= next => {
-                Next::Read { from: next, to: target.min(next.saturating_add(self.max_range - 1)) }
+                Next::Read { from: next, to: target.min(next.saturating_add(self.at_once - 1)) }
             }
             _ => Next::Wait,
         }
+    }
+
+    /// The first block whose events are not delivered.
+    fn next(&self) -> u64 {
+        self.cursor.map_or(self.origin, |cursor| cursor.number.saturating_add(1))
     }
 
     /// The highest remembered block is no more. The first reason is told, with the lowest block.

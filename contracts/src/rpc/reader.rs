@@ -55,26 +55,6 @@ impl RpcChain {
             to_address(self.deployment.rewards),
         ]
     }
-
-    /// Events in `from..=to` that a filter lets through, fetched in pieces of bounded width.
-    pub(super) async fn logged(
-        &self,
-        filter: &Filter,
-        from: u64,
-        to: u64,
-    ) -> Result<Vec<LoggedEvent>, ChainError> {
-        let transport = self.verified().await?;
-        let mut events = Vec::new();
-        let mut start = from;
-        while start <= to {
-            let end = to.min(start.saturating_add(self.max_range - 1));
-            for log in transport.logs(filter.clone().from_block(start).to_block(end)).await? {
-                events.extend(crate::decode::decode(&self.deployment, &log)?);
-            }
-            start = end.saturating_add(1);
-        }
-        Ok(events)
-    }
 }
 
 /// Most ids in one call of a lens.
@@ -111,15 +91,25 @@ impl ChainReader for RpcChain {
         let found = self.verified().await?.block(operation, None).await?;
         let missing =
             || ChainError::Malformed { operation, detail: "the chain has no latest block".to_owned() };
-        found.map(|(block, _)| block).ok_or_else(missing)
+        let block = found.map(|(block, _)| block).ok_or_else(missing)?;
+        self.logs.head_is(block.number);
+        Ok(block)
     }
 
     async fn block(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
         Ok(self.verified().await?.block("read a block", Some(number)).await?.map(|(block, _)| block))
     }
 
+    fn blocks_at_once(&self) -> u64 {
+        self.logs.blocks_at_once()
+    }
+
     async fn events(&self, from: u64, to: u64) -> Result<Vec<LoggedEvent>, ChainError> {
         self.logged(&Filter::new().address(self.watched()), from, to).await
+    }
+
+    async fn events_again(&self, from: u64, to: u64) -> Result<Vec<LoggedEvent>, ChainError> {
+        self.given(&Filter::new().address(self.watched()), from, to).await
     }
 
     async fn nodes(&self, nodes: &[NodeId]) -> Result<Vec<Option<NodeRecord>>, ChainError> {

@@ -1,5 +1,6 @@
 //! JSON-RPC: single requests, batches of contract calls, and what their failures mean.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use alloy::primitives::{Address as AlloyAddress, B256, Bytes, U64};
@@ -13,7 +14,9 @@ use lode_protocol::ids::ChainId;
 use serde::Serialize;
 
 use super::RpcConfig;
+use super::logs::{Strain, strain_of_answer, strain_of_status};
 use crate::convert::{from_address, from_word};
+use crate::decode::OPERATION;
 use crate::decode_revert;
 use crate::error::ChainError;
 use crate::{BlockRef, timestamp_of_seconds};
@@ -29,6 +32,17 @@ pub(crate) struct CallRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<alloy::primitives::U256>,
     pub(crate) input: Bytes,
+}
+
+/// Logs that were not given.
+#[derive(Debug)]
+pub(crate) struct LogsFailure {
+    /// What it says about the question's width.
+    pub(crate) strain: Option<Strain>,
+    /// The RPC's words.
+    pub(crate) said: String,
+    /// What it is otherwise.
+    pub(crate) error: ChainError,
 }
 
 /// A connection to an RPC.
@@ -56,12 +70,14 @@ impl Transport {
                 url.scheme()
             )));
         }
-        let client = reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .timeout(config.timeout)
             .connect_timeout(config.timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| invalid(format!("the HTTP client cannot be built: {error}")))?;
+            .redirect(reqwest::redirect::Policy::none());
+        // A proxy that the system names serves the way out; it has no way to this machine's own loopback.
+        let builder = if is_this_machine(&url) { builder.no_proxy() } else { builder };
+        let client =
+            builder.build().map_err(|error| invalid(format!("the HTTP client cannot be built: {error}")))?;
         Ok(Transport {
             client: RpcClient::new_http_with_client(client, url),
             timeout: config.timeout,
@@ -155,16 +171,39 @@ impl Transport {
         }))
     }
 
-    pub(crate) async fn logs(&self, filter: Filter) -> Result<Vec<Log>, ChainError> {
-        self.request("read events", "eth_getLogs", (filter,)).await
+    /// Logs; a failure says whether less should be asked for.
+    pub(crate) async fn logs(&self, filter: Filter) -> Result<Vec<Log>, LogsFailure> {
+        let request = self.client.request::<_, Vec<Log>>("eth_getLogs", (filter,));
+        let Ok(answer) = tokio::time::timeout(self.timeout, request).await else {
+            let error = ChainError::Timeout { operation: OPERATION, after: self.timeout };
+            return Err(LogsFailure { strain: Some(Strain::Overburdened), said: error.to_string(), error });
+        };
+        answer.map_err(|error| {
+            let (strain, said) = match &error {
+                RpcError::ErrorResp(payload) => {
+                    (strain_of_answer(payload.code, &payload.message), cut(&payload.message))
+                }
+                RpcError::Transport(
+                    TransportErrorKind::HttpError(http)
+                    | TransportErrorKind::HttpErrorWithRetryAfter { error: http, .. },
+                ) => (strain_of_status(http.status, &http.body), format!("HTTP status {}", http.status)),
+                // It came, and could not be read: cut off by whoever stands between.
+                RpcError::DeserError { err, .. } => (Some(Strain::Overburdened), cut(&err.to_string())),
+                _ => (None, String::new()),
+            };
+            let error = self.classify(OPERATION, error);
+            let slow = matches!(error, ChainError::Timeout { .. }).then_some(Strain::Overburdened);
+            LogsFailure { strain: strain.or(slow), said, error }
+        })
     }
 
     fn classify(&self, operation: &'static str, error: TransportError) -> ChainError {
         match error {
             RpcError::ErrorResp(payload) => answered(operation, payload),
-            RpcError::Transport(TransportErrorKind::HttpError(http)) => {
-                ChainError::Unreachable { operation, detail: format!("HTTP status {}", http.status) }
-            }
+            RpcError::Transport(
+                TransportErrorKind::HttpError(http)
+                | TransportErrorKind::HttpErrorWithRetryAfter { error: http, .. },
+            ) => ChainError::Unreachable { operation, detail: format!("HTTP status {}", http.status) },
             RpcError::Transport(kind) => {
                 // The innermost cause says what happened; the outer ones repeat the URL, which may carry a key.
                 let mut cause: &dyn std::error::Error = &kind;
@@ -188,6 +227,17 @@ impl Transport {
             }
             other => ChainError::Malformed { operation, detail: cut(&other.to_string()) },
         }
+    }
+}
+
+/// Whether a URL leads to this machine itself, however that is written.
+fn is_this_machine(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        // Nobody's address is this machine's for whoever dials.
+        Ok(ip) => ip.to_canonical().is_loopback() || ip.is_unspecified(),
+        Err(_) => name == "localhost" || name.ends_with(".localhost"),
     }
 }
 
@@ -221,4 +271,35 @@ fn decode<C: SolCall>(
 
 fn cut(text: &str) -> String {
     text.chars().take(200).filter(|character| !character.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known_however_it_is_written() {
+        let is = |url: &str| is_this_machine(&url.parse().unwrap());
+        for url in [
+            "http://127.0.0.1:8545",
+            "http://127.1:8545",
+            "http://127.9.9.9",
+            "http://[::1]:8545",
+            "http://[::ffff:127.0.0.1]:8545",
+            "http://0.0.0.0:8545",
+            "http://localhost:8545/path",
+            "https://LOCALHOST.:8545",
+            "http://anvil.localhost:8545",
+        ] {
+            assert!(is(url), "{url}");
+        }
+        for url in [
+            "https://rpc.example/key",
+            "http://10.0.0.1:8545",
+            "http://localhost.example",
+            "http://127.0.0.1.example",
+        ] {
+            assert!(!is(url), "{url}");
+        }
+    }
 }

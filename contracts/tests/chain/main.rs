@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a failed step ends the test")]
 
+mod awkward;
 mod deploying;
 mod earnings;
 mod fire;

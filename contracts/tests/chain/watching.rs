@@ -157,6 +157,7 @@ async fn a_reorganisation_rolls_back_to_the_common_ancestor_and_ends_with_the_ne
     match reason {
         ResyncReason::Reorganised { number } => assert!(number > to, "{number} > {to}"),
         ResyncReason::HeadBehindCursor { cursor, .. } => assert!(cursor <= head),
+        ResyncReason::LateEvents { .. } => panic!("all events were given: {reason}"),
     }
     // What stood before the reorganisation was not read again.
     let kept = before.iter().take_while(|logged| logged.block <= to).count();

@@ -118,6 +118,9 @@ impl FromStr for PeerAddress {
         };
         let named = |family| match host {
             "" => Err(bad("the host has no name")),
+            name if name.contains(|c: char| c.is_control() || c.is_whitespace()) => {
+                Err(bad("the host's name has characters that no name has"))
+            }
             name => Ok(Host::Name { name: name.to_owned(), family }),
         };
         let host = match kind {

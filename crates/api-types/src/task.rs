@@ -259,6 +259,8 @@ pub enum Filter {
     NotDraining,
     /// Only one process uses its key.
     NotConflicted,
+    /// It has not failed at several tasks in one way, or one may try it again.
+    NotFailing,
     /// Its proof counts, where the pool asks for one.
     Proven,
     /// The pool's budget bears it.
@@ -291,6 +293,7 @@ impl Filter {
             Self::Alive => "alive",
             Self::NotDraining => "not-draining",
             Self::NotConflicted => "not-conflicted",
+            Self::NotFailing => "not-failing",
             Self::Proven => "proven",
             Self::Budget => "budget",
             Self::Constraints => "constraints",

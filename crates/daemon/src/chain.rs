@@ -16,6 +16,8 @@ use serde::de::{Deserialize, Deserializer, Error};
 
 /// The chain is not looked at more often.
 const SHORTEST_POLL: Duration = Duration::from_millis(50);
+/// Blocks in one question for events, if nothing else is said.
+pub const DEFAULT_BLOCK_RANGE: u64 = 2_000;
 const DEFAULT_STALE_AFTER: Duration = Duration::from_secs(30);
 
 /// What a program has a use for, beside the URL and the deployment.
@@ -44,6 +46,8 @@ pub struct ChainConfig {
     pub poll_interval: Duration,
     /// How many blocks must stand on a block before it counts. 0 on development chains.
     pub confirmations: u64,
+    /// Most blocks in one question for events. Where the RPC allows fewer, fewer are asked for.
+    pub block_range: u64,
     /// The view is stale when the chain has given no consistent answer for so long.
     pub stale_after: Duration,
 }
@@ -55,6 +59,7 @@ impl fmt::Debug for ChainConfig {
             .field("pool", &self.pool)
             .field("poll_interval", &self.poll_interval)
             .field("confirmations", &self.confirmations)
+            .field("block_range", &self.block_range)
             .field("stale_after", &self.stale_after)
             .finish_non_exhaustive()
     }
@@ -72,6 +77,8 @@ struct Written {
     poll_interval: Option<Duration>,
     #[serde(default)]
     confirmations: Option<u64>,
+    #[serde(default)]
+    block_range: Option<u64>,
     #[serde(default, with = "duration_option")]
     stale_after: Option<Duration>,
 }
@@ -105,6 +112,11 @@ impl ChainConfig {
         if poll_interval < SHORTEST_POLL {
             return Err(D::Error::custom(format!("`poll_interval` is below {}", text(SHORTEST_POLL))));
         }
+        if written.block_range == Some(0) {
+            return Err(D::Error::custom(
+                "`block_range` is 0, so that no events could be read; leave it out, or write what the RPC's provider allows",
+            ));
+        }
         if usage.stale_after && stale_after <= poll_interval {
             return Err(D::Error::custom(format!(
                 "`stale_after` is {}, but the chain is looked at every {} only: set it to several times `poll_interval`",
@@ -118,6 +130,7 @@ impl ChainConfig {
             pool,
             poll_interval,
             confirmations: written.confirmations.unwrap_or_default(),
+            block_range: written.block_range.unwrap_or(DEFAULT_BLOCK_RANGE),
             stale_after,
         })
     }
@@ -137,7 +150,8 @@ impl ChainConfig {
     /// A configuration error that names the setting.
     pub fn connect(&self) -> Result<RpcChain, ExitError> {
         let deployment = self.load_deployment()?;
-        RpcChain::new(RpcConfig::new(self.rpc_url.clone()), deployment)
+        let config = RpcConfig { max_range: self.block_range, ..RpcConfig::new(self.rpc_url.clone()) };
+        RpcChain::new(config, deployment)
             .map_err(|error| ExitError::new(Exit::BadConfig, format!("chain.rpc_url: {error}")))
     }
 
@@ -147,8 +161,8 @@ impl ChainConfig {
         FollowerConfig {
             poll_interval_ms: Millis::from_duration(self.poll_interval).0,
             confirmations: self.confirmations,
+            max_range: self.block_range,
             seed: random_seed(),
-            ..FollowerConfig::default()
         }
     }
 
@@ -210,7 +224,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_what_the_program_says() {
         let chain = read::<OfPool>("pool = 3\n").unwrap().chain;
-        assert_eq!((chain.pool, chain.confirmations), (PoolId(3), 0));
+        assert_eq!((chain.pool, chain.confirmations, chain.block_range), (PoolId(3), 0, DEFAULT_BLOCK_RANGE));
         assert_eq!((chain.poll_interval, chain.stale_after), (POOL.poll_interval, DEFAULT_STALE_AFTER));
         let chain = read::<OfNothing>("").unwrap().chain;
         assert_eq!((chain.pool, chain.poll_interval), (PoolId(0), NOTHING.poll_interval));
@@ -224,6 +238,7 @@ mod tests {
             ("pool = 0\n", "numbered from 1"),
             ("pool = 1\npoll_interval = \"1ms\"\n", "poll_interval"),
             ("pool = 1\npoll_interval = \"1m\"\n", "stale_after"),
+            ("pool = 1\nblock_range = 0\n", "block_range"),
             ("pool = 1\npoll_intervall = \"1m\"\n", "poll_intervall"),
         ] {
             let error = pool(more);
@@ -246,10 +261,10 @@ mod tests {
 
     #[test]
     fn those_who_follow_and_send_do_so_as_the_section_says() {
-        let more = "pool = 1\npoll_interval = \"200ms\"\nconfirmations = 4\n";
+        let more = "pool = 1\npoll_interval = \"200ms\"\nconfirmations = 4\nblock_range = 500\n";
         let chain = read::<OfPool>(more).unwrap().chain;
         let (follower, other) = (chain.follower(), chain.follower());
-        assert_eq!((follower.poll_interval_ms, follower.confirmations), (200, 4));
+        assert_eq!((follower.poll_interval_ms, follower.confirmations, follower.max_range), (200, 4, 500));
         assert_ne!(follower.seed, other.seed);
         let outbox = chain.outbox(OutboxConfig::default());
         assert_eq!((outbox.poll_interval_ms, outbox.confirmations), (200, 4));

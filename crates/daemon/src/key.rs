@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lode_program::{Exit, ExitError, files};
-use lode_protocol::keys::SigningKey;
+use lode_protocol::keys::{KeyError, SigningKey};
 
 /// Reads it. `command` is how one is made where there is none.
 ///
@@ -11,15 +11,24 @@ use lode_protocol::keys::SigningKey;
 /// When there is none, others may read it, or it is no key.
 pub fn read_key(path: &Path, command: &str) -> anyhow::Result<SigningKey> {
     let bad = |text: String| ExitError::new(Exit::BadConfig, text);
-    let text = match files::read_secret_text(path) {
-        Ok(text) => text,
+    let content = match files::read_secret(path) {
+        Ok(content) => content,
         Err(error) if error.is_not_found() => {
             let path = path.display();
             return Err(bad(format!("there is no key at {path}; create one with `{command}`")).into());
         }
         Err(error) => return Err(error.into()),
     };
-    SigningKey::from_hex(&text).map_err(|error| bad(format!("{}: {error}", path.display())).into())
+    SigningKey::from_file(&content).map_err(|error| {
+        let path = path.display();
+        match error {
+            KeyError::Foreign(foreign) => {
+                bad(format!("{path}: {error} ({}); {}", foreign.code(), foreign.remedy()))
+            }
+            KeyError::Secret | KeyError::Public | KeyError::Signature => bad(format!("{path}: {error}")),
+        }
+        .into()
+    })
 }
 
 #[cfg(test)]
@@ -46,5 +55,8 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "not a key").unwrap();
         assert_eq!(Exit::of(&refused(&path)), Exit::BadConfig);
+        fs::write(&path, r#"{"crypto":{},"version":3}"#).unwrap();
+        let error = refused(&path).to_string();
+        assert!(error.contains("key/encrypted") && error.contains("decrypt it"), "{error}");
     }
 }

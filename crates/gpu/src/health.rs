@@ -10,6 +10,9 @@
 //!              clean for N samples, quiet, proof where asked for
 //! ```
 //!
+//! A proof that is passed ends a quarantine before its hold is over, and so does an operator; after both, clean samples
+//! must follow.
+//!
 //! Owns: the states and what moves them. Does not own: reading NVML, stopping tasks, running proofs; it asks for
 //! those with effects.
 //!
@@ -29,4 +32,4 @@ pub use policy::HealthPolicy;
 pub use reason::HealthReason;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,6 +6,7 @@ use lode_protocol::finding::Finding;
 use lode_protocol::ids::GpuUuid;
 
 use crate::NvmlError;
+use crate::sample::HealthSample;
 
 /// Every GPU of this host, the readable and the unreadable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub struct Gpu {
     pub fabric: Option<FabricState>,
     pub mig: Option<MigMode>,
     pub persistence_mode: Option<bool>,
-    /// What could not be read although it is supported. Not empty: do not trust this GPU with new work.
+    /// What could not be read although it is supported. Whether that is held against the GPU is decided by its health.
     pub problems: Vec<FieldProblem>,
 }
 
@@ -146,6 +147,12 @@ impl Inventory {
     /// Everything an operator should know about, worst first.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
+        self.findings_with(None)
+    }
+
+    /// The same, with what could not be read in a round of health.
+    #[must_use]
+    pub fn findings_with(&self, sample: Option<&HealthSample>) -> Vec<Finding> {
         let mut findings = Vec::new();
         for gpu in &self.unreadable {
             let subject = match &gpu.last_known_uuid {
@@ -165,14 +172,10 @@ impl Inventory {
             );
         }
         for gpu in &self.gpus {
-            for problem in &gpu.problems {
-                let message = format!("{} failed: {}", problem.operation, problem.error);
-                findings.push(
-                    Finding::warning(problem.error.code(), message)
-                        .about(gpu.uuid.as_str())
-                        .remedy(problem.error.remedy()),
-                );
-            }
+            let readings = sample.into_iter().flat_map(|sample| &sample.readings);
+            let readings = readings.filter(|reading| reading.uuid == gpu.uuid);
+            let problems = gpu.problems.iter().chain(readings.flat_map(|reading| &reading.problems));
+            findings.extend(of_problems(&gpu.uuid, problems));
             if let Some(FabricState::NotStarted | FabricState::InProgress | FabricState::Failed(_)) =
                 gpu.fabric
             {
@@ -198,4 +201,29 @@ impl Inventory {
         }
         findings
     }
+}
+
+/// One finding for each thing to be done, not for each sensor.
+fn of_problems<'a>(uuid: &GpuUuid, problems: impl Iterator<Item = &'a FieldProblem>) -> Vec<Finding> {
+    let (mut sensors, mut findings) = (BTreeMap::new(), Vec::<Finding>::new());
+    for problem in problems {
+        match &problem.error {
+            error @ (NvmlError::NoPermission { .. } | NvmlError::ResetRequired { .. }) => {
+                if findings.iter().all(|known| known.code.as_str() != error.code()) {
+                    let message = format!("{} failed: {error}", problem.operation);
+                    let finding = Finding::warning(error.code(), message).about(uuid.as_str());
+                    findings.push(finding.remedy(error.remedy()));
+                }
+            }
+            error => drop(sensors.insert(problem.operation, error)),
+        }
+    }
+    if !sensors.is_empty() {
+        let named: Vec<String> = sensors.values().map(ToString::to_string).collect();
+        let message = format!("some of what NVML tells about the GPU cannot be read: {}", named.join("; "));
+        findings.push(Finding::warning("gpu/sensor-unreadable", message).about(uuid.as_str()).remedy(
+            "the GPU works on while its memory and its error counters can be read; a reboot or a newer driver often brings a sensor back",
+        ));
+    }
+    findings
 }

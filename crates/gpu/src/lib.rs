@@ -1,5 +1,6 @@
 //! The GPUs of one host: what there is ([`Inventory`]), how they are ([`HealthSample`], [`XidEvent`],
-//! [`GpuHealthCore`]), and what a container needs to use them ([`cdi`]).
+//! [`GpuHealthCore`]), who else uses them ([`ForeignWatch`]), which are kept from tasks ([`Excluded`]), and what a container
+//! needs to use them ([`cdi`]).
 //!
 //! Owns NVML: no other room names its types. NVML runs on threads of its own behind [`NvmlHandle`], because its
 //! calls block and, on a sick GPU, hang.
@@ -10,6 +11,8 @@
 
 pub mod cdi;
 mod error;
+mod exclude;
+mod foreign;
 mod health;
 mod inventory;
 mod nvml;
@@ -19,6 +22,8 @@ mod spec;
 mod xid;
 
 pub use error::NvmlError;
+pub use exclude::{Excluded, GpuName, NoGpuName, PciAddress};
+pub use foreign::{ForeignUse, ForeignWatch, OwnUse};
 pub use health::{
     GpuHealth, GpuHealthCore, HealthEffect, HealthEvent, HealthPolicy, HealthReason, ProofDepth,
 };
@@ -28,7 +33,7 @@ pub use inventory::{
 };
 pub use lode_protocol::ids::GpuUuid;
 pub use nvml::{NvmlConfig, NvmlHandle, WatchStatus, XidEvent, XidWatch};
-pub use processes::{container_of, container_of_cgroup};
+pub use processes::{ProcessOwner, container_of, container_of_cgroup, owner_of};
 pub use sample::{GpuProcess, GpuReading, HealthSample, RecoveryAction, RemappedRows, ThrottleReasons};
 pub use spec::{gpu_specs, gpu_statuses};
 pub use xid::XidClass;

@@ -6,6 +6,8 @@
 //! one budget. Reading may be cancelled at any time: what was read stays and the next call goes on. A write that was cut
 //! short leaves half a frame behind, so that the writer refuses all further ones.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod intake;
 mod reader;
 mod unfinished;

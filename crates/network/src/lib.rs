@@ -3,6 +3,7 @@
 //!
 //! What it owns: connections, who is at their other end, deadlines, limits, frames, reconnecting. What it does not: it
 //! never interprets a message. Sealed envelopes go in and come out as bytes, and the cores that own sessions open them.
+//! Strangers' URLs, and registries of images, are asked over its one guarded way out.
 //!
 //! A node's key is its libp2p identity: the noise handshake proves it, and [`Connection::peer`] is the Ethereum address
 //! of the key that was proven. Peers with other kinds of keys are refused. No libp2p type leaves this crate.
@@ -18,10 +19,17 @@ mod frame;
 mod identity;
 mod metrics;
 mod multiaddress;
-mod outbound;
 mod protocol;
+mod registry;
 mod server;
 mod tls;
+
+use lode_outbound as outbound;
+
+#[cfg(fuzzing)]
+pub use frame::fuzz::frames as fuzz_frames;
+#[cfg(fuzzing)]
+pub use registry::fuzz::registry_answers as fuzz_registry_answers;
 
 pub use client::{ClientConfig, ClientEvent, LogPost, PeerClient, PeerClientTask};
 pub use directory_client::{DirectoryClient, DirectoryError};
@@ -36,9 +44,10 @@ pub use lode_address::{AddressError, EndpointUrl, Fingerprint, HttpsAddress, Pee
 pub use metrics::NetworkMetrics;
 pub use outbound::{
     Awaited, FetchPolicy, Fetcher, Outbound, OutboundAnswer, OutboundError, OutboundLimits, OutboundRequest,
-    Reach, Resolver, SystemResolver, Trust, is_public_address,
+    ProxyUrl, Reach, Resolver, SystemResolver, Trust, is_public_address,
 };
 pub use protocol::Protocol;
+pub use registry::{RateLimit, Registry, RegistryError};
 pub use server::{
     IncomingFrame, LogReply, PeerServer, PeerServerTask, ReplyHandle, ServerConfig, ServerEvent, ServerSink,
 };

@@ -291,9 +291,11 @@ impl PeerServer {
         self.hub.endpoint.open(connection, Protocol::Logs, deadline).await
     }
 
-    /// The HTTPS fallback: `GET /wire/v1` (204 when it serves), `POST /wire/v1`, `POST /wire/v1/logs`.
-    pub fn wire_routes<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
-        https::routes(self.hub.clone())
+    /// The HTTPS fallback, with what else its listener serves: `GET /wire/v1` (204 when it serves), `POST /wire/v1`,
+    /// `POST /wire/v1/logs`. A connection stays open after a message that was taken, and after nothing else.
+    pub fn wire_routes<S: Clone + Send + Sync + 'static>(&self, beside: Router<S>) -> Router<S> {
+        let closes = axum::middleware::map_response(https::close_unless_taken);
+        https::routes(self.hub.clone()).merge(beside).layer(closes)
     }
 }
 

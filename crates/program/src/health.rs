@@ -182,7 +182,16 @@ impl Health {
         Ok(text)
     }
 
-    /// The three routes.
+    /// What anybody may know, for an address that anybody may ask: whether the program lives and does its part, and no more.
+    /// Which conditions fail, which loops are silent and how much is done are for [`Health::router`]. With `metrics` they are
+    /// told here as well, because the operator says so.
+    pub fn public_router<S: Clone + Send + Sync + 'static>(&self, metrics_too: bool) -> Router<S> {
+        let router = Router::new().route("/livez", get(public_livez)).route("/readyz", get(public_readyz));
+        let router = if metrics_too { router.route("/metrics", get(metrics)) } else { router };
+        router.with_state(self.clone())
+    }
+
+    /// The three routes, for an address of the operator's own.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         Router::new()
             .route("/livez", get(livez))
@@ -192,16 +201,33 @@ impl Health {
     }
 }
 
+fn status_of(good: bool) -> StatusCode {
+    if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+async fn public_livez(State(health): State<Health>) -> Response {
+    let live = health.silent_pulses().is_empty();
+    (status_of(live), Json(serde_json::json!({ "live": live }))).into_response()
+}
+
+async fn public_readyz(State(health): State<Health>) -> Response {
+    let ready = health.is_ready();
+    (status_of(ready), Json(serde_json::json!({ "ready": ready }))).into_response()
+}
+
 async fn livez(State(health): State<Health>) -> Response {
     let silent = health.silent_pulses();
-    let status = if silent.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(serde_json::json!({ "live": silent.is_empty(), "silent": silent }))).into_response()
+    (status_of(silent.is_empty()), Json(serde_json::json!({ "live": silent.is_empty(), "silent": silent })))
+        .into_response()
 }
 
 async fn readyz(State(health): State<Health>) -> Response {
     let failing = health.failing();
-    let status = if failing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(serde_json::json!({ "ready": failing.is_empty(), "failing": failing }))).into_response()
+    (
+        status_of(failing.is_empty()),
+        Json(serde_json::json!({ "ready": failing.is_empty(), "failing": failing })),
+    )
+        .into_response()
 }
 
 async fn metrics(State(health): State<Health>) -> Response {
@@ -233,8 +259,12 @@ mod tests {
     use super::*;
 
     async fn ask(health: &Health, path: &str) -> (StatusCode, String) {
+        ask_at(health.router(), path).await
+    }
+
+    async fn ask_at(router: Router, path: &str) -> (StatusCode, String) {
         let request = Request::get(path).body(Body::empty()).expect("a request");
-        let response = health.router::<()>().oneshot(request).await.expect("infallible");
+        let response = router.oneshot(request).await.expect("infallible");
         let status = response.status();
         let body = to_bytes(response.into_body(), 1 << 16).await.expect("a body");
         (status, String::from_utf8(body.to_vec()).expect("text"))
@@ -271,6 +301,22 @@ mod tests {
         let before = pulse.last.load(Ordering::Relaxed);
         pulse.beat();
         assert!(pulse.last.load(Ordering::Relaxed) > before);
+    }
+
+    #[tokio::test]
+    async fn at_a_public_address_nobody_reads_which_conditions_fail_or_how_much_is_done_unless_that_is_asked_for()
+     {
+        let health = Health::new();
+        let chain = health.condition("chain", Finding::warning("chain/unknown", "not asked yet"));
+        let (status, body) = ask_at(health.public_router(false), "/readyz").await;
+        assert_eq!((status, body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "{\"ready\":false}"));
+        chain.holds();
+        let (status, body) = ask_at(health.public_router(false), "/readyz").await;
+        assert_eq!((status, body.as_str()), (StatusCode::OK, "{\"ready\":true}"));
+        let (status, body) = ask_at(health.public_router(false), "/livez").await;
+        assert_eq!((status, body.as_str()), (StatusCode::OK, "{\"live\":true}"));
+        assert_eq!(ask_at(health.public_router(false), "/metrics").await.0, StatusCode::NOT_FOUND);
+        assert_eq!(ask_at(health.public_router(true), "/metrics").await.0, StatusCode::OK);
     }
 
     #[tokio::test]

@@ -7,11 +7,13 @@
 pub mod backoff;
 pub mod clock;
 pub mod config;
+mod core_dumps;
 pub mod exit;
 pub mod finding;
 pub mod health;
 pub mod listen;
 pub mod open_files;
+pub mod pace;
 pub mod problem;
 pub mod run;
 pub mod service;

@@ -1,15 +1,18 @@
 //! Binding and serving HTTP with limits: every connection is counted, every wait has an end.
 //!
 //! Limits apply before any byte is believed ([`ServeLimits`]): places in all and per address, and who gives way when all
-//! are taken (`places`); time for the TLS handshake, the first byte, a request's head (`watched`, hyper), each silence
-//! within its body and all of it (`request_body`), each time in which the other side takes nothing (`patient`); bytes that
-//! wait to be sent (`unsent`); and the names under which anybody is answered at all ([`Hosts`]). At shutdown no new
+//! are taken (`places`); time for the TLS handshake, the first byte, a request's head (`opening`, hyper) and bytes of heads
+//! that are unfinished (`heads`); each silence within a body and all of it (`request_body`), each time in which the other side takes nothing (`patient`); bytes that
+//! wait to be sent (`unsent`); how often one is refused at once ([`Refused`]); and the names under which anybody is answered at all ([`Hosts`]). At shutdown no new
 //! connection is taken, running requests may finish within `drain_timeout`, then what is left (an event stream never
 //! ends by itself) is closed.
 
 mod connection;
+mod heads;
 mod hosts;
 mod limits;
+mod local;
+mod opening;
 mod patient;
 mod places;
 mod request_body;
@@ -29,12 +32,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::shutdown::Shutdown;
-use connection::Server;
+use connection::{Server, Watching};
 use places::Places;
 
 pub use hosts::Hosts;
 pub use limits::ServeLimits;
+pub use local::{LocalLimits, serve_local};
 pub use unsent::Resident;
+
+/// Extension of an answer that refuses, whatever its status says. Whoever is refused often waits for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Refused;
 
 /// How long to wait before accepting again when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -102,7 +110,7 @@ async fn accept_all(
     shutdown: Shutdown,
 ) {
     let graceful = GracefulShutdown::new();
-    let (running, end) = (TaskTracker::new(), CancellationToken::new());
+    let (running, end, stopped) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
     // Also when nobody waits for this task any more.
     let _end = end.clone().drop_guard();
     let mut stop = std::pin::pin!(shutdown.requested());
@@ -132,10 +140,11 @@ async fn accept_all(
             tracing::debug!(%peer, listener = %bound.name, "too many connections of one address");
             continue;
         };
-        let (server, place, watcher) = (Arc::clone(&server), Arc::new(place), graceful.watcher());
+        let (server, place) = (Arc::clone(&server), Arc::new(place));
+        let watching = Watching { watcher: graceful.watcher(), stopped: stopped.clone() };
         running.spawn(async move {
             // The place is the last to go: it comes free when the socket has.
-            let served = server.connection(stream, peer, Arc::clone(&place), watcher);
+            let served = server.connection(stream, peer, Arc::clone(&place), watching);
             if gives_way.run_until_cancelled(served).await.is_none() {
                 tracing::debug!(%peer, "connection gives way");
             }
@@ -143,6 +152,7 @@ async fn accept_all(
         });
     }
     drop(bound);
+    stopped.cancel();
     running.close();
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
         tracing::debug!(open = running.len(), "closing connections that did not end");

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Args as _, FromArgMatches as _};
 
-use crate::open_files;
 use crate::run::{Program, run_program};
 use crate::telemetry::{self, LogArgs, Telemetry};
+use crate::{core_dumps, open_files};
 
 /// What a program says about itself.
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +53,8 @@ where
     })
 }
 
-/// The head of every start: the configuration, then the logs, then as many open files as there may be. What is wrong with
-/// the first is said in plain words.
+/// The head of every start: the configuration, then the logs, then as many open files as there may be and no core dump.
+/// What is wrong with the first is said in plain words.
 ///
 /// # Errors
 /// What is wrong with either.
@@ -66,5 +66,6 @@ pub fn begin<C, E: Into<anyhow::Error>>(
     let config = load().map_err(Into::into)?;
     let telemetry = telemetry::init(program.name, log)?;
     open_files::raise();
+    core_dumps::forbid();
     Ok((config, telemetry))
 }

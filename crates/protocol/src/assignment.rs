@@ -5,7 +5,7 @@
 //! | `Assigned` | `Pulling`, `Starting`, `Stopping`, `Failed`, `Stopped`, `Lost` |
 //! | `Pulling` | `Starting`, `Stopping`, `Failed`, `Stopped`, `Lost` |
 //! | `Starting` | `Running`, `Stopping`, `Succeeded`, `Failed`, `Stopped`, `Lost` |
-//! | `Running` | `Starting` (restart), `Stopping`, `Succeeded`, `Failed`, `Stopped`, `Lost` |
+//! | `Running` | `Starting` (restart, no longer ready), `Stopping`, `Succeeded`, `Failed`, `Stopped`, `Lost` |
 //! | `Stopping` | `Succeeded`, `Failed`, `Stopped`, `Lost` |
 //! | final states | none |
 
@@ -119,7 +119,7 @@ pub enum Reason {
     /// The image has no such command, or cannot run here.
     #[n(5)]
     CannotStart,
-    /// Not ready within its deadline.
+    /// Not ready within its deadline, from the start or from when it no longer was.
     #[n(6)]
     NeverReady,
     /// Failed more often than its restart policy allows.
@@ -167,20 +167,66 @@ pub enum Reason {
     /// What the task, or the pool, may cost is used up.
     #[n(21)]
     BudgetExhausted,
+    /// The image names a registry that this node's owner does not pull from: it has no public address, or leads to one
+    /// that is none.
+    #[n(22)]
+    RegistryNotAllowed,
+    /// The registry takes no more requests from this host for now; the pull waits until it does.
+    #[n(23)]
+    RegistryLimit,
+    /// The registry no longer has the content that the task is pinned to.
+    #[n(24)]
+    PinnedImageGone,
+    /// Its image asks for a driver, a CUDA version or a GPU that this host does not have: nobody's fault, another node is
+    /// tried.
+    #[n(25)]
+    UnmetRequirement,
+    /// It ran and failed its liveness check.
+    #[n(26)]
+    Unhealthy,
+    /// The host holds as many containers as it can: nobody's fault, another node is tried.
+    #[n(27)]
+    NodeFull,
+    /// The container engine stopped or was started anew while the container ran: its end says nothing about the task.
+    #[n(30)]
+    EngineRestarted,
+    /// The host was started anew while the container ran: its end says nothing about the task.
+    #[n(31)]
+    HostRestarted,
+    /// The host itself ran out of memory: no limit of the task was reached.
+    #[n(32)]
+    HostOutOfMemory,
+    /// Somebody on the host had the engine stop the container.
+    #[n(33)]
+    StoppedOnHost,
+    /// The image was there, and somebody removed it before the container was made of it.
+    #[n(34)]
+    ImageRemoved,
+    /// The engine has no program to run containers with (runc, the NVIDIA runtime), or that is broken.
+    #[n(35)]
+    RuntimeUnavailable,
+    /// It failed in the same way on another node before: what follows the task over nodes is the task's.
+    #[n(36)]
+    FailsOnEveryNode,
 }
 
 impl Reason {
     /// Who is to blame.
     pub fn fault(self) -> Option<Fault> {
         match self {
-            Self::Completed => None,
+            // Neither the node's nor the task's: whoever asks a registry too often is everybody behind one address.
+            Self::Completed | Self::RegistryLimit | Self::UnmetRequirement | Self::NodeFull => None,
             Self::ExitedWithError
             | Self::OomKilled
             | Self::ImageNotFound
             | Self::CannotStart
             | Self::NeverReady
             | Self::RestartLimit
-            | Self::CrashLoop => Some(Fault::Task),
+            | Self::Unhealthy
+            | Self::CrashLoop
+            | Self::RegistryNotAllowed
+            | Self::PinnedImageGone
+            | Self::FailsOnEveryNode => Some(Fault::Task),
             Self::PullFailed
             | Self::NodeLost
             | Self::GpuLost
@@ -189,7 +235,13 @@ impl Reason {
             | Self::GpuUnavailable
             | Self::NoFreePort
             | Self::ContainerVanished
-            | Self::NeverStarted => Some(Fault::Node),
+            | Self::NeverStarted
+            | Self::EngineRestarted
+            | Self::HostRestarted
+            | Self::HostOutOfMemory
+            | Self::StoppedOnHost
+            | Self::ImageRemoved
+            | Self::RuntimeUnavailable => Some(Fault::Node),
             Self::StopRequested
             | Self::Drained
             | Self::Ejected
@@ -197,6 +249,25 @@ impl Reason {
             | Self::BudgetExhausted => Some(Fault::Operator),
         }
     }
+}
+
+/// How far an assignment had come when it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode, Serialize, Deserialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "lowercase")]
+pub enum EndPhase {
+    /// GPUs, ports and the image were being seen to.
+    #[n(0)]
+    Preparing,
+    /// The container was being made.
+    #[n(1)]
+    Creating,
+    /// The container was being started.
+    #[n(2)]
+    Starting,
+    /// The container ran.
+    #[n(3)]
+    Running,
 }
 
 /// A container port and where the host publishes it.
@@ -228,7 +299,7 @@ pub struct AssignmentReport {
     /// Why.
     #[n(2)]
     pub reason: Option<Reason>,
-    /// The engine's or worker's own words (at most [`AssignmentReport::MAX_DETAIL`] bytes).
+    /// The worker's own words, never those of a registry or of the engine (at most [`AssignmentReport::MAX_DETAIL`] bytes).
     #[n(3)]
     pub detail: String,
     /// Exit code of the last run.
@@ -249,6 +320,10 @@ pub struct AssignmentReport {
     /// When this state was reached, by the node's clock.
     #[n(9)]
     pub at: Timestamp,
+    /// Of an end: how far it had come. With the reason this tells equal failures from different ones, whatever an
+    /// engine's words are.
+    #[n(10)]
+    pub phase: Option<EndPhase>,
 }
 
 impl AssignmentReport {
@@ -271,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_restart_goes_backwards() {
+    fn only_a_restart_or_lost_readiness_goes_backwards() {
         assert!(Running.may_become(Starting));
         assert!(!Running.may_become(Pulling));
         assert!(!Stopping.may_become(Running));

@@ -19,7 +19,7 @@ use crate::hash::{Digest, keccak256_of};
 use crate::ids::{Address, ChainId, PoolId};
 use crate::keys::{KeyError, PublicKey, Signature, SigningKey, VerifyingKey};
 use crate::units::{Millis, Timestamp};
-pub use error::EnvelopeError;
+pub use error::{ClockDifference, EnvelopeError};
 pub use outer::OuterForm;
 pub use purpose::{MAX_MESSAGE_LIFETIME, Purpose};
 
@@ -324,7 +324,7 @@ fn check_time(header: &Header, now: Timestamp) -> Result<(), EnvelopeError> {
         return Err(EnvelopeError::CountsTooLong { purpose, validity, limit });
     }
     if expires_at.plus(MAX_CLOCK_SKEW) < now {
-        return Err(EnvelopeError::Expired { expired_at: expires_at, now });
+        return Err(EnvelopeError::Expired { issued_at, expired_at: expires_at, now });
     }
     if issued_at > now.plus(MAX_CLOCK_SKEW) {
         return Err(EnvelopeError::NotYetValid { issued_at, now });

@@ -1,5 +1,9 @@
 //! What a host says it has. All of it is a claim until it is proven, and used for scheduling only.
 
+mod memory;
+mod model;
+mod version;
+
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
@@ -10,6 +14,10 @@ use crate::envelope::encode;
 use crate::hash::{Digest, keccak256};
 use crate::ids::GpuUuid;
 use crate::units::{Bytes, MilliCpus};
+
+pub use memory::{has_memory, nominal_memory};
+pub use model::{Likeness, WantedModel, is_slice_name};
+pub use version::SoftwareVersion;
 
 /// Most GPUs accepted in one node's description (a full HGX host split into MIG instances has 56).
 pub const MAX_GPUS: usize = 128;
@@ -35,6 +43,15 @@ pub struct GpuSpec {
     /// The GPU that this MIG instance is a part of.
     #[n(5)]
     pub parent: Option<GpuUuid>,
+}
+
+impl GpuSpec {
+    /// Whether this is an instance of a GPU (MIG), by whatever says so.
+    pub fn is_slice(&self) -> bool {
+        self.parent.is_some()
+            || self.uuid.as_str().starts_with("MIG-")
+            || self.model.as_deref().is_some_and(is_slice_name)
+    }
 }
 
 /// How a worker can give GPUs to containers.

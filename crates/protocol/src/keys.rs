@@ -3,6 +3,8 @@
 //! Verification against a known public key is the hot path (about 40 µs); recovery is dearer and used for EIP-712
 //! signatures only.
 
+mod text;
+
 use std::cell::Cell;
 use std::fmt;
 use std::ptr;
@@ -18,6 +20,8 @@ use crate::fixed_bytes::{fixed_bytes, plain_hex};
 use crate::hash::{Digest, keccak256};
 use crate::ids::Address;
 
+pub use text::ForeignKey;
+
 /// Signatures of one thread between two blindings of its context. A blinding costs as much as a signature, and the
 /// library's own function does one after each: what it protects against (whoever measures how long signing takes, or how
 /// much power) needs many signatures of one blinding.
@@ -29,6 +33,9 @@ pub enum KeyError {
     /// Not a valid secret scalar.
     #[error("not a secp256k1 secret key: expected 32 bytes between 1 and the group order")]
     Secret,
+    /// Not the text of a secret key.
+    #[error("no secret key: {0}")]
+    Foreign(ForeignKey),
     /// Not a valid point.
     #[error("not a compressed secp256k1 public key")]
     Public,
@@ -51,15 +58,6 @@ impl SigningKey {
         let secret = secp256k1::SecretKey::from_secret_bytes(*bytes).map_err(|_| KeyError::Secret)?;
         let point = secp256k1::PublicKey::from_secret_key(&secret);
         Ok(Self { secret, public: PublicKey(point.serialize()), address: address_of(&point) })
-    }
-
-    /// From `0x` and 64 hexadecimal digits (the prefix may be missing).
-    pub fn from_hex(text: &str) -> Result<Self, KeyError> {
-        let digits = text.trim();
-        let digits = digits.strip_prefix("0x").unwrap_or(digits);
-        let mut bytes = Zeroizing::new([0u8; 32]);
-        hex::decode_to_slice(digits, bytes.as_mut_slice()).map_err(|_| KeyError::Secret)?;
-        Self::from_bytes(&bytes)
     }
 
     /// The secret as hexadecimal text for a 0600 file. Never log this.

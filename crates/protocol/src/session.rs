@@ -15,6 +15,7 @@ use crate::finding::Finding;
 use crate::hardware::GpuStatus;
 use crate::hash::Digest;
 use crate::ids::{AssignmentId, BootCounter, Generation, GpuUuid, Nonce, Sequence, SessionId, Term};
+use crate::image::PinnedImage;
 use crate::join::{Invite, SignedInvite};
 use crate::keys::EthereumSignature;
 use crate::task::ValidTaskSpec;
@@ -197,9 +198,9 @@ pub struct AssignmentSpec {
     /// On which GPUs, exactly.
     #[n(2)]
     pub gpus: Vec<GpuUuid>,
-    /// Image digest that the task was pinned to, once one is known.
+    /// Content that the task was pinned to, once one is known.
     #[n(3)]
-    pub pinned_image: Option<String>,
+    pub pinned_image: Option<PinnedImage>,
 }
 
 /// What the worker is to run. An assignment that is not in the set is to be stopped within its grace and removed.

@@ -1,9 +1,11 @@
 //! What a user submits: `TaskSpec` version 1. People write it as TOML or JSON; orders carry it as CBOR.
 //!
 //! Parsing refuses unknown fields by name. [`validate`] turns what was written into a [`ValidTaskSpec`], the only form
-//! that a core accepts.
+//! that a core accepts; there limits that were left out are filled in ([`defaults`]).
 
+pub mod defaults;
 mod parse;
+mod probe;
 mod schema;
 mod strict;
 mod validate;
@@ -15,12 +17,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use parse::{MAX_SPEC_BYTES, SpecError};
+pub use probe::{LivenessProbe, ProbeAction, ReadinessProbe};
 pub use schema::json_schema;
 use validate::RESERVED_VARIABLES;
 pub use validate::{SpecProblem, ValidTaskSpec, limits};
 
 use self::schema::{ConstraintValue, Environment, LabelKey, Labels, ModelName, Size, Word};
-use crate::units::{Bytes, MilliCpus, Millis, size_text};
+use crate::units::{Bytes, MilliCpus, Millis, size_text, size_text_option};
 
 /// Whether a task ends by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
@@ -84,27 +87,32 @@ pub struct Restart {
     pub max_restarts: u32,
 }
 
-/// What each replica needs. Zero means: does not matter (CPU and memory then get the pool's default limits).
+/// What each replica needs. Zero means: does not matter. CPU and memory are limited all the same: without GPUs to 1 CPU
+/// and 512MiB, with GPUs to 2GiB for each and 2GiB more, with more than one of them to 2 CPUs.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
-    /// Whole GPUs (or MIG instances), exclusively.
+    /// Whole GPUs, exclusively. An instance of a GPU (MIG) is given only where `gpu_models` names its profile, one to a
+    /// replica.
     #[n(0)]
     #[schema(maximum = 64)]
     pub gpus: u32,
-    /// Acceptable models: a GPU fits if its name contains one of these, ignoring case. Empty: any.
+    /// Acceptable models, like `H200`, `A100 80GB`, `RTX 6000 Ada` or `MIG 1g.10gb`. Names are compared word by word, ignoring
+    /// case: `L4` is no `L40S`, `RTX 4090` no `RTX 4090 D`. Empty: any whole GPU.
     #[n(1)]
     #[schema(inline, value_type = Vec<ModelName>, max_items = 32)]
     pub gpu_models: Vec<String>,
-    /// Least memory of each GPU.
+    /// Least memory of each GPU, as it is sold: a card of 24 GB has `24GB` and `24GiB`, though its driver shows 22.5 GiB.
     #[n(2)]
     #[serde(with = "size_text")]
     #[schema(value_type = Size)]
     pub gpu_memory: Bytes,
-    /// CPU limit.
+    /// CPU limit, at least 0.01. Default: 1, with more than one GPU 2.
     #[n(3)]
     pub cpus: MilliCpus,
-    /// Memory limit; beyond it the task is killed as out of memory.
+    /// Memory limit; beyond it the task is killed as out of memory. What is in `/tmp`, in `/dev/shm` and in the image's
+    /// volumes counts as well. Default: 512MiB, with GPUs 2GiB
+    /// for each and 2GiB more.
     #[n(4)]
     #[serde(with = "size_text")]
     #[schema(value_type = Size)]
@@ -114,74 +122,11 @@ pub struct Resources {
     #[serde(with = "size_text")]
     #[schema(value_type = Size)]
     pub disk: Bytes,
-}
-
-/// How readiness is asked for.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum ProbeAction {
-    /// HTTP GET that must answer 200–399.
-    #[n(0)]
-    Http {
-        /// Name of a declared port.
-        #[n(0)]
-        port: String,
-        /// Absolute path. Default `/`.
-        #[n(1)]
-        #[serde(default = "default_path")]
-        path: String,
-    },
-    /// A TCP connection that must open.
-    #[n(1)]
-    Tcp {
-        /// Name of a declared port.
-        #[n(0)]
-        port: String,
-    },
-    /// A command inside the container that must exit with 0.
-    #[n(2)]
-    Exec {
-        /// Program and arguments.
-        #[n(0)]
-        command: Vec<String>,
-    },
-}
-
-fn default_path() -> String {
-    "/".to_owned()
-}
-
-/// A service counts as running once this has succeeded.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ReadinessProbe {
-    /// What is done.
-    #[n(0)]
-    pub check: ProbeAction,
-    /// Time between two tries. Default 2 s.
-    #[n(1)]
-    #[serde(default = "default_interval")]
-    pub interval: Millis,
-    /// Time one try may take. Default 2 s.
-    #[n(2)]
-    #[serde(default = "default_timeout")]
-    pub timeout: Millis,
-    /// Time from start within which the first success must come; then the assignment fails. Default 5 min.
-    #[n(3)]
-    #[serde(default = "default_deadline")]
-    pub deadline: Millis,
-}
-
-fn default_interval() -> Millis {
-    Millis::seconds(2)
-}
-
-fn default_timeout() -> Millis {
-    Millis::seconds(2)
-}
-
-fn default_deadline() -> Millis {
-    Millis::seconds(300)
+    /// Size of `/dev/shm`, within the memory limit. Default: half of the memory.
+    #[n(6)]
+    #[serde(with = "size_text_option")]
+    #[schema(value_type = Option<Size>)]
+    pub shm: Option<Bytes>,
 }
 
 /// Transport of a port.
@@ -248,9 +193,13 @@ pub enum ConstraintOperator {
     /// The node does not have the key.
     #[n(3)]
     NotExists,
+    /// The node's version is the given one or newer: for `cuda` and `driver`.
+    #[n(4)]
+    AtLeast,
 }
 
-/// A condition on the node. Keys: `node`, `provider`, `architecture`, `os`, or a label of the host's owner.
+/// A condition on the node. Keys: `node`, `provider`, `architecture`, `os`, `cuda` (the newest version that the driver runs,
+/// like `12.8`), `driver` (NVIDIA's, like `550.54`), or a label of the host's owner.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Constraint {
@@ -284,9 +233,12 @@ pub struct TaskSpec {
     /// Whether it ends by itself.
     #[n(2)]
     pub kind: TaskKind,
-    /// Image reference.
+    /// Image reference: `[registry/]name[:tag][@sha256:…]`.
     #[n(3)]
-    #[schema(max_length = 512, pattern = "^[!-,.-~][!-~]*$")]
+    #[schema(
+        max_length = 512,
+        pattern = "^(([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?|[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])|localhost|\\[[0-9A-Fa-f:.]+\\](:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?)/)?[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?$"
+    )]
     pub image: String,
     /// When the image is pulled.
     #[n(4)]
@@ -343,6 +295,17 @@ pub struct TaskSpec {
     #[serde(default)]
     #[schema(max_items = 32)]
     pub constraints: Vec<Constraint>,
+    /// When a service that runs is started again.
+    #[n(16)]
+    #[serde(default)]
+    pub liveness: Option<LivenessProbe>,
+}
+
+impl Constraint {
+    /// Whether a key's values are versions, compared as numbers.
+    pub fn is_version(key: &str) -> bool {
+        matches!(key, "cuda" | "driver")
+    }
 }
 
 fn version_one() -> u32 {

@@ -6,11 +6,7 @@ use std::borrow::Cow;
 /// operator sees. Tabs stay.
 #[must_use]
 pub fn escape_controls(text: &str) -> Cow<'_, str> {
-    let dangerous = |character: char| {
-        (character.is_control() && character != '\t')
-            // Bidirectional overrides reorder what is displayed.
-            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let dangerous = |character: char| character != '\t' && steers_terminal(character);
     if !text.contains(dangerous) {
         return Cow::Borrowed(text);
     }
@@ -19,6 +15,14 @@ pub fn escape_controls(text: &str) -> Cow<'_, str> {
         if dangerous(character) { safe.extend(character.escape_default()) } else { safe.push(character) }
     }
     Cow::Owned(safe)
+}
+
+/// Whether a terminal may do something else with it than show it.
+#[must_use]
+pub fn steers_terminal(character: char) -> bool {
+    character.is_control()
+        // Bidirectional overrides reorder what is displayed.
+        || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -94,6 +94,11 @@ fn clocks_may_differ_by_the_allowed_skew_in_both_directions_and_no_more() {
     let last = NOW.plus(Millis::seconds(30)).plus(MAX_CLOCK_SKEW);
     assert!(at(last).is_ok());
     assert_eq!(at(last.plus(Millis(1))).unwrap_err().code(), "envelope/expired");
+    // Both say by how much and which way.
+    let ahead = at(NOW.minus(Millis::seconds(45))).unwrap_err();
+    assert!(ahead.to_string().contains("the sender's clock is 45s ahead of the receiver's"), "{ahead}");
+    let behind = at(NOW.plus(Millis::seconds(90))).unwrap_err();
+    assert!(behind.to_string().contains("the sender's clock is 1m 30s behind the receiver's"), "{behind}");
     // Times at the ends of the range neither panic nor pass.
     assert!(at(Timestamp(0)).is_err());
     assert!(at(Timestamp(u64::MAX)).is_err());

@@ -160,6 +160,7 @@ fn the_bodies_of_a_session_keep_their_wire_form() {
                 }],
                 image: Some("sha256:00".to_owned()),
                 at: Timestamp(1_800_000_000_000),
+                phase: None,
             }],
             gpus: vec![GpuStatus {
                 uuid: gpu(),
@@ -191,7 +192,7 @@ fn the_bodies_of_a_session_keep_their_wire_form() {
                     id: assignment(),
                     spec: spec(),
                     gpus: vec![gpu()],
-                    pinned_image: Some("i@sha256:1".to_owned()),
+                    pinned_image: Some(format!("i@sha256:{}", "1".repeat(64)).parse().unwrap()),
                 }],
             },
             membership: Membership::Member,

@@ -1,7 +1,8 @@
 //! What a task file may be, beyond its fields: names once, fields by name. That its schema says the same as its parser is
 //! judged by another program in a test of the orchestrator.
 
-use lode_protocol::task::{SpecError, TaskSpec, json_schema};
+use lode_protocol::envelope::{decode, encode};
+use lode_protocol::task::{SpecError, TaskSpec, ValidTaskSpec, json_schema};
 use serde_json::Value;
 
 #[test]
@@ -11,6 +12,17 @@ fn a_name_that_is_written_twice_is_refused_wherever_it_stands() {
         (r#"{"name":"t","kind":"batch","image":"i:1","labels":{"a":"1","a":"1"}}"#, "labels"),
         (r#"{"name":"t","kind":"batch","image":"i:1","image":"i:2"}"#, ""),
         (r#"{"name":"t","kind":"batch","image":"i:1","resources":{"gpus":1,"gpus":2}}"#, "resources"),
+        // The same name in another spelling, and deep inside.
+        (r#"{"name":"t","kind":"batch","image":"i:1","env":{"A":"1","\u0041":"2"}}"#, "env"),
+        (
+            r#"{"name":"t","kind":"service","image":"i:1","ports":[{"name":"web","container":80,"container":81}]}"#,
+            "ports",
+        ),
+        (
+            r#"{"name":"t","kind":"service","image":"i:1","ports":[{"name":"web","container":80}],
+                "readiness":{"check":{"tcp":{"port":"web","port":"x"}}}}"#,
+            "readiness",
+        ),
     ] {
         match TaskSpec::from_json(file.as_bytes()) {
             Err(SpecError::Malformed { at: place, .. }) => assert!(place.contains(at), "{place}: {file}"),
@@ -43,4 +55,19 @@ fn the_recorded_schema_is_the_one_of_the_types() {
     }
     let recorded: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     assert!(made == recorded, "the task file changed; record it with LODE_RECORD_GOLDEN=1 if that is meant");
+}
+
+#[test]
+fn an_order_whose_image_could_lead_a_request_elsewhere_cannot_be_decoded() {
+    let written = r#"{"name":"t","kind":"batch","image":"i:1"}"#;
+    let mut spec = TaskSpec::from_json(written.as_bytes()).unwrap();
+    assert!(decode::<ValidTaskSpec>(&encode(&spec)).is_ok());
+    for image in
+        ["../containers/json?all=1&x=", "../images/get?names=big:1&x=", "a/../b", "a:1#", "./a", "a b"]
+    {
+        image.clone_into(&mut spec.image);
+        assert!(decode::<ValidTaskSpec>(&encode(&spec)).is_err(), "{image}");
+        let problems = spec.clone().validate().unwrap_err();
+        assert!(problems.iter().any(|problem| problem.field == "image"), "{problems:?}");
+    }
 }

@@ -94,7 +94,7 @@ impl Anvil {
                 bail!("{} did not listen; it said:\n{}", program.display(), lines.join("\n"));
             }
         };
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build()?;
         Ok(Anvil { child, port, http })
     }
 

@@ -60,6 +60,8 @@ struct World {
     reachable: bool,
     lose_sends: u32,
     frozen_head: Option<usize>,
+    /// Number of the first block whose events are not given.
+    unindexed: Option<u64>,
 }
 
 impl FakeChain {
@@ -110,6 +112,7 @@ impl FakeChain {
                 reachable: true,
                 lose_sends: 0,
                 frozen_head: None,
+                unindexed: None,
             }),
             requests: AtomicU64::new(0),
         })
@@ -144,6 +147,12 @@ impl FakeChain {
     pub fn freeze_head(&self, frozen: bool) {
         let mut world = self.world();
         world.frozen_head = frozen.then(|| world.blocks.len());
+    }
+
+    /// While it lags, blocks that come are there, and their events are not given: what indexes them is behind.
+    pub fn lag_events(&self, lagging: bool) {
+        let mut world = self.world();
+        world.unindexed = lagging.then(|| world.latest().block.number.saturating_add(1));
     }
 
     /// Whether transactions are mined as they come.

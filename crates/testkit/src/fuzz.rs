@@ -2,10 +2,21 @@
 //!
 //! `fuzz/` runs these under libFuzzer; `tests/corpus.rs` replays the committed corpora on the stable toolchain. A
 //! target may refuse its input in any way but a panic, and what it accepts must survive being encoded again.
+//!
+//! Here are the targets of what is public in our libraries. What a program keeps to itself has its targets in a module
+//! `fuzz` of its own, which is there for `cfg(fuzzing)` and for tests; [`short_run`] runs any of them.
 
+mod http;
+mod said;
+mod short;
+
+pub use short::short_run;
+
+use lode_protocol::cursor::Cursor;
 use lode_protocol::descriptor::NodeDescriptor;
 use lode_protocol::envelope::{self, Expectation, Realm, Signable, decode, encode};
 use lode_protocol::ids::{Address, AssignmentId, ChainId, GpuUuid, PoolId};
+use lode_protocol::image::ImageReference;
 use lode_protocol::logs::{LogBatch, LogRequest};
 use lode_protocol::proof::{Answer, Challenge};
 use lode_protocol::session::{Granted, Heartbeat, Hello, Instruction, Leave, Refusal};
@@ -30,6 +41,14 @@ pub const TARGETS: &[Target] = &[
     Target { name: "text", run: text },
     Target { name: "proof_opening", run: proof_opening },
     Target { name: "evidence", run: evidence },
+    Target { name: "image", run: said::image },
+    Target { name: "addresses", run: said::addresses },
+    Target { name: "published", run: said::published },
+    Target { name: "directory", run: said::directory },
+    Target { name: "problem", run: said::problem },
+    Target { name: "prover", run: said::prover },
+    Target { name: "http", run: http::http },
+    Target { name: "chain_answers", run: said::chain_answers },
 ];
 
 fn expectation() -> Expectation {
@@ -116,8 +135,19 @@ fn text(bytes: &[u8]) {
     if let Ok(id) = text.parse::<AssignmentId>() {
         assert_eq!(id.to_string().parse::<AssignmentId>(), Ok(id));
     }
+    if let Ok(cursor) = text.parse::<Cursor>() {
+        assert_eq!(cursor.to_string().parse::<Cursor>(), Ok(cursor));
+    }
     if let Ok(time) = text.parse::<Timestamp>() {
         assert_eq!(time.to_string().parse::<Timestamp>(), Ok(time));
+    }
+    if let Ok(image) = text.parse::<ImageReference>() {
+        let (written, full) = (image.to_string(), image.canonical());
+        assert_eq!(written.parse::<ImageReference>().map(|again| again.canonical()), Ok(full.clone()));
+        assert_eq!(full.to_string().parse::<ImageReference>(), Ok(full));
+        // It becomes part of URLs: nothing in it may mean something there.
+        assert!(!written.contains(['?', '#', '%', '\\', ' ']), "{written}");
+        assert!(written.split('/').all(|part| part.bytes().any(|byte| byte != b'.')), "{written}");
     }
     let _ = text.parse::<GpuUuid>();
     let _ = text.parse::<Bytes>().map(|size| size.to_string());

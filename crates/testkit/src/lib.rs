@@ -6,4 +6,5 @@ pub mod fuzz;
 pub mod nvml;
 pub mod proxy;
 pub mod relay;
+pub mod rpc_relay;
 pub mod unix_proxy;

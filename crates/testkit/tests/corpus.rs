@@ -13,7 +13,7 @@ use lode_protocol::hardware::NodeSpecs;
 use lode_protocol::ids::{Address, BootCounter, ChainId, NodeId, PoolId};
 use lode_protocol::keys::SigningKey;
 use lode_protocol::units::{Millis, Timestamp};
-use lode_testkit::fuzz::{FORGER, TARGETS, Target};
+use lode_testkit::fuzz::{FORGER, TARGETS, Target, short_run};
 
 /// An input as it is, cut and bent.
 fn replay(target: &Target, input: &[u8]) {
@@ -41,6 +41,53 @@ fn no_input_of_the_corpora_breaks_a_decoder() {
             replay(target, &input);
         }
         assert!(inputs > 0, "the corpus of {} is empty", target.name);
+    }
+}
+
+/// Runs of a fixed seed: fewer where a case costs a signature, a proof or a connection.
+#[test]
+fn what_a_fixed_seed_makes_of_the_corpora_breaks_no_decoder() {
+    for target in TARGETS {
+        let cases = match target.name {
+            "evidence" | "http" => 200,
+            "envelope" | "directory" => 1_000,
+            _ => 3_000,
+        };
+        short_run(target.name, cases, target.run);
+    }
+}
+
+/// What a fuzzer can run: a program, a line in its manifest and inputs to begin with. What it does with them is a test of
+/// the crate that it looks into.
+#[test]
+fn every_fuzz_target_has_a_program_a_line_in_the_manifest_and_a_corpus() {
+    let fuzz = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let names = |folder: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(fuzz.join(folder)).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let manifest = std::fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+    let mut listed: Vec<String> = manifest
+        .lines()
+        .filter_map(|line| line.strip_prefix("path = \"fuzz_targets/")?.strip_suffix(".rs\""))
+        .map(str::to_owned)
+        .collect();
+    listed.sort();
+    assert_eq!(listed, names("fuzz_targets"));
+    assert_eq!(listed, names("corpus"));
+    for target in TARGETS {
+        assert!(listed.iter().any(|name| name == target.name), "{} has no program", target.name);
+    }
+    for name in listed {
+        assert!(
+            manifest.contains(&format!("name = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"")),
+            "{name}"
+        );
+        assert!(std::fs::read_dir(fuzz.join("corpus").join(&name)).unwrap().next().is_some(), "{name}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Filters of the directory's list.
 
 use lode_protocol::directory::{DirectoryPage, MAX_PAGE};
+use lode_protocol::hardware::has_memory;
 use lode_protocol::ids::{NodeId, PoolId};
 use lode_protocol::units::Bytes;
 
@@ -35,7 +36,7 @@ pub struct Query {
     pub gpu_model: Option<String>,
     /// At least so many GPUs.
     pub min_gpus: u32,
-    /// Each with at least so much memory.
+    /// Each with at least so much memory, as it is sold.
     pub min_gpu_memory: Bytes,
     /// Labels that must have these values.
     pub labels: Vec<(String, String)>,
@@ -64,7 +65,7 @@ impl Query {
         }
         let fits = listed.gpus.iter().filter(|(model, memory)| {
             let fits = wanted.is_none_or(|wanted| model.as_ref().is_some_and(|model| model.contains(wanted)));
-            fits && *memory >= self.min_gpu_memory
+            fits && has_memory(*memory, model.as_deref(), self.min_gpu_memory)
         });
         let needed = self.min_gpus.max(u32::from(wanted.is_some() || self.min_gpu_memory > Bytes(0)));
         fits.count() >= usize::try_from(needed).unwrap_or(usize::MAX)

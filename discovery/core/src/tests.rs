@@ -52,12 +52,20 @@ struct Says {
     lifetime: Millis,
     gpus: usize,
     model: &'static str,
+    memory: Bytes,
     label: Option<(&'static str, &'static str)>,
 }
 
 impl Default for Says {
     fn default() -> Self {
-        Says { version: (1, 1), lifetime: LIFETIME, gpus: 1, model: "NVIDIA H200", label: None }
+        Says {
+            version: (1, 1),
+            lifetime: LIFETIME,
+            gpus: 1,
+            model: "NVIDIA H200",
+            memory: Bytes::gibi(141),
+            label: None,
+        }
     }
 }
 
@@ -65,7 +73,7 @@ fn described(number: u8, now: Timestamp, says: &Says) -> VerifiedDescriptor {
     let gpu = |index: usize| GpuSpec {
         uuid: format!("GPU-{number}-{index}").parse().unwrap(),
         model: Some(says.model.to_owned()),
-        memory: Some(Bytes::gibi(141)),
+        memory: Some(says.memory),
         compute_capability: None,
         pci_bus_id: None,
         parent: None,

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use lode_contracts::{Amount, ChainReader, FollowerConfig, Intent, Operator, RegistryCall};
 use lode_discovery::api::{AddressLimiter, router};
+use lode_discovery::app::served;
 use lode_discovery::chain;
-use lode_discovery::config::Limits;
+use lode_discovery::config::{Config, Limits};
 use lode_discovery::core::{PageBounds, Query, Rejected};
 use lode_discovery::driver::Driver;
 use lode_discovery::handle::{Handle, Refused};
@@ -352,5 +353,34 @@ async fn a_body_that_stays_away_is_late_and_of_who_publishes_too_often_none_is_r
     }
     shutdown.request(Cause::Requested("the test is over".to_owned()));
     tokio::time::timeout(DEADLINE, serving).await.unwrap().unwrap();
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_are_not_at_the_directory_s_public_address_unless_that_is_asked_for() {
+    let world = World::new().await;
+    let running = world.start();
+    let health = Health::new();
+    let least = "data_dir = \"d\"\n[chain]\nrpc_url = \"http://127.0.0.1:1\"\ndeployment = \"d.json\"\n";
+    for (asked, metrics) in [("", "404"), ("metrics = true\n", "200")] {
+        let config: Config = toml::from_str(&format!("{asked}{least}")).unwrap();
+        let router = served(running.directory.clone(), AddressLimiter::per_minute(600), &config, &health);
+        let bound = listen::bind("api", SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let (address, shutdown) = (bound.address, Shutdown::new());
+        let hosts = Hosts::new([], "hosts");
+        let serving =
+            tokio::spawn(listen::serve(router, bound, hosts, config.limits.http, None, shutdown.clone()));
+        for (path, status) in [("/metrics", metrics), ("/readyz", "200"), ("/livez", "200")] {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+            assert!(!answer.contains("failing") && !answer.contains("silent"), "{path}: {answer}");
+        }
+        shutdown.request(Cause::Requested("the test is over".to_owned()));
+        tokio::time::timeout(DEADLINE, serving).await.unwrap().unwrap();
+    }
     running.stop().await;
 }

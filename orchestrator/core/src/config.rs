@@ -78,7 +78,7 @@ impl Prices {
 
 /// Times: `[terms]` of the configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Tunables {
     /// Time between beats in a small pool.
     pub beat_interval: Millis,
@@ -163,14 +163,14 @@ pub struct Requirements {
     pub engine: Option<(u32, u32)>,
     /// Fewest GPUs of a node that has any.
     pub gpus: u32,
-    /// Least memory of each GPU.
+    /// Least memory of each GPU, as it is sold. Smaller ones are left out; a node that has no others is not taken.
     pub gpu_memory: Bytes,
 }
 
 /// The most that one replica can ever get in this pool, as its owner declares it: `[declared]` of the configuration.
 /// What is left out is not declared, and counts as boundless.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct DeclaredMaximum {
     /// GPUs on one node.
     pub gpus: u32,

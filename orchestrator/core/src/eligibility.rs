@@ -2,11 +2,14 @@
 //! Every answer has a stable code; an unknown fact is said to be unknown.
 
 use lode_protocol::error_code::ErrorCode;
+use lode_protocol::hardware::nominal_memory;
 use lode_protocol::ids::NodeId;
 use lode_protocol::session::Membership;
+use lode_protocol::units::Bytes;
 
 use super::Core;
 use super::admission::{GAVE_UP, Phase};
+use super::hardware::GpuSlot;
 use super::node::{Known, Node, NodeLifecycle};
 
 impl Core {
@@ -29,7 +32,12 @@ impl Core {
         if !pool.running {
             return missing("pool/not-running", "the pool has not been started, or has ended");
         }
-        let gpus = node.hardware.described().count();
+        let gpus = node.hardware.physical_gpus();
+        if gpus == 0
+            && let Some(largest) = node.hardware.too_small().max_by_key(|slot| slot.kind.memory)
+        {
+            return Some((ErrorCode::new("node/gpu-too-small"), too_small(requirements.gpu_memory, largest)));
+        }
         if gpus == 0 && !requirements.allow_cpu_only {
             return missing(
                 "node/no-gpu",
@@ -37,19 +45,19 @@ impl Core {
             );
         }
         if gpus > 0 && u32::try_from(gpus).unwrap_or(u32::MAX) < requirements.gpus {
+            let left_out = match node.hardware.too_small().count() {
+                0 => String::new(),
+                count => format!(
+                    "; {count} more have less memory than {} and are left out",
+                    requirements.gpu_memory
+                ),
+            };
             return Some((
                 ErrorCode::new("node/too-few-gpus"),
                 format!(
-                    "this pool takes nodes with at least {} GPUs, this one has {gpus}",
+                    "this pool takes nodes with at least {} GPUs, this one has {gpus}{left_out}",
                     requirements.gpus
                 ),
-            ));
-        }
-        let least = requirements.gpu_memory;
-        if let Some(small) = node.hardware.described().find(|slot| slot.memory.unwrap_or_default() < least) {
-            return Some((
-                ErrorCode::new("node/gpu-too-small"),
-                format!("this pool takes GPUs with at least {least}; {} has less", small.uuid),
             ));
         }
         if let Some(engine) = requirements.engine
@@ -170,6 +178,17 @@ impl Core {
             },
         }
     }
+}
+
+/// Figures in both ways to count: what the pool asks for, what the driver shows.
+fn too_small(least: Bytes, largest: &GpuSlot) -> String {
+    let shown = largest.kind.memory.unwrap_or_default();
+    let model = largest.kind.model.as_deref().unwrap_or("the largest");
+    format!(
+        "this pool takes GPUs with at least {least}; of this node's {model} ({}) has {shown}, which counts as {}",
+        largest.uuid,
+        nominal_memory(shown, largest.kind.model.as_deref())
+    )
 }
 
 fn waiting(code: &'static str, message: String) -> Membership {

@@ -6,6 +6,7 @@ use lode_protocol::descriptor::NodeDescriptor;
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::hash::Digest;
 use lode_protocol::ids::{Address, Epoch, NodeId, ProviderId, SessionId, TaskId};
+use lode_protocol::image::PinnedImage;
 use lode_protocol::keys::PublicKey;
 use lode_protocol::origin::Origin;
 use lode_protocol::session::{Heartbeat, Hello, Leave};
@@ -157,7 +158,7 @@ pub enum BatchOnDrain {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ImageResolution {
     /// The registry has said which content is meant: `name@sha256:…`.
-    Pinned(String),
+    Pinned(PinnedImage),
     /// It has not: the first worker that says what it runs pins the task.
     Unpinned(Unpinned),
 }

@@ -14,6 +14,7 @@
 //! | who becomes a member, who goes | [`eligibility`], [`admission`], [`consent`], [`chain`], [`departure`] |
 //! | what a user wants | [`task`] |
 //! | what a worker says, and what follows | [`report`], [`outcome`] |
+//! | whose fault it is what fails again | [`evidence`] |
 //! | where something runs | [`placement`] |
 //! | what work is worth, and how it is paid | [`settlement`] |
 //! | what a worker is told | [`desired`] |
@@ -28,6 +29,7 @@ mod admission;
 mod beat;
 mod chain;
 mod chain_command;
+mod claims;
 pub mod config;
 mod conflict;
 mod consent;
@@ -37,6 +39,9 @@ pub mod effect;
 mod eligibility;
 pub mod error;
 pub mod event;
+mod evidence;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod lease;
 mod lost;
 mod outcome;
@@ -67,6 +72,7 @@ use std::collections::BTreeMap;
 use lode_protocol::ids::{AssignmentId, NodeId, TaskId, Term};
 use lode_protocol::units::{Millis, Timestamp};
 
+use claims::Claims;
 use config::Config;
 use effect::Effects;
 use error::Rejected;
@@ -77,6 +83,7 @@ use recover::SkippedRow;
 use scratch::Scratch;
 use settlement::Ledger;
 use state::assignment::{self, Assignment};
+use state::faults;
 use state::hardware;
 use state::node::{self, Node};
 use state::strangers::Strangers;
@@ -111,6 +118,7 @@ pub struct Core {
     ledger: Ledger,
     skipped: Vec<SkippedRow>,
     lost: Lost,
+    claims: Claims,
     backlog: Backlog,
     scratch: Scratch,
 }
@@ -139,6 +147,7 @@ impl Core {
             ledger: Ledger::default(),
             skipped: Vec::new(),
             lost: Lost::default(),
+            claims: Claims::default(),
             backlog: Backlog::default(),
             scratch: Scratch::default(),
         }
@@ -224,6 +233,7 @@ impl Core {
                 Timer::Retry(replica) => self.retry_due(&replica),
                 Timer::Start(assignment) => self.start_due(&assignment),
                 Timer::Stop(assignment) => self.stop_due(&assignment),
+                Timer::Trial(node) => self.trial_due(&node),
                 Timer::Checkpoint(node) => self.checkpoint_due(&node, due),
                 Timer::Close => self.close_some(),
             }

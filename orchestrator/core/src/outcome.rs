@@ -5,8 +5,11 @@
 //! | task stopped or deleted | idle |
 //! | succeeded | done; a service that was taken away waits for a node |
 //! | node lost, drained, ejected | waits for a node at once: not its fault |
+//! | the node was full | back-off, then elsewhere; nobody's fault |
 //! | failed by the node's fault | back-off, then elsewhere |
 //! | failed by the task's fault | failed for good, unless its policy restarts for ever: back-off, then anywhere |
+//!
+//! A failure that seems to be the node's and comes again elsewhere is the task's ([`super::evidence`]).
 
 use lode_protocol::assignment::{AssignmentState, Fault, Reason};
 use lode_protocol::backoff::BackoffPolicy;
@@ -15,8 +18,8 @@ use lode_protocol::task::{RestartPolicy, TaskKind};
 use lode_protocol::units::{Millis, Timestamp};
 
 use super::Core;
-use super::assignment::Wanted;
-use super::node::{Liveness, NodeLifecycle, Orphan};
+use super::assignment::{Assignment, Wanted};
+use super::node::{Liveness, NodeLifecycle, Orphan, Uses};
 use super::placement::set_bytes;
 use super::task::{Goal, Phase};
 use super::timers::{Timer, after};
@@ -31,6 +34,8 @@ enum Next {
     Later {
         avoid: bool,
     },
+    /// After a back-off; the node takes nobody for a while.
+    Elsewhere,
 }
 
 impl Core {
@@ -82,10 +87,11 @@ impl Core {
 
     /// An assignment runs: a predecessor on a node that is being emptied may go.
     pub(crate) fn ran(&mut self, id: &AssignmentId) {
+        self.worked(id, false);
         if let Some(node) = self.assignments.get(id).map(|assignment| assignment.node)
             && let Some(mut node) = self.nodes.quiet(&node)
         {
-            node.pulse().recent_faults = 0;
+            node.pulse().full_until = None;
         }
         let Some(replica) = self.replica(&id.replica) else { return };
         if replica.phase == (Phase::Placed { incarnation: id.incarnation })
@@ -103,14 +109,34 @@ impl Core {
             self.scratch.desired.insert(node);
         }
         self.unrate_assignment(id);
+        self.note_room(id, &node);
         self.checkpoint(&node);
         self.release(id, &node);
         if let Some(task) = self.tasks.get_mut(&id.replica.task) {
             task.live = task.live.saturating_sub(1);
         }
+        let worked = self
+            .assignments
+            .get(id)
+            .is_some_and(|end| has_worked(end, self.now.wall, self.config.terms.forgive_after));
+        if worked {
+            self.worked(id, true);
+        }
         self.settle_replica(id);
+        self.trial_over(id, &node);
         self.prune(&id.replica);
         self.leave_if_empty(&node);
+    }
+
+    /// A node that said that it is full stands back for a while, or until something there has ended.
+    fn note_room(&mut self, id: &AssignmentId, node: &NodeId) {
+        let was_full = self.assignments.get(id).is_some_and(|end| end.reason() == Some(Reason::NodeFull));
+        let until = was_full.then(|| self.now.wall.plus(self.config.terms.avoid));
+        if let Some(mut node) = self.nodes.quiet(node)
+            && (was_full || node.pulse.full_until.is_some())
+        {
+            node.pulse().full_until = until;
+        }
     }
 
     /// Gives back what an assignment held.
@@ -169,6 +195,11 @@ impl Core {
             },
             (_, Some(Reason::NeverStarted)) => Next::Later { avoid: true },
             (_, Some(_)) | (AssignmentState::Lost, None) => Next::AtOnce,
+            (AssignmentState::Failed, None)
+                if matches!(end.reason(), Some(Reason::NodeFull | Reason::UnmetRequirement)) =>
+            {
+                Next::Elsewhere
+            }
             (AssignmentState::Failed, None) => {
                 match end.reason().and_then(Reason::fault).unwrap_or(Fault::Task) {
                     Fault::Node => Next::Later { avoid: true },
@@ -199,11 +230,12 @@ impl Core {
         let (now, terms) = (self.now, self.config.terms);
         let Some(end) = self.assignments.get(id) else { return };
         let node = end.node;
-        let ran_long = end.running_since.is_some_and(|since| now.wall.since(since) >= terms.forgive_after);
+        let ran_long = ran_long(end, now.wall, terms.forgive_after);
         let Some(replica) = self.replica_mut(&id.replica) else { return };
         if ran_long {
             replica.failures = 0;
         }
+        let wait = BackoffPolicy::new(terms.retry_first, terms.retry_most).wait(replica.failures);
         match next {
             Next::Done | Next::Failed => {
                 let leaving = replica.leaving;
@@ -214,20 +246,25 @@ impl Core {
                 }
             }
             Next::AtOnce => self.set_replica_phase(&id.replica, Phase::Waiting),
+            Next::Elsewhere => {
+                replica.avoid(node, now.wall.plus(terms.avoid));
+                replica.failures = replica.failures.saturating_add(1);
+                self.wait_to_retry(&id.replica, wait);
+            }
             Next::Later { avoid } => {
-                let wait = BackoffPolicy::new(terms.retry_first, terms.retry_most).wait(replica.failures);
                 replica.failures = replica.failures.saturating_add(1);
                 if avoid {
                     replica.avoid(node, now.wall.plus(terms.avoid));
-                    if let Some(mut node) = self.nodes.quiet(&node) {
-                        let faults = &mut node.pulse().recent_faults;
-                        *faults = faults.saturating_add(1);
-                    }
+                    self.accuse(id);
                 }
-                self.set_replica_phase(&id.replica, Phase::BackOff { until: now.wall.plus(wait) });
-                self.timers.set(after(now.monotonic, wait), Timer::Retry(id.replica));
+                self.wait_to_retry(&id.replica, wait);
             }
         }
+    }
+
+    fn wait_to_retry(&mut self, id: &ReplicaId, wait: Millis) {
+        self.set_replica_phase(id, Phase::BackOff { until: self.now.wall.plus(wait) });
+        self.timers.set(after(self.now.monotonic, wait), Timer::Retry(*id));
     }
 
     /// A back-off may be over.
@@ -259,10 +296,7 @@ impl Core {
     }
 
     /// All assignments that are kept of a replica, oldest first.
-    pub(crate) fn incarnations(
-        &self,
-        id: &ReplicaId,
-    ) -> impl Iterator<Item = (&AssignmentId, &super::assignment::Assignment)> {
+    pub(crate) fn incarnations(&self, id: &ReplicaId) -> impl Iterator<Item = (&AssignmentId, &Assignment)> {
         let first = AssignmentId { replica: *id, incarnation: Incarnation(0) };
         let last = AssignmentId { replica: *id, incarnation: Incarnation(u32::MAX) };
         self.assignments.range(first..=last)
@@ -303,7 +337,7 @@ impl Core {
     }
 
     /// An assignment should have stopped by now. If its worker lives and does not say so, it is given up; whatever still
-    /// runs there is an orphan that keeps its GPUs until the worker says that it is gone. The worker is made to open a new
+    /// runs there is an orphan that keeps what it uses until the worker says that it is gone. The worker is made to open a new
     /// session, because that begins with telling everything that runs.
     pub(crate) fn stop_due(&mut self, id: &AssignmentId) {
         let Some(assignment) = self.assignments.get(id).filter(|known| known.is_live() && !known.is_wanted())
@@ -311,16 +345,24 @@ impl Core {
             return;
         };
         let (node_id, gpus) = (assignment.node, assignment.gpus.clone().into_boxed_slice());
+        let heard = assignment.heard;
+        let uses = self.uses_of(id);
         let Some(node) = self.nodes.get_mut(&node_id) else { return };
         if !node.is_alive() || !node.has_reported() {
             self.timers.set(after(self.now.monotonic, self.config.terms.start_deadline), Timer::Stop(*id));
             return;
         }
-        if assignment.heard && !gpus.is_empty() {
-            node.orphans.push(Orphan { id: *id, gpus });
+        if heard {
+            node.orphans.push(Orphan { id: *id, gpus, uses });
         }
         self.force_resync(&node_id);
         self.decide(id, AssignmentState::Lost, Reason::Superseded, "its worker did not stop it in time");
+    }
+
+    /// What an assignment takes of its node, where its task is known.
+    pub(crate) fn uses_of(&self, id: &AssignmentId) -> Uses {
+        let task = self.tasks.get(&id.replica.task);
+        task.map(|task| Uses::of(&task.spec.resources)).unwrap_or_default()
     }
 
     /// A node that leaves has nothing left to do.
@@ -334,6 +376,15 @@ impl Core {
             self.submit_leave(id);
         }
     }
+}
+
+/// Whether an assignment that has ended shows that its node works.
+fn has_worked(end: &Assignment, now: Timestamp, long: Millis) -> bool {
+    end.state == AssignmentState::Succeeded || ran_long(end, now, long)
+}
+
+fn ran_long(end: &Assignment, now: Timestamp, long: Millis) -> bool {
+    end.running_since.is_some_and(|since| now.since(since) >= long)
 }
 
 /// How long a back-off still lasts.

@@ -8,12 +8,13 @@
 //! * [`score`]: which of the fitting nodes is best
 //! * [`queue`]: replicas that wait; [`blocked`]: those that fit nowhere, by what they wait for
 //! * [`bind`]: the decision itself, checked against the core's own state in the moment it is made
-//! * [`explain`]: the same filters, asked about every node, for people
+//! * [`explain`]: the same filters, asked about every node, for people; [`figures`]: what there is of the GPUs
 
 mod bind;
 mod blocked;
 mod effort;
 mod explain;
+mod figures;
 mod filter;
 mod index;
 mod kinds;

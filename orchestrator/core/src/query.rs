@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use lode_protocol::ids::{AssignmentId, Incarnation, NodeId, ReplicaId, TaskId, Term};
+use lode_protocol::image::PinnedImage;
 use lode_protocol::keys::PublicKey;
 use lode_protocol::units::{Bytes, MilliCpus};
 
@@ -11,6 +12,7 @@ use super::Core;
 use super::admission::Admission;
 use super::assignment::Assignment;
 use super::event::{ConnectionId, Link};
+use super::hardware::Withheld;
 use super::lease::is_in_pool;
 use super::node::{Node, NodeLifecycle, Probation};
 use super::task::{Phase, Task};
@@ -159,7 +161,7 @@ impl Core {
         Some(TaskView {
             summary: summarise_task(id, task),
             spec: task.spec.as_spec().clone(),
-            pinned_image: task.pinned_image.clone(),
+            pinned_image: task.pinned_image.as_ref().map(ToString::to_string),
             order: task.order.as_ref().map(super::settlement::view::view_order),
             replica_states,
             assignments,
@@ -172,8 +174,8 @@ impl Core {
     }
 
     /// The content that a task's orders name.
-    pub fn pinned_image(&self, id: &TaskId) -> Option<&str> {
-        self.tasks.get(id)?.pinned_image.as_deref()
+    pub fn pinned_image(&self, id: &TaskId) -> Option<&PinnedImage> {
+        self.tasks.get(id)?.pinned_image.as_ref()
     }
 
     /// Tasks, newest first.
@@ -224,6 +226,17 @@ fn count(items: impl Iterator) -> u32 {
     u32::try_from(items.count()).unwrap_or(u32::MAX)
 }
 
+fn withheld(why: Withheld) -> String {
+    match why {
+        Withheld::TooSmall => {
+            "left out: it has less memory than this pool asks of each GPU (node/gpu-too-small)".to_owned()
+        }
+        Withheld::ClaimedBy(other) => {
+            format!("not used: node {other} named this GPU before, and is alive (gpu/claimed-twice)")
+        }
+    }
+}
+
 fn view_gpus(node: &Node, descriptor: Option<&lode_protocol::descriptor::NodeDescriptor>) -> Vec<GpuView> {
     let model = |uuid| {
         let gpus = descriptor.map(|descriptor| descriptor.specs.gpus.as_slice()).unwrap_or_default();
@@ -232,9 +245,9 @@ fn view_gpus(node: &Node, descriptor: Option<&lode_protocol::descriptor::NodeDes
     let view = |slot: &super::hardware::GpuSlot| GpuView {
         uuid: slot.uuid.clone(),
         model: model(slot.uuid.clone()),
-        memory: slot.memory,
+        memory: slot.kind.memory,
         state: slot.state,
-        reason: slot.reason.as_deref().map(ToOwned::to_owned),
+        reason: slot.withheld.map(withheld).or_else(|| slot.reason.as_deref().map(ToOwned::to_owned)),
         temperature: slot.sample.temperature,
         power: slot.sample.power,
         utilization: slot.sample.utilization,

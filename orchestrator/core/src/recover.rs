@@ -94,10 +94,10 @@ impl Core {
     }
 
     fn add_nodes(&mut self, nodes: Vec<(NodeId, NodeRow)>, mut progress: BTreeMap<NodeId, ProgressRow>) {
-        let terms = self.beat_terms();
+        let (terms, least) = (self.beat_terms(), self.config.requirements.gpu_memory);
         for (id, row) in nodes {
             let progress = progress.remove(&id).unwrap_or(ProgressRow::NEW);
-            self.nodes.insert(id, Box::new(Node::stored(id, row, progress, terms)));
+            self.nodes.insert(id, Box::new(Node::stored(id, row, progress, terms, least)));
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A report counts only if the assignment is live and was placed on the node that speaks. Whatever else a node claims to
 //! run is an *orphan*: an ended incarnation on a node that came back, or something the core never ordered. An orphan never
-//! changes an assignment; it is not in the desired set, so its worker stops it, and until then it holds its GPUs.
+//! changes an assignment; it is not in the desired set, so its worker stops it, and until then it holds what it uses.
 //!
 //! Of an orphan that was once placed on its node the log tells, and the node gets its set anew at once. One that nobody
 //! here knows of is remembered, within bounds, and changes no row: there is no end of names that a node could make up.
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use lode_protocol::assignment::{AssignmentReport, AssignmentState, PublishedPort, Reason};
 use lode_protocol::ids::{AssignmentId, Generation, NodeId};
-use lode_protocol::image::pins;
+use lode_protocol::image::PinnedImage;
 use lode_protocol::task::limits;
 use lode_protocol::units::Millis;
 
@@ -93,30 +93,38 @@ impl Core {
             (Wanted::No { reason, .. }, AssignmentState::Stopping | AssignmentState::Stopped) => Some(reason),
             (Wanted::Yes | Wanted::No { .. }, _) => report.reason,
         };
-        let step = || Step { at, state: report.state, reason, detail: detail.to_owned() };
-        let other_words = self.assignments.get(&id).is_some_and(|known| known.reason() != reason);
+        let known = self.assignments.get(&id);
+        let other_reason = known.is_some_and(|known| known.reason() != reason) && reason.is_some();
+        // Why it does not get on: a container that cannot be stopped, say.
+        let other_detail = !detail.is_empty() && known.is_some_and(|known| known.detail() != detail);
         let moves = from.may_become(report.state);
-        let retells = from == report.state && other_words && reason.is_some();
+        let retells = from == report.state && (other_reason || other_detail);
         if claimable && (moves || retells) {
+            let judged = if moves { self.judge_by_evidence(node, &report) } else { None };
+            let (reason, detail) = match judged {
+                Some((reason, detail)) => (Some(reason), detail),
+                None => (reason, detail.to_owned()),
+            };
             if let Some(assignment) = self.assignments.get_mut(&id) {
-                assignment.enter(step(), most);
+                assignment.enter(Step { at, state: report.state, reason, detail }, most);
             }
             if moves {
                 self.moved(&id, *node, from);
             }
         }
         if let Some(image) = image {
-            self.pin_by_report(&id, *node, image);
+            self.pin_by_report(&id, *node, &image);
         }
     }
 
     /// A task that could not be pinned when it was submitted is pinned to what its first worker runs, if that says which
     /// content of the task's own repository it is.
-    fn pin_by_report(&mut self, id: &AssignmentId, node: NodeId, image: String) {
+    fn pin_by_report(&mut self, id: &AssignmentId, node: NodeId, image: &str) {
         let task = id.replica.task;
-        let unpinned = self.tasks.get(&task).filter(|task| task.pinned_image.is_none());
-        if unpinned.is_some_and(|task| pins(&image, &task.spec.image)) {
-            self.pin_image(&task, image, Some(node));
+        let Some(unpinned) = self.tasks.get(&task).filter(|task| task.pinned_image.is_none()) else { return };
+        let Ok(content) = image.parse::<PinnedImage>() else { return };
+        if content.reference().same_repository(unpinned.spec.image_reference()) {
+            self.pin_image(&task, content, Some(node));
         }
     }
 
@@ -164,8 +172,9 @@ impl Core {
             (false, None) if is_new => {
                 let slots = node.hardware.gpus.iter().map(|slot| &slot.uuid);
                 let gpus = slots.filter(|uuid| report.gpus.contains(uuid)).cloned().collect();
+                let uses = self.uses_of(&report.id);
                 if let Some(node) = self.nodes.get_mut(node_id) {
-                    node.orphans.push(Orphan { id: report.id, gpus });
+                    node.orphans.push(Orphan { id: report.id, gpus, uses });
                 }
                 self.watch_orphans(node_id);
                 if was_placed {
@@ -321,6 +330,7 @@ fn differs(assignment: &Assignment, report: &AssignmentReport) -> bool {
     assignment.exit_code != report.exit_code
         || assignment.restarts != report.restarts
         || assignment.image.as_deref() != image_of(report)
+        || assignment.phase != report.phase
         || !ports.eq(assignment.ports.iter().cloned())
 }
 
@@ -330,6 +340,7 @@ fn note_details(assignment: &mut Assignment, report: &AssignmentReport) {
     assignment.exit_code = report.exit_code;
     assignment.restarts = report.restarts;
     assignment.image = image_of(report).map(ToOwned::to_owned);
+    assignment.phase = report.phase;
     assignment.ports = report.ports.iter().take(MOST_PORTS).map(bounded).collect();
 }
 

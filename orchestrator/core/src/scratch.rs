@@ -10,6 +10,7 @@ use lode_protocol::units::Millis;
 use super::Core;
 use super::desired::OwedReply;
 use super::effect::{Action, ChainCommand, Change, Effects, Occurrence, OccurrenceKind, Table};
+use super::faults::Trust;
 use super::record;
 use super::settlement::TouchedLedger;
 use super::task::{Goal, Phase, Replica};
@@ -105,6 +106,9 @@ impl Core {
 
     /// Placement is to know of every node that was touched; capacity may have grown there.
     fn offer_touched(&mut self) {
+        for id in self.nodes.touched().clone() {
+            self.settle_claims(&id);
+        }
         for id in self.nodes.touched().clone() {
             self.reindex(&id);
             self.wake(&id);
@@ -221,6 +225,10 @@ impl Core {
         let Some(node) = self.nodes.remove(id) else { return };
         self.index.unlist(id);
         self.lost.forget(id);
+        self.settle_claims(id);
+        if node.faults.trust != Trust::Given {
+            self.clear_failing(id);
+        }
         self.command_chain(ChainCommand::UnfollowNode(*id));
         if node.stored {
             self.change(Table::Nodes, record::node_key(id), None);

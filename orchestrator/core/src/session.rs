@@ -168,11 +168,12 @@ impl Core {
 
     /// Takes over a descriptor, if it is newer than the known one.
     pub(crate) fn describe(&mut self, id: &NodeId, descriptor: &NodeDescriptor) {
+        let least = self.config.requirements.gpu_memory;
         if descriptor.node == *id
             && self.nodes.get(id).is_some_and(|node| node.hardware.is_outdated_by(descriptor))
             && let Some(node) = self.nodes.get_mut(id)
         {
-            node.describe(descriptor);
+            node.describe(descriptor, least);
         }
     }
 }

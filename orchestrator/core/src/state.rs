@@ -1,8 +1,8 @@
 //! The ground floor: what the core knows, as types. Procedures on them are upstairs, and nothing here knows of those.
 //!
 //! * [`tracked`]: maps that know what was touched, and rows that know whether they changed
-//! * [`node`], [`lifecycle`], [`facts`], [`hardware`], [`session`], [`admission`], [`conflict`], [`pulse`], [`pace`]: a
-//!   node
+//! * [`node`], [`lifecycle`], [`facts`], [`hardware`], [`session`], [`admission`], [`conflict`], [`faults`], [`pulse`],
+//!   [`pace`]: a node
 //! * [`strangers`]: who is none yet
 //! * [`task`], [`shape`], [`order`], [`cost`], [`assignment`]: work
 //! * [`words`]: states and counts in the words that people see
@@ -12,6 +12,7 @@ pub(crate) mod assignment;
 pub(crate) mod conflict;
 pub(crate) mod cost;
 pub(crate) mod facts;
+pub(crate) mod faults;
 pub(crate) mod hardware;
 pub(crate) mod lifecycle;
 pub(crate) mod node;

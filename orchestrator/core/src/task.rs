@@ -6,12 +6,14 @@
 
 use lode_protocol::assignment::Reason;
 use lode_protocol::ids::{AssignmentId, Incarnation, NodeId, ReplicaId, TaskId};
+use lode_protocol::image::PinnedImage;
 use lode_protocol::task::ValidTaskSpec;
 
 use super::Core;
 use super::effect::{Action, OccurrenceKind};
 use super::error::Rejected;
 use super::event::{ImageResolution, Unpinned};
+use super::faults::Evidence;
 use super::settlement::SignedSpendAuthorization;
 pub(crate) use super::state::task::{Goal, Phase, Replica, Task, TaskRow};
 use super::view::{ReplicaCounts, TaskState};
@@ -197,6 +199,10 @@ impl Core {
         let shape = task.shape;
         let total = u32::try_from(task.replicas.len()).unwrap_or(u32::MAX);
         self.set_goal(id, Goal::Run);
+        // Whoever starts it again may have mended what was wrong.
+        if let Some(evidence) = self.tasks.evidence_mut(id) {
+            *evidence = Evidence::default();
+        }
         for number in 0..total {
             let replica = ReplicaId { task: *id, replica: number };
             let Some(phase) = self.replica(&replica).map(|known| known.phase) else { continue };
@@ -222,10 +228,11 @@ impl Core {
 
     /// From now on every order of the task names this content. `by` is the worker that said so; without one it was the
     /// registry. The first pin stays.
-    pub(crate) fn pin_image(&mut self, id: &TaskId, image: String, by: Option<NodeId>) {
+    pub(crate) fn pin_image(&mut self, id: &TaskId, image: PinnedImage, by: Option<NodeId>) {
         let Some(task) = self.tasks.get_mut(id).filter(|task| task.pinned_image.is_none()) else { return };
-        task.pin(&image);
-        self.log(OccurrenceKind::ImagePinned { task: *id, image, by });
+        let told = image.to_string();
+        task.pin(image);
+        self.log(OccurrenceKind::ImagePinned { task: *id, image: told, by });
     }
 
     pub(crate) fn replica(&self, id: &ReplicaId) -> Option<&Replica> {

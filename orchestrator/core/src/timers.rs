@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Start(AssignmentId),
     /// An assignment should have stopped.
     Stop(AssignmentId),
+    /// A node that failed may be tried again.
+    Trial(NodeId),
     /// A node's usage should be durable.
     Checkpoint(NodeId),
     /// More of the epoch's usage becomes receipts.

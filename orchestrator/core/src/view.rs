@@ -222,6 +222,8 @@ pub enum Filter {
     NotDraining,
     /// Only one process uses its key.
     NotConflicted,
+    /// It has not failed at several tasks in one way, or one may try it again.
+    NotFailing,
     /// Its proof counts, where the pool asks for one.
     Proven,
     /// The pool's budget bears it.

@@ -48,6 +48,7 @@ fn filter(filter: view::Filter) -> api::Filter {
         view::Filter::Alive => api::Filter::Alive,
         view::Filter::NotDraining => api::Filter::NotDraining,
         view::Filter::NotConflicted => api::Filter::NotConflicted,
+        view::Filter::NotFailing => api::Filter::NotFailing,
         view::Filter::Proven => api::Filter::Proven,
         view::Filter::Budget => api::Filter::Budget,
         view::Filter::Constraints => api::Filter::Constraints,

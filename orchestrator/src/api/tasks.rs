@@ -61,7 +61,7 @@ pub(super) async fn submit(
         })?;
     let (spec, order) = submission(&bytes)?;
     let idempotency_key = idempotency_key(&headers)?;
-    let image = state.images.resolve(spec.as_spec()).await;
+    let image = state.images.resolve(&spec).await;
     let doubt = match &image {
         ImageResolution::Pinned(_) => None,
         ImageResolution::Unpinned(unpinned) => Some(unpinned.clone()),
@@ -70,7 +70,7 @@ pub(super) async fn submit(
     let question = |core: &Core, written| match written {
         Written::Task { id, created } => {
             let task = core.task_summary(&id)?;
-            Some((id, created, task, core.pinned_image(&id).map(ToOwned::to_owned)))
+            Some((id, created, task, core.pinned_image(&id).map(ToString::to_string)))
         }
         Written::Done => None,
     };
@@ -93,7 +93,7 @@ struct Envelope<'a> {
     signature: Option<EthereumSignature>,
 }
 
-fn submission(bytes: &[u8]) -> Result<(ValidTaskSpec, Option<SignedSpendAuthorization>), Problem> {
+pub(super) fn submission(bytes: &[u8]) -> Result<(ValidTaskSpec, Option<SignedSpendAuthorization>), Problem> {
     let bad = |detail: String| {
         Problem::new(StatusCode::BAD_REQUEST, "api/bad-body", "The body cannot be read")
             .detail(detail)
@@ -268,12 +268,22 @@ mod tests {
         let bare = Submission { spec, order: None, signature: None };
         let paid = Submission { order: Some(order), signature: Some(signature), ..bare.clone() };
         let (read, none) = submission(&serde_json::to_vec(&bare).unwrap()).unwrap();
-        assert_eq!((read.as_spec(), none), (&bare.spec, None));
+        let settled = bare.spec.clone().validate().unwrap();
+        assert_eq!((read.as_spec(), none), (settled.as_spec(), None), "with the limits that it leaves out");
         let (_, signed) = submission(&serde_json::to_vec(&paid).unwrap()).unwrap();
         assert_eq!(signed, Some(SignedSpendAuthorization { order, signature }));
         for half in [Submission { signature: None, ..paid.clone() }, Submission { order: None, ..paid }] {
             let problem = submission(&serde_json::to_vec(&half).unwrap()).unwrap_err();
             assert_eq!(problem.code.as_str(), "api/bad-body", "{problem:?}");
+        }
+        for twice in [
+            r#"{"spec":{"name":"t","kind":"batch","image":"i:1","env":{"A":"1","\u0041":"2"}}}"#,
+            r#"{"spec":{"name":"t","kind":"batch","image":"i:1","resources":{"gpus":1,"gpus":2}}}"#,
+            r#"{"spec":{"name":"t","kind":"batch","image":"i:1"},"spec":{"name":"u","kind":"batch","image":"i:1"}}"#,
+        ] {
+            let problem = submission(twice.as_bytes()).unwrap_err();
+            let code = problem.code.as_str();
+            assert!(matches!(code, "task/spec-malformed" | "api/bad-body"), "{twice}: {problem:?}");
         }
         let problem = submission(br#"{"name":"t","kind":"batch","image":"i:1"}"#).unwrap_err();
         assert!(problem.remedy.contains("spec"), "{problem:?}");

@@ -11,7 +11,7 @@ const CHAIN: ChainUse =
 
 /// `[discovery]`
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct DiscoveryConfig {
     /// Base URLs of the directories; all of them are followed.
     pub urls: Vec<String>,

@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 /// `[api]`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ApiConfig {
-    /// Where REST, health and metrics are served. Plain HTTP on loopback only.
+    /// Where REST is served, and whether the program lives and is ready. Plain HTTP on loopback only.
     pub listen: SocketAddr,
     /// Certificate chain (PEM); with `tls_key`.
     pub tls_cert: Option<PathBuf>,
@@ -19,6 +19,8 @@ pub struct ApiConfig {
     /// Host names under which the API is asked, besides IP addresses, `localhost` and, with TLS, those that clients
     /// compare the certificate with.
     pub hosts: Vec<String>,
+    /// Whether `/metrics` is served here, too, to anybody who can reach it.
+    pub metrics: bool,
 }
 
 impl Default for ApiConfig {
@@ -28,13 +30,14 @@ impl Default for ApiConfig {
             tls_cert: None,
             tls_key: None,
             hosts: Vec::new(),
+            metrics: false,
         }
     }
 }
 
 /// `[wire]`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct WireConfig {
     /// libp2p addresses to listen on.
     pub listen: Vec<PeerAddress>,

@@ -10,7 +10,7 @@ use crate::core::config as core_config;
 
 /// `[requirements]`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct RequirementsConfig {
     /// Whether a node with GPUs must have a proof that counts now.
     pub require_proof: bool,

@@ -5,7 +5,11 @@ use lode_protocol::ids::TaskId;
 use lode_protocol::units::Timestamp;
 use serde_json::Value;
 
+use super::retention::Placed;
 use crate::core::effect::{Occurrence, OccurrenceKind};
+
+/// Bytes of an entry without the words in it: ids, times, names of fields.
+const FRAME: u64 = 320;
 
 /// One thing that happened.
 #[derive(Clone, PartialEq, Debug)]
@@ -25,6 +29,8 @@ pub(super) struct Kept {
     pub(super) at: Timestamp,
     pub(super) subject: EventSubject,
     pub(super) task: Option<TaskId>,
+    /// Bytes of its row, about, and never less.
+    size: u64,
     body: Body,
 }
 
@@ -39,10 +45,11 @@ enum Body {
 impl Kept {
     pub(super) fn happened(position: u64, occurrence: Occurrence) -> Self {
         let (subject, task) = about(&occurrence.kind);
-        Kept { position, at: occurrence.at, subject, task, body: Body::Happened(occurrence) }
+        let size = FRAME + words(&occurrence.kind);
+        Kept { position, at: occurrence.at, subject, task, size, body: Body::Happened(occurrence) }
     }
 
-    pub(super) fn stored(position: u64, body: Value) -> Self {
+    pub(super) fn stored(position: u64, body: Value, size: u64) -> Self {
         let text = |field: &str| body.get(field).and_then(Value::as_str);
         let subject = match text("type") {
             Some("node" | "report-refused") => EventSubject::Nodes,
@@ -53,7 +60,11 @@ impl Kept {
         let task = task.and_then(|task| task.parse().ok());
         // What has no time is old: it may not keep others.
         let at = text("at").and_then(|at| at.parse().ok()).unwrap_or(Timestamp(0));
-        Kept { position, at, subject, task, body: Body::Stored(body) }
+        Kept { position, at, subject, task, size, body: Body::Stored(body) }
+    }
+
+    pub(super) fn placed(&self) -> Placed {
+        Placed { position: self.position, at: self.at, size: self.size }
     }
 
     pub(super) fn shown(&self) -> Entry {
@@ -74,6 +85,33 @@ impl Kept {
         };
         row.inspect_err(|error| tracing::error!(%error, "an occurrence has no JSON form; it is not stored"))
             .ok()
+    }
+}
+
+/// Bytes of what is in a string of JSON.
+fn escaped(text: &str) -> u64 {
+    let size = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(size).sum()
+}
+
+/// Bytes of the words in an entry that others chose.
+fn words(kind: &OccurrenceKind) -> u64 {
+    match kind {
+        OccurrenceKind::Node { message, .. } => escaped(message),
+        OccurrenceKind::ImagePinned { image, .. } => escaped(image),
+        OccurrenceKind::ImageUnpinned { code, message, .. } => escaped(code.as_str()) + escaped(message),
+        OccurrenceKind::Assignment { detail, .. } => escaped(detail),
+        OccurrenceKind::Started { .. }
+        | OccurrenceKind::Task { .. }
+        | OccurrenceKind::TaskDeleted { .. }
+        | OccurrenceKind::TaskBudgetExhausted { .. }
+        | OccurrenceKind::EpochClosed { .. }
+        | OccurrenceKind::RootSubmitted { .. }
+        | OccurrenceKind::ReportRefused { .. } => 0,
     }
 }
 
@@ -103,6 +141,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_entry_is_counted_with_all_that_its_row_has() {
+        let assignment = lode_protocol::ids::AssignmentId {
+            replica: ReplicaId { task: TaskId(uuid::Uuid::max()), replica: u32::MAX },
+            incarnation: Incarnation(u32::MAX),
+        };
+        for detail in ["", "a \"quoted\" \\ path", "\u{1b}[2J\n\t\u{0}", "\u{20ac}\u{1f600}"] {
+            let kept = Kept::happened(
+                u64::MAX,
+                Occurrence {
+                    at: Timestamp(1_800_000_000_000),
+                    kind: OccurrenceKind::Assignment {
+                        assignment,
+                        node: NodeId::default(),
+                        from: Some(lode_protocol::assignment::AssignmentState::Starting),
+                        to: lode_protocol::assignment::AssignmentState::Succeeded,
+                        reason: Some(lode_protocol::assignment::Reason::ExitedWithError),
+                        detail: detail.repeat(40),
+                    },
+                },
+            );
+            let row = kept.row().unwrap().len() as u64;
+            assert!((row..=row + FRAME).contains(&kept.size), "{row} {}", kept.size);
+        }
+    }
+
+    #[test]
     fn an_entry_that_was_stored_is_about_what_it_was_about() {
         let task = TaskId::default();
         let assignment = lode_protocol::ids::AssignmentId {
@@ -127,7 +191,9 @@ mod tests {
             },
         ] {
             let kept = Kept::happened(7, Occurrence { at: Timestamp(5), kind });
-            let again = Kept::stored(7, serde_json::from_slice(&kept.row().unwrap()).unwrap());
+            let row = kept.row().unwrap();
+            let again = Kept::stored(7, serde_json::from_slice(&row).unwrap(), row.len() as u64);
+            assert!(kept.size >= again.size, "{} {}", kept.size, again.size);
             assert_eq!((kept.subject, kept.task, kept.at), (again.subject, again.task, again.at));
             assert_eq!(kept.shown(), again.shown());
         }

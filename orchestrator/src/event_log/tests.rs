@@ -9,7 +9,16 @@ use crate::core::view::NodeState;
 const YEAR: Millis = Millis::seconds(365 * 24 * 3_600);
 
 fn keeping(most: usize) -> Retention {
-    Retention { tasks: most, nodes: most, pool: most, age: YEAR }
+    let bytes = u64::MAX;
+    Retention {
+        tasks: most,
+        nodes: most,
+        pool: most,
+        task_bytes: bytes,
+        node_bytes: bytes,
+        pool_bytes: bytes,
+        age: YEAR,
+    }
 }
 
 fn started(epoch: u64) -> Occurrence {
@@ -218,4 +227,41 @@ fn one_start_with_a_clock_far_ahead_deletes_nothing() {
     // Time that passes while it runs counts as it always does.
     assert!(writer.has_expired(Timestamp(far + 31 * DAY)));
     assert_eq!(all(&log, None, 10).unwrap().entries.len(), 3);
+}
+
+#[test]
+fn entries_fall_out_of_a_log_when_they_are_too_many_bytes_and_the_newest_stays_however_large_it_is() {
+    let store = MemoryStore::new();
+    let (log, mut writer, fresh) =
+        open(&store, Retention { node_bytes: 40_000, ..keeping(1_000_000) }, 7).unwrap();
+    store.commit(&fresh.unwrap()).unwrap();
+    let said = |at: u64, length: usize| Occurrence {
+        at: Timestamp(at),
+        kind: OccurrenceKind::Node {
+            node: NodeId::default(),
+            from: None,
+            to: NodeState::Alive,
+            message: "x".repeat(length),
+        },
+    };
+    append(&mut writer, &store, (1..=200).map(deleted));
+    append(&mut writer, &store, (1..=1_000).map(|at| said(at, 1_024)));
+    let sizes = |store: &MemoryStore| -> usize {
+        let rows = store.load(EVENTS).unwrap();
+        rows.iter().map(|(_, row)| row.len()).filter(|size| *size > 1_000).sum()
+    };
+    let count = |log: &EventLog, scope| log.after(None, scope, 100_000).unwrap().entries.len();
+    let kept = count(&log, Scope::About(EventSubject::Nodes));
+    assert!((28..=33).contains(&kept), "{kept}");
+    assert!(sizes(&store) <= 40_000, "the store keeps no more than the log");
+    assert_eq!(count(&log, Scope::About(EventSubject::Tasks)), 200, "room of its own");
+    append(&mut writer, &store, [said(1_001, 60_000), said(1_002, 60_000), said(1_003, 60_000)]);
+    assert_eq!(count(&log, Scope::About(EventSubject::Nodes)), 1);
+    let (log, mut writer, _) = open(&store, Retention { task_bytes: 1, ..keeping(1_000_000) }, 8).unwrap();
+    append(&mut writer, &store, (1..=20).map(deleted));
+    assert_eq!(
+        count(&log, Scope::About(EventSubject::Tasks)),
+        1,
+        "smaller settings are in force after some new entries"
+    );
 }

@@ -1,7 +1,7 @@
 //! One stream of a node: batches in, records out, each batch verified.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lode_network::{FramedStream, NetworkError};
 use lode_protocol::ids::{NodeId, Nonce};
@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::place::StreamPermit;
 use super::{LogFailure, LogQuery, Piece, failure};
+use crate::buckets::Buckets;
 use crate::identity::Identity;
 
 /// Silence after which a stream that does not follow has failed.
@@ -41,6 +42,10 @@ pub(super) struct LogStream {
     /// Ordinal of the last record.
     last: Option<u64>,
     source: Source,
+    /// What its node may send, on all of its streams together.
+    output: Arc<Buckets<NodeId>>,
+    /// Nothing more is read before: the node has sent more than it may.
+    held_until: Option<Instant>,
     live: bool,
     ended: bool,
     _place: StreamPermit,
@@ -53,6 +58,7 @@ impl LogStream {
         stream: Nonce,
         query: &LogQuery,
         source: Source,
+        output: Arc<Buckets<NodeId>>,
         place: StreamPermit,
     ) -> Self {
         LogStream {
@@ -64,6 +70,8 @@ impl LogStream {
             next: 0,
             last: None,
             source,
+            output,
+            held_until: None,
             live: false,
             ended: false,
             _place: place,
@@ -96,12 +104,18 @@ impl LogStream {
     }
 
     async fn receive(&mut self) -> Result<LogBatch, LogFailure> {
+        // Forgotten only when it has passed: whoever asks may give up meanwhile, and ask again.
+        if let Some(until) = self.held_until {
+            tokio::time::sleep_until(until.into()).await;
+            self.held_until = None;
+        }
         let node = self.node;
         let silent = || failure("logs/silent", format!("node {node} sent nothing for a while; ask again"));
         let batch = match &mut self.source {
             Source::Stream(framed) => loop {
                 match framed.receive(SILENCE).await {
                     Ok(Some(bytes)) => {
+                        self.held_until = self.output.charge(node, bytes.len() as u64, Instant::now());
                         let opened = self.identity.open::<LogBatch>(&bytes, Some(node.0));
                         break opened
                             .map_err(|error| {

@@ -11,6 +11,7 @@ use lode_protocol::session::{Instruction, Refusal};
 use lode_protocol::usage::OfferedReceipt;
 
 use super::ANSWER_LIFETIME;
+use super::gate::Gate;
 use crate::core::effect::Answer;
 use crate::core::error::Rejected;
 use crate::driver::{Outgoing, Outlet, PendingReply};
@@ -23,6 +24,7 @@ use crate::log_requests::LogRequests;
 pub struct Answers {
     server: PeerServer,
     known: KnownNodes,
+    gate: Arc<Gate>,
     sealer: Arc<Sealer>,
 }
 
@@ -32,9 +34,10 @@ impl Answers {
         identity: Arc<Identity>,
         server: PeerServer,
         known: KnownNodes,
+        gate: Arc<Gate>,
         log_requests: LogRequests,
     ) -> Self {
-        Answers { server, known, sealer: Arc::new(Sealer { identity, log_requests }) }
+        Answers { server, known, gate, sealer: Arc::new(Sealer { identity, log_requests }) }
     }
 }
 
@@ -45,22 +48,24 @@ impl Outlet for Answers {
             Outgoing::Refusal { asked, to, rejected } => {
                 let PendingReply { reply, request, .. } = asked;
                 let make = move || refusal(&sealer.identity, Some(to), &request, rejected);
-                report(reply.send_with(make), to);
+                report(reply.refuse_with(make), to);
             }
             Outgoing::Answer { asked, connection, node, answer } => {
                 let transport = ConnectionId::libp2p(connection.0);
                 if let Answer::Granted(_) = &answer {
                     self.server.vouch(transport);
                     if let Some(known) = asked.as_ref().and_then(|asked| asked.known.as_ref()) {
+                        self.gate.know(known.public);
                         self.known.put(Arc::clone(known));
                     }
                 }
                 let sent = match asked {
                     Some(PendingReply { reply, request, known }) => {
                         let is_request = reply.is_request();
+                        let refuses = matches!(answer, Answer::Refused(_));
                         let make =
                             move || sealer.answer(node, is_request, &request, known.as_deref(), answer);
-                        reply.send_with(make)
+                        if refuses { reply.refuse_with(make) } else { reply.send_with(make) }
                     }
                     // If the stream is gone, the next beat's answer says the same.
                     None => self

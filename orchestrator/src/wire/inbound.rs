@@ -1,10 +1,12 @@
 //! What workers send, opened where it arrives.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 use lode_network::{IncomingFrame, Protocol, ServerEvent, ServerSink};
 use lode_protocol::envelope::{EnvelopeError, Opened, Purpose, Unopened, peek};
+use lode_protocol::error_code::ErrorCode;
 use lode_protocol::ids::{NodeId, SessionId};
 use lode_protocol::keys::PublicKey;
 use lode_protocol::origin::Origin;
@@ -13,6 +15,8 @@ use rand::RngCore as _;
 use tokio::sync::mpsc;
 
 use super::answers::refusal;
+use super::gate::Gate;
+use super::skew::Skews;
 use crate::core::error::{Class, Rejected};
 use crate::core::event::{ConnectionId, Event, Link};
 use crate::driver::{Handle, Message, PendingReply};
@@ -28,12 +32,16 @@ pub struct Inbound {
     pub identity: Arc<Identity>,
     /// Nodes that hold a session.
     pub known: KnownNodes,
+    /// How many messages without one are verified.
+    pub gate: Arc<Gate>,
     /// The core.
     pub driver: Handle,
     /// Pieces of output go there.
     pub posted: mpsc::Sender<PostedLogs>,
     /// Counters.
     pub metrics: Metrics,
+    /// Nodes whose clocks differ.
+    pub skews: Skews,
 }
 
 /// A verified message.
@@ -41,6 +49,16 @@ struct Said {
     node: NodeId,
     event: Event,
     known: Option<Arc<KnownNode>>,
+}
+
+/// Who a message over HTTPS says it is of, before anything is verified.
+enum Claim {
+    /// A node that holds a session.
+    Session(PublicKey),
+    /// Anybody.
+    Key(PublicKey),
+    /// It cannot be read.
+    Nothing,
 }
 
 impl ServerSink for Inbound {
@@ -52,6 +70,7 @@ impl ServerSink for Inbound {
                 ServerEvent::Closed { connection, peer, reason } => {
                     tracing::debug!(%peer, %connection, %reason, "stream ended");
                     let (node, connection) = (NodeId(peer), ConnectionId(connection.number()));
+                    self.skews.settled(node);
                     let event = Box::new(Event::ConnectionClosed { node, connection });
                     self.driver.message(Message { event, node, connection, asked: None }).await
                 }
@@ -71,17 +90,28 @@ impl ServerSink for Inbound {
 impl Inbound {
     async fn frame(&self, frame: IncomingFrame) -> bool {
         let connection = ConnectionId(frame.connection.number());
+        // Over a stream a handshake has shown who speaks.
+        let claim = frame.peer.is_none().then(|| self.claim(&frame));
+        if claim.as_ref().is_some_and(|claim| !self.lets_in(&frame, claim)) {
+            self.metrics.refused(&ErrorCode::new("wire/too-often"));
+            frame.reply.too_often();
+            return !self.driver.is_closed();
+        }
         match self.read(&frame, Link { connection, can_push: frame.peer.is_some() }) {
             Ok(Said { node, event, known }) => {
+                self.skews.settled(node);
                 let asked = Some(PendingReply { reply: frame.reply, request: frame.bytes, known });
                 self.driver.message(Message { event: Box::new(event), node, connection, asked }).await
             }
             Err(rejected) => {
+                if matches!(claim, Some(Claim::Session(_))) && rejected.code == "envelope/bad-signature" {
+                    self.gate.was_forged(frame.remote, Instant::now());
+                }
                 self.metrics.refused(&rejected.code);
                 tracing::debug!(code = %rejected.code, peer = ?frame.peer, "message refused: {rejected}");
                 let identity = Arc::clone(&self.identity);
                 let IncomingFrame { peer, bytes, reply, .. } = frame;
-                let sent = reply.send_with(move || {
+                let sent = reply.refuse_with(move || {
                     let claimed = || peek(&bytes).ok()?.signer.address().ok();
                     refusal(&identity, peer.or_else(claimed), &bytes, rejected)
                 });
@@ -93,11 +123,41 @@ impl Inbound {
         }
     }
 
+    /// Who a message says it is of. A hello claims no session, whoever it is of: anybody can say one.
+    fn claim(&self, frame: &IncomingFrame) -> Claim {
+        match peek(&frame.bytes) {
+            Ok(header) if header.purpose != Purpose::Hello && self.known.get(&header.signer).is_some() => {
+                Claim::Session(header.signer)
+            }
+            Ok(header) => Claim::Key(header.signer),
+            Err(_) => Claim::Nothing,
+        }
+    }
+
+    /// Whether a request is to be looked at.
+    fn lets_in(&self, frame: &IncomingFrame, claim: &Claim) -> bool {
+        let (remote, now) = (frame.remote, Instant::now());
+        match claim {
+            Claim::Session(key) => self.gate.lets_session_in(remote, key, now),
+            Claim::Key(key) => self.gate.lets_in(remote, Some(key), now),
+            Claim::Nothing => self.gate.lets_in(remote, None, now),
+        }
+    }
+
     /// Verifies a message and makes an event of it.
     fn read(&self, frame: &IncomingFrame, link: Link) -> Result<Said, Rejected> {
-        let refuse = |error: EnvelopeError| refused_envelope(&error);
         let identity = &self.identity;
-        let message = Unopened::parse(&frame.bytes).map_err(refuse)?;
+        let message = Unopened::parse(&frame.bytes).map_err(|error| refused_envelope(&error))?;
+        let signer = message.header.signer;
+        let refuse = |error: EnvelopeError| {
+            if let Some(peer) = frame.peer
+                && signer.address().is_ok_and(|address| address == peer)
+                && self.known.get(&signer).is_some()
+            {
+                self.skews.refused(NodeId(peer), &error);
+            }
+            refused_envelope(&error)
+        };
         let expected = identity.expectation(frame.peer);
         let public_key = message.header.signer;
         match message.header.purpose {

@@ -117,13 +117,31 @@ async fn nothing_under_v1_answers_without_the_token_or_under_a_foreign_name() {
     let (status, problem) = answer(request).await;
     assert_eq!((status, problem["code"].as_str()), (403, Some("api/host-refused")));
     assert!(problem["remedy"].as_str().is_some_and(|remedy| remedy.contains("wire.hosts")), "{problem}");
-    for path in ["/livez", "/readyz", "/metrics", "/openapi.json"] {
+    for path in ["/livez", "/readyz", "/openapi.json"] {
         let response = pool.request("GET", path).send().await.unwrap();
         assert_eq!(response.status().as_u16(), 200, "{path}");
         assert!(response.headers().contains_key("x-request-id"));
     }
     let response = pool.authorised("GET", "/v1/pool").header("x-request-id", "mine-1").send().await.unwrap();
     assert_eq!(response.headers()["x-request-id"], "mine-1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_and_what_fails_are_told_at_the_operators_own_address_only_unless_the_api_is_asked_to() {
+    let pool = Pool::start_with("[health]\nlisten = \"127.0.0.1:0\"\n").await;
+    let (status, problem) = answer(pool.request("GET", "/metrics")).await;
+    assert_eq!((status, problem["code"].as_str()), (404, Some("api/not-found")));
+    let (_, ready) = answer(pool.request("GET", "/readyz")).await;
+    assert_eq!(ready.as_object().map(serde_json::Map::len), Some(1), "{ready}");
+    let own = pool.running.health.expect("it was asked for");
+    for (path, expected) in [("/metrics", "lode_"), ("/readyz", "\"failing\""), ("/livez", "\"silent\"")] {
+        let text = reqwest::get(format!("http://{own}{path}")).await.unwrap().text().await.unwrap();
+        assert!(text.contains(expected), "{path}: {text}");
+    }
+    let asked = Pool::start_with("[api]\nlisten = \"127.0.0.1:0\"\nmetrics = true\n").await;
+    let (status, _) = answer(asked.request("GET", "/metrics")).await;
+    assert_eq!(status, 200);
+    assert!(asked.running.health.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -40,6 +40,14 @@ enum Habit {
     TokensInside(std::net::SocketAddr),
     /// Says that its content lies at another service inside.
     ContentInside(std::net::SocketAddr),
+    /// Has answered enough for an hour.
+    Limited,
+    /// Has a manifest of schema 1, and names its digest.
+    SchemaOne,
+    /// Has something under the name that is no image, and names its digest.
+    Chart,
+    /// Says of its manifest only that it is JSON; that is one of schema 1.
+    OldJson,
 }
 
 struct Registry {
@@ -98,6 +106,10 @@ async fn answer(State(registry): State<Behaviour>, request: Request) -> Response
 
 async fn manifest(registry: &Behaviour, method: &Method, headers: &HeaderMap) -> Response {
     let found = || ([("docker-content-digest", digest())], MANIFEST).into_response();
+    let of_type = |kind: &'static str, body: &'static str| {
+        let digest = format!("sha256:{}", hex::encode(Sha256::digest(body)));
+        ([("docker-content-digest", digest), ("content-type", kind.to_owned())], body).into_response()
+    };
     match registry.habit {
         Habit::Modern => found(),
         Habit::Tokens
@@ -115,6 +127,13 @@ async fn manifest(registry: &Behaviour, method: &Method, headers: &HeaderMap) ->
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"x\"")]).into_response()
         }
         Habit::Empty => StatusCode::NOT_FOUND.into_response(),
+        Habit::Limited => {
+            let told = [("retry-after", "3600"), ("ratelimit-limit", "100;w=21600")];
+            (StatusCode::TOO_MANY_REQUESTS, told, "words of the registry").into_response()
+        }
+        Habit::SchemaOne => of_type("application/vnd.docker.distribution.manifest.v1+prettyjws", MANIFEST),
+        Habit::Chart => of_type("application/vnd.cncf.helm.chart.v1+json", MANIFEST),
+        Habit::OldJson => of_type("application/json", "{\"schemaVersion\":1,\"name\":\"team/app\"}"),
         Habit::Redirects => {
             (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "ftp://elsewhere/")]).into_response()
         }
@@ -155,7 +174,11 @@ async fn a_tag_is_resolved_when_the_task_is_submitted_whatever_way_the_registry_
         assert_eq!(task["pinned_image"], pinned.as_str(), "{habit:?}: {:?}", registry.asked());
         assert_eq!(task["warnings"], json!([]), "{habit:?}");
         let order = worker.order().await;
-        assert_eq!(order.pinned_image, Some(pinned), "{habit:?}: the very first order names the content");
+        assert_eq!(
+            order.pinned_image,
+            Some(pinned.parse().unwrap()),
+            "{habit:?}: the very first order names the content"
+        );
         let id = task["id"].as_str().unwrap();
         let events = pool.get(&format!("/v1/tasks/{id}/events")).await;
         assert!(events.to_string().contains("image-pinned"), "{events}");
@@ -172,6 +195,10 @@ async fn a_registry_that_does_not_help_is_told_and_costs_the_task_nothing() {
         (Habit::Empty, "image/not-found"),
         (Habit::Redirects, "image/registry-unreachable"),
         (Habit::Floods, "image/registry-unreachable"),
+        (Habit::SchemaOne, "image/not-pinnable"),
+        (Habit::Chart, "image/not-pinnable"),
+        (Habit::OldJson, "image/not-pinnable"),
+        (Habit::Limited, "image/rate-limited"),
     ] {
         let registry = Registry::start(habit).await;
         let task = submit(&pool, &registry.image()).await;
@@ -226,6 +253,47 @@ async fn a_silent_registry_holds_a_submission_up_no_longer_than_configured_and_o
     let started = Instant::now();
     assert!(submit(&pool, &other.image()).await["pinned_image"].is_string());
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_takes_no_more_requests_is_asked_once_and_left_alone_by_its_own_word() {
+    let pool = Pool::start_with(&images("10s")).await;
+    let registry = Registry::start(Habit::Limited).await;
+    for _ in 0..3 {
+        let task = submit(&pool, &registry.image()).await;
+        let warning = &task["warnings"][0];
+        assert_eq!(warning["code"], "image/rate-limited", "{task}");
+        let message = warning["message"].as_str().unwrap();
+        assert!(message.contains("100 requests in 21600 s"), "{message}");
+        assert!(message.contains("come again in 3600 s"), "{message}");
+        assert!(!message.contains("words of the registry"), "{message}");
+    }
+    assert_eq!(registry.asked().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_lead_an_engine_s_request_elsewhere_is_refused_when_it_is_submitted() {
+    let pool = Pool::start().await;
+    for image in [
+        "../containers/json?all=1&x=",
+        "../images/get?names=big:1&x=",
+        "a/../../containers/json",
+        "./a",
+        "r.example/a?x=1",
+        "r.example/a#x",
+        "r.example:+80/a",
+        "user:pw@r.example/a",
+        "a%2e%2e/b",
+        "a:..",
+        "App",
+    ] {
+        let spec = json!({ "name": "t", "kind": "batch", "image": image, "pull": "never" });
+        let (status, problem) = pool.post_task(spec).await;
+        assert_eq!(status, 422, "{image}: {problem}");
+        assert_eq!(problem["code"], "task/spec-invalid", "{image}: {problem}");
+        assert_eq!(problem["fields"]["problems"][0]["field"], "image", "{image}: {problem}");
+    }
+    assert_eq!(pool.get("/v1/tasks").await["items"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -385,3 +385,77 @@ async fn text_that_breaks_off_is_a_broken_transfer_and_has_nothing_of_ours_in_it
     let rest = tokio::time::timeout(DEADLINE, body.next()).await.expect("the transfer ends");
     assert!(matches!(rest, Some(Err(_))), "{rest:?}");
 }
+
+/// Six megabytes at one in a second: nothing is lost, and nothing comes sooner than it may.
+const METERED: &str =
+    "[limits]\nmessage_burst = 10000\noutput_bytes_per_second = \"1MiB\"\noutput_bytes_burst = \"1MiB\"\n";
+const METERED_BATCHES: u64 = 25;
+
+fn metered_batch(stream: Nonce, index: u64) -> LogBatch {
+    let end = (index == METERED_BATCHES - 1).then_some(LogEnd::Complete);
+    batch(stream, index, &["x".repeat(15_000).as_str(); 16], end)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_sends_output_faster_than_it_may_is_held_back_and_loses_nothing() {
+    let pool = Pool::start_with(METERED).await;
+    let mut worker = FakeWorker::member(&pool, key(0x31), "/ip4").await;
+    let id = running_task(&pool, &mut worker).await;
+    let began = std::time::Instant::now();
+    let asked =
+        async { whole(pool.authorised("GET", &format!("/v1/tasks/{id}/logs")).send().await.unwrap()).await };
+    let served = async {
+        let mut stream = worker.log_streams.next().await.unwrap().stream;
+        let request: LogRequest = worker.open(&stream.receive(WAIT).await.unwrap().unwrap());
+        for index in 0..METERED_BATCHES {
+            stream.send(&worker.seal(&metered_batch(request.stream, index)), DEADLINE).await.unwrap();
+        }
+        stream.close(DEADLINE).await.unwrap();
+    };
+    let (text, ()) = tokio::join!(asked, served);
+    assert_eq!(text.lines().count() as u64, METERED_BATCHES * 16);
+    assert!(began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn output_that_is_posted_faster_than_a_node_may_comes_again_and_is_told_once() {
+    let pool = Pool::start_with(METERED).await;
+    let mut worker = FakeWorker::member(&pool, key(0x31), "http").await;
+    let id = running_task(&pool, &mut worker).await;
+    let began = std::time::Instant::now();
+    let asked =
+        async { whole(pool.authorised("GET", &format!("/v1/tasks/{id}/logs")).send().await.unwrap()).await };
+    let served = async {
+        let request: LogRequest = loop {
+            let instruction = worker.beat().await;
+            if let Some(sealed) = instruction.log_requests.first() {
+                break worker.open(&sealed.0);
+            }
+            assert!(began.elapsed() < DEADLINE, "never asked for output");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        let mut held_back = 0;
+        for index in 0..METERED_BATCHES {
+            // As if the answer to the first one had been lost.
+            for _ in 0..if index == 0 { 2 } else { 1 } {
+                let sealed = worker.seal(&metered_batch(request.stream, index));
+                loop {
+                    match worker.client.post_logs(&sealed, WAIT).await {
+                        Ok(answer) => {
+                            assert_eq!(answer, lode_network::LogPost::Accepted);
+                            break;
+                        }
+                        Err(error) => assert!(error.is_transient(), "{error}"),
+                    }
+                    assert!(began.elapsed() < 2 * DEADLINE, "it is never taken");
+                    held_back += 1;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        held_back
+    };
+    let (text, held_back) = tokio::join!(asked, served);
+    assert_eq!(text.lines().count() as u64, METERED_BATCHES * 16);
+    assert!(held_back > 0 && began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
+}

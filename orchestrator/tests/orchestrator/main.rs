@@ -22,6 +22,8 @@ mod settlement;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod strangers;
+#[cfg(test)]
 mod tags;
 #[cfg(test)]
 mod task_schema;

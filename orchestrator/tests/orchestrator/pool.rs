@@ -205,11 +205,12 @@ fn read_config(folder: &std::path::Path, pool: PoolId, extra: &str) -> Config {
     // Images of most tests lie in no registry, and the Internet is nobody's business here.
     let images = if extra.contains("[images]") { "" } else { "[images]\nresolve = false\n" };
     // Workers of tests say a lot at once.
+    let api = if extra.contains("[api]") { "" } else { "[api]\nlisten = \"127.0.0.1:0\"\n" };
     let limits = if extra.contains("[limits]") { "" } else { "[limits]\nmessage_burst = 10000\n" };
     let text = format!(
         "data_dir = \"{0}/data\"\nkey_file = \"{0}/key\"\n\
          [chain]\nrpc_url = \"http://127.0.0.1:1\"\ndeployment = \"unused\"\npool = {pool}\npoll_interval = \"50ms\"\n\
-         [api]\nlisten = \"127.0.0.1:0\"\n\
+         {api}\
          [wire]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nhttps = \"127.0.0.1:0\"\nhttps_plain = true\n\
          [terms]\ninvite_lifetime = \"8760h\"\n\
          [requirements]\nrequire_proof = false\n{limits}{images}{extra}",

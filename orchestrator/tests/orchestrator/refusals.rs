@@ -4,11 +4,12 @@ use lode_network::Protocol;
 use lode_protocol::envelope::Realm;
 use lode_protocol::ids::{BootCounter, PoolId, Sequence};
 use lode_protocol::session::Membership;
+use lode_protocol::units::Millis;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::pool::{DEADLINE, Pool, key};
-use crate::worker::FakeWorker;
+use crate::worker::{Answer, FakeWorker};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_that_are_not_what_they_claim_are_refused_with_distinct_codes() {
@@ -143,7 +144,7 @@ async fn two_processes_with_one_key_are_noticed_and_get_nothing() {
         let hello = second.hello_body();
         let bytes = second.seal(&hello);
         match second.say(bytes).await {
-            crate::worker::Answer::Granted(granted) => {
+            Answer::Granted(granted) => {
                 second.session = Some(granted);
                 second.sequence = Sequence(0);
                 second.beat_with(|_| {}).await;
@@ -151,13 +152,13 @@ async fn two_processes_with_one_key_are_noticed_and_get_nothing() {
             other => codes.push(other.code()),
         }
         match first.beat_with(|_| {}).await {
-            crate::worker::Answer::Refusal(refusal) => codes.push(refusal.code.to_string()),
+            Answer::Refusal(refusal) => codes.push(refusal.code.to_string()),
             other => panic!("a superseded session still counts: {other:?}"),
         }
         let hello = first.hello_body();
         let bytes = first.seal(&hello);
         match first.say(bytes).await {
-            crate::worker::Answer::Granted(_) => {}
+            Answer::Granted(_) => {}
             other => codes.push(other.code()),
         }
     }
@@ -166,6 +167,35 @@ async fn two_processes_with_one_key_are_noticed_and_get_nothing() {
     assert_eq!(nodes["items"][0]["state"], "conflicted", "{codes:?}");
     let findings = pool.get("/v1/status").await["findings"].to_string();
     assert!(findings.contains("node/conflicted"), "{findings}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_ahead_is_told_to_its_node_and_to_the_operator_until_the_node_is_heard_again() {
+    let pool = Pool::start().await;
+    let mut worker = FakeWorker::member(&pool, key(0x37), "/ip4").await;
+    worker.ahead = Millis::seconds(45);
+    let refusal = match worker.beat_with(|_| {}).await {
+        Answer::Refusal(refusal) => refusal,
+        other => panic!("a beat from the future was taken: {other:?}"),
+    };
+    assert_eq!(refusal.code, "envelope/not-yet-valid");
+    assert!(refusal.message.contains("the sender's clock is 45s ahead of"), "{}", refusal.message);
+    assert!(refusal.remedy.contains("synchronise the clocks"), "{}", refusal.remedy);
+    let findings = pool.get("/v1/status").await["findings"].to_string();
+    assert!(findings.contains("clock/differs"), "{findings}");
+    assert!(findings.contains(&worker.node().to_string()) && findings.contains("45s ahead of"), "{findings}");
+    // What a stranger says of its clock is nobody's business.
+    let mut stranger = FakeWorker::connect(&pool, key(0x38), 1, "/ip4").await;
+    stranger.ahead = Millis::seconds(45);
+    let hello = stranger.hello_body();
+    let bytes = stranger.seal(&hello);
+    assert_eq!(stranger.say(bytes).await.code(), "envelope/not-yet-valid");
+    let findings = pool.get("/v1/status").await["findings"].to_string();
+    assert!(!findings.contains(&stranger.node().to_string()), "{findings}");
+    worker.ahead = Millis(0);
+    worker.beat().await;
+    let findings = pool.get("/v1/status").await["findings"].to_string();
+    assert!(!findings.contains("clock/differs"), "{findings}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,19 +24,28 @@ struct Rule {
 
 /// Every rule of the parser that the schema does not have. (A name that is written twice in a JSON file is another one: a
 /// schema judges what a reader made of the file, and by then one of the two is gone. See the last test.)
-const BEYOND: [Rule; 8] = [
+const BEYOND: [Rule; 10] = [
     Rule {
         covers: |at, message, _| at.starts_with("ports[") && message == "is used twice",
         reason: "uniqueness of one field among objects has no keyword",
     },
     Rule {
-        covers: |at, message, _| at.starts_with("readiness.check") && message.starts_with("no port is named"),
+        covers: |at, message, _| {
+            (at.starts_with("readiness.check") || at.starts_with("liveness.check"))
+                && message.starts_with("no port is named")
+        },
         reason: "a value cannot refer to values elsewhere in the file",
     },
     Rule {
         covers: |at, _, file| {
-            let durations =
-                ["/stop_grace", "/readiness/interval", "/readiness/timeout", "/readiness/deadline"];
+            let durations = [
+                "/stop_grace",
+                "/readiness/interval",
+                "/readiness/timeout",
+                "/readiness/deadline",
+                "/liveness/interval",
+                "/liveness/timeout",
+            ];
             let pointer = format!("/{}", at.replace('.', "/"));
             durations.contains(&pointer.as_str()) && file.pointer(&pointer).is_some_and(Value::is_string)
         },
@@ -44,11 +53,17 @@ const BEYOND: [Rule; 8] = [
     },
     Rule {
         covers: |at, _, file| {
-            let sizes = ["/resources/memory", "/resources/disk", "/resources/gpu_memory", "/resources/cpus"];
+            let sizes = [
+                "/resources/memory",
+                "/resources/disk",
+                "/resources/gpu_memory",
+                "/resources/cpus",
+                "/resources/shm",
+            ];
             let pointer = format!("/{}", at.replace('.', "/"));
             sizes.contains(&pointer.as_str()) && file.pointer(&pointer).is_some_and(Value::is_string)
         },
-        reason: "how much a text with a unit is, is arithmetic: the least memory, the most that a number can hold",
+        reason: "how much a text with a unit is, is arithmetic: the least and the most memory, what a number can hold",
     },
     Rule {
         covers: |at, message, _| at == "env" && message.ends_with("in all"),
@@ -71,6 +86,22 @@ const BEYOND: [Rule; 8] = [
             file.pointer(&pointer).is_some_and(|value| value.as_f64() == Some(0.0) && value.is_f64())
         },
         reason: "for a schema -0.0 is not less than 0",
+    },
+    Rule {
+        covers: |at, _, file| {
+            let image = file.pointer("/image").and_then(Value::as_str).unwrap_or_default();
+            let part = |length: usize| image.split(['/', ':', '.']).any(|part| part.len() >= length);
+            at == "image" && (image.contains('[') || image.len() > 200 || part(64))
+        },
+        reason: "the pattern says how parts of a reference look, not what an IPv6 address is, nor how long parts are \
+                 together, nor that 64 hexadecimal digits are an id",
+    },
+    Rule {
+        covers: |at, message, _| {
+            (at == "resources.gpu_models" && message.contains("named by its profile"))
+                || (at == "resources.gpus" && message.contains("one instance of a GPU"))
+        },
+        reason: "what the words of a model's name mean has no keyword",
     },
 ];
 
@@ -278,7 +309,7 @@ fn files() -> BoxedStrategy<Value> {
             "gpu_models",
             1,
             list(mixed(
-                vec![json!("H200"), json!("A100")],
+                vec![json!("H200"), json!("A100"), json!("MIG 1g.10gb"), json!("MIG")],
                 vec![json!(" "), json!(""), json!("x".repeat(129)), json!("\u{feff}")],
             )),
         ),
@@ -287,20 +318,27 @@ fn files() -> BoxedStrategy<Value> {
             "cpus",
             1,
             mixed(
-                vec![json!(4), json!(0.5), json!("500m"), json!("4"), json!(0.123_456_789_01)],
+                vec![json!(4), json!(0.5), json!("500m"), json!("4"), json!(0.123_456_789_01), json!(0.01)],
                 vec![
+                    json!(0.001),
+                    json!(0.0009),
+                    json!("1m"),
                     json!("1.5m"),
                     json!("m"),
                     json!(4_294_967.296),
                     json!("99999999999"),
                     json!("1.1234567890"),
                     json!("4."),
+                    json!(0.001),
+                    json!(0.009),
+                    json!("9m"),
                     json!(1e300),
                 ],
             ),
         ),
         ("memory", 1, sizes()),
         ("disk", 1, sizes()),
+        ("shm", 1, sizes()),
     ]);
     let restart = table(vec![
         (
@@ -323,6 +361,12 @@ fn files() -> BoxedStrategy<Value> {
         1 => select(strange()),
     ]
     .boxed();
+    let liveness = table(vec![
+        ("check", 16, check.clone()),
+        ("interval", 1, durations()),
+        ("timeout", 1, durations()),
+        ("failures", 1, mixed(vec![json!(1), json!(100)], vec![json!(0), json!(101)])),
+    ]);
     let readiness = table(vec![
         ("check", 16, check),
         ("interval", 1, durations()),
@@ -335,9 +379,9 @@ fn files() -> BoxedStrategy<Value> {
         ("protocol", 1, mixed(vec![json!("tcp"), json!("udp")], vec![json!("TCP")])),
     ]);
     let constraint = table(vec![
-        ("key", 16, mixed(vec![json!("zone"), json!("a.b/c-d_e")], vec![json!("a b"), json!("é"), json!("x".repeat(129))])),
-        ("operator", 16, mixed(vec![json!("in"), json!("not-in"), json!("exists"), json!("not-exists")], vec![json!("not_in")])),
-        ("values", 1, prop_oneof![2 => list(mixed(vec![json!("a"), json!("b")], vec![json!("x".repeat(1_025)), json!("é".repeat(600))])), 1 => Just(json!([]))].boxed()),
+        ("key", 16, mixed(vec![json!("zone"), json!("a.b/c-d_e"), json!("cuda"), json!("driver")], vec![json!("a b"), json!("é"), json!("x".repeat(129))])),
+        ("operator", 16, mixed(vec![json!("in"), json!("not-in"), json!("exists"), json!("not-exists"), json!("at-least")], vec![json!("not_in")])),
+        ("values", 1, prop_oneof![2 => list(mixed(vec![json!("a"), json!("b"), json!("12.8"), json!("550")], vec![json!("1.2.3.4.5"), json!("x".repeat(1_025)), json!("é".repeat(600))])), 1 => Just(json!([]))].boxed()),
     ]);
     table(vec![
         ("version", 1, mixed(vec![json!(1)], vec![json!(2), json!(0), json!("1")])),
@@ -351,8 +395,15 @@ fn files() -> BoxedStrategy<Value> {
             "image",
             40,
             mixed(
-                vec![json!("i:1"), json!("r.example/a/b@sha256:00")],
-                vec![json!("-x"), json!("a b"), json!("x".repeat(513)), json!("é")],
+                vec![json!("i:1"), json!(format!("r.example:5000/a/b@sha256:{}", "0a".repeat(32)))],
+                vec![
+                    json!("-x"),
+                    json!("a b"),
+                    json!("x".repeat(513)),
+                    json!("é"),
+                    json!("../containers/json"),
+                    json!("a:1?x="),
+                ],
             ),
         ),
         ("pull", 1, mixed(vec![json!("always"), json!("missing"), json!("never")], vec![json!("sometimes")])),
@@ -388,6 +439,7 @@ fn files() -> BoxedStrategy<Value> {
         ("restart", 1, restart),
         ("stop_grace", 1, durations()),
         ("readiness", 1, readiness),
+        ("liveness", 1, liveness),
         ("ports", 3, list(port)),
         (
             "labels",
@@ -468,6 +520,8 @@ async fn every_rule_beyond_the_schema_is_one_that_the_schema_does_not_have() {
         with("args", json!(["é".repeat(20_000)])),
         with("replicas", json!(1.0)),
         with("resources", json!({ "cpus": -0.0 })),
+        with("image", json!("ab".repeat(32))),
+        with("resources", json!({ "gpus": 2, "gpu_models": ["MIG 1g.10gb"] })),
     ];
     assert_eq!(cases.len(), BEYOND.len());
     for ((rule, file), verdict) in BEYOND.iter().zip(&cases).zip(verdicts(&cases).await) {

@@ -84,6 +84,8 @@ pub(crate) struct FakeWorker {
     pub(crate) signs: bool,
     /// Whether its answers may be tagged instead of signed.
     pub(crate) takes_tags: bool,
+    /// By how much its clock is ahead.
+    pub(crate) ahead: Millis,
     pub(crate) orchestrator_key: PublicKey,
     /// Purpose of the last answer.
     pub(crate) last_purpose: Option<Purpose>,
@@ -126,6 +128,7 @@ impl FakeWorker {
             offered: Vec::new(),
             signs: true,
             takes_tags: true,
+            ahead: Millis(0),
             orchestrator_key: pool.key.public(),
             last_purpose: None,
             _stop: shutdown.clone().drop_guard(),
@@ -170,9 +173,15 @@ impl FakeWorker {
         }
     }
 
-    pub(crate) fn specs() -> NodeSpecs {
+    fn specs(&self) -> NodeSpecs {
+        Self::specs_of(&self.key)
+    }
+
+    /// Every worker has GPUs of its own.
+    pub(crate) fn specs_of(key: &SigningKey) -> NodeSpecs {
+        let address = key.address().to_string();
         let gpu = |number: u32| GpuSpec {
-            uuid: format!("GPU-0000000{number}").parse().unwrap(),
+            uuid: format!("GPU-0000000{number}-{address}").parse().unwrap(),
             model: Some("NVIDIA H200".to_owned()),
             memory: Some(Bytes::gibi(141)),
             compute_capability: Some((9, 0)),
@@ -192,7 +201,7 @@ impl FakeWorker {
     }
 
     fn addressing(&self, audience: Audience) -> Addressing {
-        Addressing { audience, realm: self.realm, now: now(), lifetime: Millis::seconds(60) }
+        Addressing { audience, realm: self.realm, now: now().plus(self.ahead), lifetime: Millis::seconds(60) }
     }
 
     pub(crate) fn seal<T: Signable>(&self, body: &T) -> Vec<u8> {
@@ -203,7 +212,7 @@ impl FakeWorker {
         self.descriptors += 1;
         let body = NodeDescriptor {
             node: self.node(),
-            specs: Self::specs(),
+            specs: self.specs(),
             addresses: Vec::new(),
             sealing_key: None,
             agent_version: "0.1.0".to_owned(),
@@ -317,7 +326,7 @@ impl FakeWorker {
     pub(crate) fn beat_body(&mut self) -> Heartbeat {
         let session = self.session.clone().expect("a session");
         self.sequence = self.sequence.next();
-        let gpus = Self::specs().gpus.into_iter().map(|gpu| GpuStatus {
+        let gpus = self.specs().gpus.into_iter().map(|gpu| GpuStatus {
             uuid: gpu.uuid,
             state: GpuState::Healthy,
             reason: None,
@@ -345,7 +354,7 @@ impl FakeWorker {
             gpus: gpus.collect(),
             usage: Usage::default(),
             findings: Vec::new(),
-            specs: Self::specs().digest(),
+            specs: self.specs().digest(),
             descriptor: None,
             consent: None,
             receipts: (!receipts.is_empty()).then_some(receipts),
@@ -437,6 +446,7 @@ impl FakeWorker {
             ports: Vec::new(),
             image: None,
             at: now(),
+            phase: None,
         }
     }
 }

@@ -286,7 +286,7 @@ async fn pages_in_both_directions_are_the_whole(pool: &Pool, task: &str) -> anyh
             "tail={size}{}",
             if before.is_empty() { String::new() } else { format!("&before={before}") }
         );
-        let (mut first, mut numbers, mut complete) = (None, Vec::new(), false);
+        let (mut first, mut numbers, mut end) = (None, Vec::new(), None);
         let mut events = pool.api().events(task, &query, None).await?;
         while events
             .next(|event| {
@@ -294,12 +294,15 @@ async fn pages_in_both_directions_are_the_whole(pool: &Pool, task: &str) -> anyh
                     first = first.take().or(event.id.map(str::to_owned));
                     numbers.push(number_of(&event)?);
                 }
-                complete |= event.kind == "end" && event.data.contains("complete");
+                if event.kind == "end" {
+                    end = Some(event.data.to_owned());
+                }
                 Ok(())
             })
             .await?
         {}
-        ensure!(complete, "a page has no end");
+        let complete = end.as_ref().is_some_and(|end| end.contains("complete"));
+        ensure!(complete, "after {} lines before {before:?} a page ends with {end:?}", numbers.len());
         let due: Vec<u64> = (expected.saturating_sub(size)..expected).collect();
         ensure!(numbers == due, "{} lines before {before:?}, from {:?} on", numbers.len(), numbers.first());
         expected = expected.saturating_sub(size);

@@ -107,3 +107,22 @@ async fn a_node_is_proven_on_a_real_development_chain() {
     assert_eq!(world.proven(1).await.unwrap().gpu_count, 2);
     validator.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_strangers_over_real_connections_leave_nothing_and_keep_no_node_from_being_proven() {
+    let world = World::start(&[(1, 1)], &[200]).await;
+    let validator = world.validator(200).await;
+    for round in 0..25 {
+        let strangers = (0..8).map(|number| node::stranger_speaks(round * 8 + number, &validator));
+        futures::future::join_all(strangers).await;
+    }
+    let honest = TestNode::start(1, 1, Conduct::Honest, &validator).await;
+    eventually("the honest node is proven", || async {
+        world.proven(1).await.is_some_and(|proof| proof.current)
+    })
+    .await;
+    eventually("it hears so", || async { honest.verdict() == Some(Vec::new()) }).await;
+    let status = validator.status();
+    assert_eq!((status.nodes.len(), status.files), (1, 0), "{status:?}");
+    validator.stop().await;
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use lode_gpu_proof::attacks::{Forgery, ForgingProver};
 use lode_gpu_proof::{CpuProver, ProofClass, Prover, SessionInputs};
 use lode_network::{
-    ClientConfig, ClientEvent, Endpoint, EndpointConfig, EndpointUrl, NetworkMetrics, PeerClient,
+    ClientConfig, ClientEvent, Endpoint, EndpointConfig, EndpointUrl, NetworkMetrics, PeerClient, Protocol,
 };
 use lode_program::Clock;
 use lode_protocol::envelope::{self, Addressing, Audience, Expectation, Realm};
@@ -172,4 +172,25 @@ impl Answering {
 
 fn now() -> Timestamp {
     Timestamp(Clock::system().wall_millis())
+}
+
+/// Somebody whom neither the chain nor a directory knows connects, says something that is no answer, and goes. Whether he is
+/// heard at all is the validator's to say.
+pub(crate) async fn stranger_speaks(number: u32, validator: &Validator) {
+    let mut secret = [0x66; 32];
+    secret[..4].copy_from_slice(&number.to_be_bytes());
+    let key = SigningKey::from_bytes(&secret).unwrap();
+    let (endpoint, task) =
+        Endpoint::bind(EndpointConfig::default(), &key, NetworkMetrics::default()).await.unwrap();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(task.run(stop.clone()));
+    let limit = std::time::Duration::from_secs(30);
+    let expected = Some(validator.key.address());
+    if let Ok(connection) = endpoint.connect(&validator.address(), expected, limit).await
+        && let Ok(mut stream) = endpoint.open(connection.id, Protocol::Proof, limit).await
+    {
+        let _ = stream.send(&[7; 4_000], limit).await;
+    }
+    stop.cancel();
+    let _ = running.await;
 }

@@ -214,6 +214,7 @@ impl World {
                 pool: PoolId(0),
                 poll_interval: Duration::from_millis(50),
                 confirmations: 0,
+                block_range: 2_000,
                 stale_after: DEADLINE,
             },
             discovery: DiscoveryConfig { urls: vec![self.directory.clone()] },

@@ -4,22 +4,29 @@
 //! |---|---|---|
 //! | `Waiting` | nothing: engine, GPU or port is missing, or it is new | begin, unwanted |
 //! | `Pulling`, `Creating`, `Starting` | one engine call | its result, unwanted |
+//! | `HeldOff` | the registry takes no more requests for now | time, unwanted |
 //! | `Interrupted` | nothing: the engine was lost in the middle, or the worker restarted | the next list of containers |
-//! | `Running` | the container runs | exit, unwanted, deadline |
+//! | `Running` | the container runs, and is checked | exit, unwanted, deadline |
+//! | `Examining` | it has ended; how, is being found out | the result |
 //! | `BackingOff` | waits before a restart | time, unwanted |
-//! | `Stopping` | SIGTERM was sent | exit |
+//! | `Stopping` | SIGTERM was sent, and again while the engine fails | exit |
 //! | `Ended` | nothing; the container is kept for its logs while it is wanted | unwanted |
 //! | `Removing` | container and network are being removed | result |
 //! | `Removed` | nothing is left; the last report waits for its acknowledgement | acknowledgement |
 
-use lode_protocol::assignment::{AssignmentReport, AssignmentState, Reason};
+mod telling;
+
+use lode_protocol::assignment::{AssignmentReport, AssignmentState, EndPhase, Reason};
 use lode_protocol::ids::AssignmentId;
-use lode_protocol::image::pins;
+use lode_protocol::image::PinnedImage;
 use lode_protocol::session::AssignmentSpec;
 use lode_protocol::units::{Millis, Timestamp};
 
-use super::event::{Attempt, ContainerId, GpuFaultKind};
+use super::checks::Checks;
+use super::effect::{Command, WantedImage};
+use super::event::{Attempt, ContainerId, EngineRun, GpuFaultKind};
 use super::journal::{Ended, Entry};
+use telling::cut;
 
 /// What is under way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +34,10 @@ pub(super) enum Stage {
     Waiting,
     Pulling {
         tries: u32,
+    },
+    HeldOff {
+        until: Millis,
+        why: String,
     },
     /// With the image as the engine knows it. It is journalled with the container: until then nothing depends on it.
     Creating {
@@ -36,8 +47,9 @@ pub(super) enum Stage {
     Interrupted,
     Running {
         since: Millis,
-        probe: Probe,
+        checks: Checks,
     },
+    Examining,
     BackingOff {
         until: Millis,
     },
@@ -51,14 +63,14 @@ impl Stage {
     /// When time brings something.
     pub(super) fn due(&self) -> Option<Millis> {
         match self {
-            Stage::BackingOff { until } => Some(*until),
-            Stage::Running { probe: Probe::Due(at), .. } => Some(*at),
-            Stage::Running { probe: Probe::Settled | Probe::Asking, .. }
-            | Stage::Waiting
+            Stage::BackingOff { until } | Stage::HeldOff { until, .. } => Some(*until),
+            Stage::Running { checks, .. } => checks.due(),
+            Stage::Waiting
             | Stage::Pulling { .. }
             | Stage::Creating { .. }
             | Stage::Starting
             | Stage::Interrupted
+            | Stage::Examining
             | Stage::Stopping
             | Stage::Ended
             | Stage::Removing
@@ -67,15 +79,14 @@ impl Stage {
     }
 }
 
-/// Where readiness stands while the container runs.
+/// A container that runs on although the engine was told to stop it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Probe {
-    /// Ready, or nothing to ask.
-    Settled,
-    /// A check is out.
-    Asking,
-    /// The next check is due then.
-    Due(Millis),
+pub(super) struct Unstopped {
+    pub(super) tries: u32,
+    /// When it is told again; `None`: it is being told.
+    pub(super) again: Option<Millis>,
+    /// In words; `None`: the engine did not answer.
+    pub(super) why: Option<String>,
 }
 
 /// One assignment.
@@ -85,8 +96,22 @@ pub(super) struct Assignment {
     pub(super) stage: Stage,
     /// How often a host port turned out to be taken.
     pub(super) port_conflicts: u32,
+    /// How often in a row the engine broke off what was done for it.
+    pub(super) interruptions: u32,
+    /// It is not begun before.
+    pub(super) not_before: Option<Millis>,
+    /// Pulls that its registry's limit has held off.
+    pub(super) held_off: u32,
     /// What a GPU reported about a program of this run: whether the hardware is to blame, and in words.
     pub(super) gpu_error: Option<(GpuFaultKind, String)>,
+    /// Why its container, which runs, is being stopped to be started again.
+    pub(super) unhealthy: Option<String>,
+    /// Its container cannot be stopped.
+    pub(super) unstopped: Option<Unstopped>,
+    /// Why what is left of it cannot be removed.
+    pub(super) unremoved: Option<String>,
+    /// Why it runs and is no longer ready.
+    pub(super) unready: Option<String>,
     /// What the journal holds.
     persisted: Option<Entry>,
     /// Last state that a report was made of, with the report's number.
@@ -103,6 +128,7 @@ struct Snapshot {
     reason: Option<Reason>,
     restarts: u32,
     image: Option<String>,
+    detail: String,
 }
 
 impl Assignment {
@@ -124,6 +150,7 @@ impl Assignment {
             wanted: true,
             stop_detail: None,
             failures: 0,
+            run: None,
         };
         Self::of(entry)
     }
@@ -141,7 +168,14 @@ impl Assignment {
             entry,
             stage: Stage::Waiting,
             port_conflicts: 0,
+            interruptions: 0,
+            not_before: None,
+            held_off: 0,
             gpu_error: None,
+            unhealthy: None,
+            unstopped: None,
+            unremoved: None,
+            unready: None,
             persisted: None,
             reported: None,
             acknowledged: 0,
@@ -163,10 +197,16 @@ impl Assignment {
 
     /// The image to pull: as the task is pinned; else the content that this assignment has run before, so that a tag
     /// that was moved meanwhile does not change it; else as ordered.
-    pub(super) fn wanted_image(&self) -> &str {
+    pub(super) fn wanted_image(&self) -> WantedImage {
         let order = &self.entry.order;
-        let before = self.entry.image.as_deref().filter(|image| pins(image, &order.spec.image));
-        order.pinned_image.as_deref().or(before).unwrap_or(&order.spec.image)
+        let named = order.spec.image_reference();
+        let before = || {
+            let content: PinnedImage = self.entry.image.as_deref()?.parse().ok()?;
+            content.reference().same_repository(named).then_some(content)
+        };
+        let pinned = order.pinned_image.clone().or_else(before);
+        let image = pinned.map_or_else(|| named.clone(), |content| content.reference().clone());
+        WantedImage { image, named: named.clone(), policy: order.spec.pull }
     }
 
     /// Whether it keeps its GPUs from others.
@@ -176,10 +216,12 @@ impl Assignment {
             // A container that has ended is merely being tidied away; one that was never started holds nothing either.
             Stage::Removing => false,
             Stage::Pulling { .. }
+            | Stage::HeldOff { .. }
             | Stage::Creating { .. }
             | Stage::Starting
             | Stage::Interrupted
             | Stage::Running { .. }
+            | Stage::Examining
             | Stage::BackingOff { .. }
             | Stage::Stopping => true,
         }
@@ -193,39 +235,77 @@ impl Assignment {
         match &self.stage {
             Stage::Waiting => (AssignmentState::Assigned, None),
             Stage::Pulling { .. } => (AssignmentState::Pulling, None),
+            Stage::HeldOff { .. } => (AssignmentState::Pulling, Some(Reason::RegistryLimit)),
             Stage::Creating { .. } | Stage::Starting => (AssignmentState::Starting, None),
             Stage::BackingOff { .. } => (AssignmentState::Starting, Some(Reason::CrashLoop)),
             Stage::Stopping => (AssignmentState::Stopping, self.entry.stopping),
             Stage::Running { .. } if self.entry.ready => (AssignmentState::Running, None),
             Stage::Running { .. } => (AssignmentState::Starting, None),
             // Nothing is known while the engine does not answer: what was last true stands.
-            Stage::Interrupted | Stage::Ended | Stage::Removing | Stage::Removed => match self.entry {
-                Entry { stopping: Some(reason), .. } => (AssignmentState::Stopping, Some(reason)),
-                Entry { ready: true, .. } => (AssignmentState::Running, None),
-                Entry { started: true, .. } => (AssignmentState::Starting, None),
-                _ => (AssignmentState::Assigned, None),
-            },
+            Stage::Interrupted | Stage::Examining | Stage::Ended | Stage::Removing | Stage::Removed => {
+                match self.entry {
+                    Entry { stopping: Some(reason), .. } => (AssignmentState::Stopping, Some(reason)),
+                    Entry { ready: true, .. } => (AssignmentState::Running, None),
+                    Entry { started: true, .. } => (AssignmentState::Starting, None),
+                    _ => (AssignmentState::Assigned, None),
+                }
+            }
         }
     }
 
     /// Marks it as over.
     pub(super) fn end(&mut self, state: AssignmentState, reason: Option<Reason>, detail: impl Into<String>) {
-        let mut detail: String = detail.into();
-        if detail.len() > AssignmentReport::MAX_DETAIL {
-            let cut =
-                (0..=AssignmentReport::MAX_DETAIL).rev().find(|at| detail.is_char_boundary(*at)).unwrap_or(0);
-            detail.truncate(cut);
-        }
-        self.entry.ended = Some(Ended { state, reason, detail });
+        let detail = cut(detail.into());
+        self.entry.ended = Some(Ended { state, reason, detail, phase: Some(self.phase()) });
         self.stage = Stage::Ended;
+        self.is_gone();
+    }
+
+    /// How far it has come.
+    fn phase(&self) -> EndPhase {
+        match &self.stage {
+            Stage::Creating { .. } => EndPhase::Creating,
+            Stage::Starting => EndPhase::Starting,
+            Stage::Running { .. } | Stage::Examining | Stage::BackingOff { .. } => EndPhase::Running,
+            Stage::Waiting | Stage::Pulling { .. } | Stage::HeldOff { .. } => EndPhase::Preparing,
+            Stage::Interrupted | Stage::Stopping | Stage::Ended | Stage::Removing | Stage::Removed => {
+                match (&self.entry.container, self.entry.started) {
+                    (_, true) => EndPhase::Running,
+                    (Some(_), false) => EndPhase::Starting,
+                    (None, false) => EndPhase::Preparing,
+                }
+            }
+        }
+    }
+
+    /// Its container is to be started, by the engine's life that was seen last.
+    pub(super) fn start(&mut self, run: Option<&EngineRun>) -> Option<Command> {
+        let (id, attempt, container) = (self.id(), self.attempt(), self.container()?);
+        self.entry.run = run.cloned();
+        self.stage = Stage::Starting;
+        Some(Command::Start { id, attempt, container })
     }
 
     /// Begins a new try: results of older ones no longer count.
     pub(super) fn next_attempt(&mut self) {
         self.entry.attempt = self.entry.attempt.saturating_add(1);
         self.entry.container = None;
+        self.entry.run = None;
         self.entry.started = false;
         self.entry.ready = false;
+        self.is_gone();
+    }
+
+    /// Its container does not run any more: what was wrong with that is over.
+    pub(super) fn is_gone(&mut self) {
+        (self.unhealthy, self.unstopped, self.unready) = (None, None, None);
+    }
+
+    /// When time brings something.
+    pub(super) fn due(&self) -> Option<Millis> {
+        let begins = self.not_before.filter(|_| self.stage == Stage::Waiting);
+        let again = self.unstopped.as_ref().and_then(|unstopped| unstopped.again);
+        [begins, self.stage.due(), again].into_iter().flatten().min()
     }
 
     /// It is started once more.
@@ -241,81 +321,5 @@ impl Assignment {
         }
         self.persisted = Some(self.entry.clone());
         Some(self.entry.clone())
-    }
-
-    /// Notes a change of what is reported; true if there is news.
-    pub(super) fn note_change(&mut self, now: Timestamp) -> bool {
-        let (state, reason) = self.state();
-        let snapshot =
-            Snapshot { state, reason, restarts: self.entry.restarts, image: self.entry.image.clone() };
-        match &mut self.reported {
-            Some((last, _)) if *last == snapshot => false,
-            Some((last, number)) => {
-                if last.state != snapshot.state {
-                    self.entry.changed_at = now;
-                }
-                *last = snapshot;
-                *number += 1;
-                true
-            }
-            none => {
-                *none = Some((snapshot, 1));
-                true
-            }
-        }
-    }
-
-    /// The report with its number, for an acknowledgement.
-    pub(super) fn report(&self) -> (u64, AssignmentReport) {
-        let (state, reason) = self.state();
-        let number = self.reported.as_ref().map_or(0, |(_, number)| *number);
-        let detail = self.entry.ended.as_ref().map(|ended| ended.detail.clone()).unwrap_or_default();
-        let report = AssignmentReport {
-            id: self.id(),
-            state,
-            reason,
-            detail,
-            exit_code: self.entry.exit_code,
-            restarts: self.entry.restarts,
-            gpus: self.entry.order.gpus.clone(),
-            ports: self.entry.ports.clone(),
-            image: self.entry.image.clone(),
-            at: self.entry.changed_at,
-        };
-        (number, report)
-    }
-
-    /// What it is now is durable.
-    pub(super) fn note_durable(&mut self) {
-        let number = self.reported.as_ref().map_or(0, |(_, number)| *number);
-        if self.durable.as_ref().map(|(noted, _)| *noted) != Some(number) {
-            self.durable = Some(self.report());
-        }
-    }
-
-    /// The report of what is durable. Of an order that is not, nothing can be said but that it came.
-    pub(super) fn durable_report(&self) -> (u64, AssignmentReport) {
-        self.durable.clone().unwrap_or_else(|| {
-            let (_, report) = self.report();
-            let report = AssignmentReport {
-                state: AssignmentState::Assigned,
-                reason: None,
-                detail: String::new(),
-                exit_code: None,
-                ports: Vec::new(),
-                image: None,
-                ..report
-            };
-            (0, report)
-        })
-    }
-
-    /// Whether a report waits to be acknowledged.
-    pub(super) fn has_news(&self) -> bool {
-        self.reported.as_ref().is_some_and(|(_, number)| *number > self.acknowledged)
-    }
-
-    pub(super) fn acknowledge(&mut self, number: u64) {
-        self.acknowledged = self.acknowledged.max(number);
     }
 }

@@ -7,14 +7,21 @@
 //! The shell runs the commands of one assignment one after the other, in order.
 //!
 //! `desired` takes orders in, `starting` leads to a container that runs, `ending` from its end to its last trace,
-//! `settling` compares with the engine's list, `due` is what time brings, `gpu` what a GPU's fault means.
+//! `verdict` says whose an end is, `settling` compares with the engine's list, `due` is what time brings, `checking` what
+//! checks of readiness and liveness mean, `gpu` what a GPU's fault means, `unstopped` and `leftovers` what becomes of what
+//! cannot be stopped or removed, `room` which images are in nobody's way any more.
 
+mod checking;
 mod desired;
 mod due;
 mod ending;
 mod gpu;
+mod leftovers;
+mod room;
 mod settling;
 mod starting;
+mod unstopped;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -25,7 +32,8 @@ use lode_protocol::units::Millis;
 
 use crate::assignment::{Assignment, Stage};
 use crate::effect::Command;
-use crate::event::{ContainerId, Now};
+use crate::event::{ContainerId, EngineRun, Now};
+use crate::images::Images;
 use crate::journal::{Change, Entry};
 use crate::ports::PortAllocator;
 use crate::receipts::Running;
@@ -39,6 +47,11 @@ pub(crate) struct Assignments {
     /// `None` until the inventory was read once.
     gpus: Option<BTreeSet<GpuUuid>>,
     engine_answers: bool,
+    images: Images,
+    /// The life of the engine that was seen last.
+    run: Option<EngineRun>,
+    /// Containers that no record knows and that cannot be removed, and why not.
+    strays: BTreeMap<ContainerId, String>,
     /// What is to be remembered besides the entries that differ from it.
     changes: Vec<Change>,
 }
@@ -49,6 +62,7 @@ impl Assignments {
         entries: Vec<Entry>,
         generation: Option<(Term, Generation)>,
         range: RangeInclusive<u16>,
+        images: Images,
     ) -> Self {
         let mut ports = PortAllocator::new(range);
         let items = entries
@@ -60,7 +74,17 @@ impl Assignments {
                 (entry.order.id, Assignment::recovered(entry))
             })
             .collect();
-        Self { items, generation, ports, gpus: None, engine_answers: false, changes: Vec::new() }
+        Self {
+            items,
+            generation,
+            ports,
+            gpus: None,
+            engine_answers: false,
+            images,
+            run: None,
+            strays: BTreeMap::new(),
+            changes: Vec::new(),
+        }
     }
 
     /// The desired set that is worked towards.
@@ -123,7 +147,7 @@ impl Assignments {
         if !self.engine_answers {
             return None;
         }
-        self.items.values().filter_map(|item| item.stage.due()).min()
+        self.items.values().filter_map(Assignment::due).min()
     }
 
     /// The engine does not answer: nothing is known, nothing follows from it.
@@ -146,7 +170,7 @@ impl Assignments {
     /// is news to report.
     pub(crate) fn conclude(&mut self, now: Now, commands: &mut Vec<Command>) -> (Vec<Change>, bool) {
         self.on_time(now, commands);
-        self.begin_waiting(commands);
+        self.begin_waiting(now, commands);
         let mut news = false;
         // What is forgotten comes first: the same step may have taken it in again.
         let mut changes = std::mem::take(&mut self.changes);

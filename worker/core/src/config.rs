@@ -6,6 +6,8 @@ use lode_protocol::eip712::Domain;
 use lode_protocol::ids::{NodeId, PoolId};
 use lode_protocol::units::Millis;
 
+use crate::images::ImageWatermarks;
+
 /// Who this node is and how it behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -23,6 +25,8 @@ pub struct Config {
     pub ports: RangeInclusive<u16>,
     /// How often containers are listed, whatever is known about them.
     pub resync_interval: Millis,
+    /// When images go; `None`: never.
+    pub images: Option<ImageWatermarks>,
     /// Fresh entropy of this boot, for nonces.
     pub seed: [u8; 32],
 }

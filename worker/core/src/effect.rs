@@ -9,6 +9,7 @@ use lode_protocol::assignment::PublishedPort;
 use lode_protocol::error_code::ErrorCode;
 use lode_protocol::finding::Finding;
 use lode_protocol::ids::{Address, AssignmentId};
+use lode_protocol::image::ImageReference;
 use lode_protocol::session::{AssignmentSpec, Heartbeat, Hello, Leave};
 use lode_protocol::task::{ProbeAction, PullPolicy};
 use lode_protocol::units::Millis;
@@ -88,6 +89,25 @@ pub enum Message {
     Leave(Leave),
 }
 
+/// An image to be made available.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WantedImage {
+    /// What is to be fetched.
+    pub image: ImageReference,
+    /// What the task names: the same, or what that was when the task was pinned.
+    pub named: ImageReference,
+    /// When to ask the registry.
+    pub policy: PullPolicy,
+}
+
+impl WantedImage {
+    /// What a task names, as it names it.
+    #[must_use]
+    pub fn as_named(image: ImageReference, policy: PullPolicy) -> Self {
+        Self { named: image.clone(), image, policy }
+    }
+}
+
 /// Everything the engine needs to know to create a container.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ContainerPlan {
@@ -108,6 +128,10 @@ pub struct ContainerPlan {
 pub enum Command {
     /// List every container of this node and pool. One is out at a time.
     Scan,
+    /// Look how much room there is for images.
+    Survey,
+    /// Remove an image by this name, unless something uses it.
+    RemoveImage(ImageReference),
     /// Fetch an image.
     Pull {
         /// For which assignment.
@@ -115,9 +139,7 @@ pub enum Command {
         /// Which try.
         attempt: Attempt,
         /// What to fetch.
-        image: String,
-        /// When to ask the registry.
-        policy: PullPolicy,
+        image: WantedImage,
         /// Time to wait before (after a failed try).
         delay: Millis,
     },
@@ -139,7 +161,8 @@ pub enum Command {
         /// Which container.
         container: ContainerId,
     },
-    /// SIGTERM, then SIGKILL after the grace. The end is reported by the watch.
+    /// SIGTERM, then SIGKILL after the grace. The end is reported by the watch, a failure as
+    /// [`crate::event::EngineEvent::StopFailed`].
     Stop {
         /// Which assignment.
         id: AssignmentId,
@@ -147,6 +170,14 @@ pub enum Command {
         container: ContainerId,
         /// Time between the two signals.
         grace: Millis,
+    },
+    /// Find out how a container came to its end. Tells nothing before the engine takes new callers: what a stopping engine
+    /// does to containers must not be taken for what they did.
+    Examine {
+        /// Which assignment.
+        id: AssignmentId,
+        /// Which container.
+        container: ContainerId,
     },
     /// Keep what a container has written: it is about to be removed. Idempotent; trouble with it does not stop the
     /// removal.
@@ -163,7 +194,7 @@ pub enum Command {
     },
     /// Remove one container that is ours by its labels but unknown to the journal.
     RemoveStray(ContainerId),
-    /// Ask whether a container is ready.
+    /// Ask whether a container is ready, or alive. One is out at a time for each container.
     Probe {
         /// Which assignment.
         id: AssignmentId,
@@ -183,12 +214,14 @@ impl Command {
     /// that must be remembered, and nothing of that assignment can be on its way before it.
     pub(crate) fn rests_on_nothing(&self) -> bool {
         match self {
-            Self::Scan | Self::Pull { attempt: Attempt(0), .. } => true,
+            Self::Scan | Self::Survey | Self::Pull { attempt: Attempt(0), .. } => true,
             Self::Pull { .. }
+            | Self::RemoveImage(_)
             | Self::Create(_)
             | Self::Start { .. }
             | Self::Watch { .. }
             | Self::Stop { .. }
+            | Self::Examine { .. }
             | Self::KeepOutput { .. }
             | Self::Remove { .. }
             | Self::RemoveStray(_)

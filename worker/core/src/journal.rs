@@ -3,10 +3,12 @@
 
 mod rows;
 
-use lode_protocol::assignment::{AssignmentState, PublishedPort, Reason};
+use lode_protocol::assignment::{AssignmentState, EndPhase, PublishedPort, Reason};
 use lode_protocol::session::AssignmentSpec;
 use lode_protocol::units::Timestamp;
 use minicbor::{Decode, Encode};
+
+use crate::event::EngineRun;
 
 pub use rows::{Change, Memory, Table};
 
@@ -22,6 +24,9 @@ pub struct Ended {
     /// In words.
     #[n(2)]
     pub detail: String,
+    /// How far it had come.
+    #[n(3)]
+    pub phase: Option<EndPhase>,
 }
 
 /// One assignment in the journal.
@@ -72,4 +77,7 @@ pub struct Entry {
     /// Restarts since a run that was long enough to count as a success: what the back-off and its limit go by.
     #[cbor(n(14), default)]
     pub failures: u32,
+    /// The life of the engine in which the container runs, or in which its start was last asked for.
+    #[n(15)]
+    pub run: Option<EngineRun>,
 }

@@ -9,8 +9,10 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | which containers should exist, which do | [`assignment`], [`assignments`], [`ports`], [`restart`] |
-//! | when the engine is asked what exists | [`scans`] |
+//! | which containers should exist, which do | [`assignment`], [`assignments`], [`checks`], [`ports`], [`restart`] |
+//! | whose a container's end is, and in which words | `assignments::verdict`, [`exit_code`] |
+//! | when the engine is asked what exists, what it says | [`scans`], `engine` |
+//! | which images go when there is little room | [`images`] |
 //! | the conversation: greeting, beats, repetition | [`session`], [`conversation`] |
 //! | joining, leaving, the end of a membership | [`membership`], [`invite`], [`chain`] |
 //! | what was done by this node's own count, and what is signed of it | [`receipts`], [`earnings`] |
@@ -23,11 +25,15 @@
 mod assignment;
 mod assignments;
 pub mod chain;
+mod checks;
 pub mod config;
 mod conversation;
 mod earnings;
 pub mod effect;
+mod engine;
 pub mod event;
+mod exit_code;
+pub mod images;
 mod instruction;
 mod invite;
 pub mod journal;
@@ -60,7 +66,8 @@ use config::Config;
 use conversation::Described;
 use earnings::Unsaid;
 use effect::{Action, Command, Effects, Ticket};
-use event::{EngineEvent, EngineFailure, Event, GpuFault, Now, Statement};
+use event::{Event, GpuFault, Now, Statement};
+use images::Images;
 use journal::{Change, Memory};
 use membership::Belonging;
 pub use membership::DEPARTURE_PATIENCE;
@@ -125,12 +132,23 @@ impl Worker {
     /// From what was remembered; this is one more boot. The first event must be [`Event::Started`].
     pub fn recover(config: Config, memory: Memory) -> Self {
         let boot = memory.boot.next();
-        let Memory { term, generation, entries, chain, leave, records, receipts, boot: _, unreadable: _ } =
-            memory;
+        let Memory {
+            term,
+            generation,
+            entries,
+            chain,
+            leave,
+            records,
+            receipts,
+            images,
+            boot: _,
+            unreadable: _,
+        } = memory;
+        let images = Images::recover(images, config.images);
         Self {
             started: false,
             boot,
-            assignments: Assignments::recover(entries, generation, config.ports.clone()),
+            assignments: Assignments::recover(entries, generation, config.ports.clone(), images),
             session: Session::new(boot, config.seed, term),
             described: Described::default(),
             receipts: ReceiptBook::recover(records, receipts),
@@ -221,6 +239,8 @@ impl Worker {
         }
         self.membership_due(now);
         let (changes, news) = self.assignments.conclude(now, &mut self.out.commands);
+        self.notices.hold("docker/cannot-stop", self.assignments.unstopped());
+        self.notices.hold("docker/cannot-remove", self.assignments.leftovers());
         self.out.changes.extend(changes);
         if !self.out.changes.is_empty() {
             self.issued = Ticket(self.issued.0 + 1);
@@ -273,68 +293,6 @@ impl Worker {
         self.out.at_once.push(Action::Follow { orchestrator, endpoints });
     }
 
-    fn engine(&mut self, now: Now, event: EngineEvent) {
-        let commands = &mut self.out.commands;
-        let silent = match event {
-            EngineEvent::Observed(containers) => {
-                if self.scans.listed(now) {
-                    self.notices.clear("docker/unavailable");
-                    self.assignments.on_observed(now, containers, commands);
-                }
-                None
-            }
-            EngineEvent::ScanFailed(failure) => {
-                self.scans.failed(now);
-                Some(failure)
-            }
-            EngineEvent::Silent(failure) => silence(&failure),
-            EngineEvent::Pulled(id, attempt, result) => {
-                let silent = result.as_ref().err().and_then(silence);
-                self.assignments.on_pulled(id, attempt, result, commands);
-                silent
-            }
-            EngineEvent::Created(id, attempt, result) => {
-                self.scans.call_ended();
-                let silent = result.as_ref().err().and_then(silence);
-                self.assignments.on_created(id, attempt, result, commands);
-                silent
-            }
-            EngineEvent::Started(id, attempt, result) => {
-                self.scans.call_ended();
-                let silent = result.as_ref().err().and_then(silence);
-                self.assignments.on_started(now, id, attempt, result, commands);
-                silent
-            }
-            EngineEvent::Exited(id, container, exit) => {
-                self.assignments.on_exited(now, id, &container, exit, commands);
-                None
-            }
-            EngineEvent::Probed(id, container, result) => {
-                self.assignments.on_probed(now, id, &container, result, commands);
-                None
-            }
-            EngineEvent::Removed(id, result) => {
-                self.scans.call_ended();
-                let silent = result.as_ref().err().and_then(silence);
-                self.assignments.on_removed(id, result);
-                silent
-            }
-        };
-        if let Some(failure) = silent {
-            self.engine_lost(now, &failure);
-        }
-    }
-
-    fn engine_lost(&mut self, now: Now, failure: &EngineFailure) {
-        self.scans.silent(now);
-        let words =
-            format!("Docker does not answer; tasks go on, nothing new is started: {}", failure.detail());
-        self.notices.raise(Finding::error("docker/unavailable", words).remedy(
-            "look whether dockerd runs and whether this user may use docker.socket; it is tried again",
-        ));
-        self.assignments.engine_lost();
-    }
-
     fn gpus_seen(&mut self, statuses: Vec<GpuStatus>) {
         let health = |statuses: &[GpuStatus]| -> Vec<_> {
             statuses.iter().map(|status| (status.uuid.clone(), status.state)).collect()
@@ -361,19 +319,5 @@ impl Worker {
             Finding::warning("orchestrator/silent", "the orchestrator does not answer; tasks go on")
                 .remedy("nothing here; a new connection is tried"),
         );
-    }
-}
-
-/// A failure that says that the engine does not answer.
-fn silence(failure: &EngineFailure) -> Option<EngineFailure> {
-    match failure {
-        EngineFailure::Unavailable(_) => Some(failure.clone()),
-        EngineFailure::ImageNotFound(_)
-        | EngineFailure::PullFailed(_)
-        | EngineFailure::DiskFull(_)
-        | EngineFailure::CannotStart(_)
-        | EngineFailure::Gpu(_)
-        | EngineFailure::PortTaken(_)
-        | EngineFailure::Other(_) => None,
     }
 }

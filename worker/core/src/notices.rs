@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lode_protocol::finding::Finding;
 
 use crate::effect::Action;
+use crate::event::{ContainerId, EngineFailure};
 
 /// By code. A condition of the core concerns the whole node: there is one of each.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,28 @@ impl Notices {
     pub(crate) fn clear(&mut self, code: &'static str) {
         if self.raised.remove(code).is_some() {
             self.said.push(Action::Clear(code.into()));
+        }
+    }
+
+    /// A condition that holds or does not.
+    pub(crate) fn hold(&mut self, code: &'static str, finding: Option<Finding>) {
+        match finding {
+            Some(finding) => self.raise(finding),
+            None => self.clear(code),
+        }
+    }
+
+    /// What a creation says of the room on this host; most failures say nothing.
+    pub(crate) fn room(&mut self, created: &Result<ContainerId, EngineFailure>) {
+        match created {
+            Ok(_) => self.clear("docker/no-room"),
+            Err(EngineFailure::NoRoom(why)) => self.raise(
+                Finding::warning("docker/no-room", format!("this host cannot hold one more task: {why}"))
+                    .remedy(
+                        "let tasks end, remove networks that nobody uses, or name more in docker.subnets",
+                    ),
+            ),
+            Err(_) => {}
         }
     }
 

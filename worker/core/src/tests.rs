@@ -3,6 +3,8 @@
 
 mod conversation;
 mod earning;
+mod ends;
+mod health;
 mod joining;
 mod properties;
 mod reconcile;

@@ -1,5 +1,7 @@
 //! Room for the worker's own state and for images.
 
+use std::path::Path;
+
 use lode_program::finding::Finding;
 use lode_protocol::units::Bytes;
 
@@ -11,8 +13,8 @@ const TIGHT: Bytes = Bytes::gibi(20);
 /// Below this the worker's own state is at risk.
 const CRITICAL: Bytes = Bytes::gibi(1);
 
-pub(super) fn check(config: &Config) -> Vec<Finding> {
-    specs::disk_space(config)
+pub(super) fn check(config: &Config, engine_root: Option<&Path>) -> Vec<Finding> {
+    specs::disk_space(config, engine_root)
         .into_iter()
         .filter_map(|(path, space)| judge(&path.display().to_string(), space.free))
         .collect()

@@ -1,6 +1,7 @@
 //! The container engine: absent, forbidden, silent, too old and fine are told apart.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -18,11 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Engine {
     pub(super) findings: Vec<Finding>,
     pub(super) version: Option<String>,
+    /// Where it keeps its data.
+    pub(super) root: Option<PathBuf>,
 }
 
 impl Engine {
     fn finding(finding: Finding) -> Self {
-        Self { findings: vec![finding], version: None }
+        Self { findings: vec![finding], ..Self::default() }
     }
 }
 
@@ -38,9 +41,9 @@ pub(super) async fn check(config: &Config) -> Engine {
     };
     let ask = async {
         let docker = Docker::connect_with_unix(&socket, PATIENCE.as_secs(), API_DEFAULT_VERSION)?;
-        docker.version().await
+        docker.version().await.map(|version| (docker, version))
     };
-    let version = match tokio::time::timeout(PATIENCE, ask).await {
+    let (docker, version) = match tokio::time::timeout(PATIENCE, ask).await {
         Err(_) | Ok(Err(bollard::errors::Error::RequestTimeoutError)) => return Engine::finding(silent()),
         Ok(Err(error)) => {
             let finding =
@@ -49,12 +52,16 @@ pub(super) async fn check(config: &Config) -> Engine {
                     .remedy("Look at the engine's log.");
             return Engine::finding(finding);
         }
-        Ok(Ok(version)) => version,
+        Ok(Ok(answered)) => answered,
     };
     let engine = version.version.unwrap_or_default();
     let api = version.api_version.unwrap_or_default();
     match parse_api(&api) {
-        Some(found) if found >= OLDEST_API => Engine { findings: Vec::new(), version: Some(engine) },
+        Some(found) if found >= OLDEST_API => {
+            let info = tokio::time::timeout(PATIENCE, docker.info()).await.ok().and_then(Result::ok);
+            let root = info.and_then(|info| info.docker_root_dir).filter(|root| !root.is_empty());
+            Engine { findings: Vec::new(), version: Some(engine), root: root.map(PathBuf::from) }
+        }
         _ => {
             let message = format!(
                 "the Docker engine {engine} speaks API {api}; at least {}.{} (engine 20.10) is needed",
@@ -62,7 +69,7 @@ pub(super) async fn check(config: &Config) -> Engine {
             );
             let finding =
                 Finding::error("docker/too-old", message).about(&socket).remedy("Upgrade the Docker engine.");
-            Engine { findings: vec![finding], version: Some(engine) }
+            Engine { findings: vec![finding], version: Some(engine), root: None }
         }
     }
 }

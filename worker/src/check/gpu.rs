@@ -1,11 +1,12 @@
 //! The driver library and its GPUs.
 
 use lode_gpu::cdi::{CdiSpec, HookPolicy};
-use lode_gpu::{Inventory, NvmlConfig, NvmlError, NvmlHandle};
+use lode_gpu::{Excluded, Inventory, NvmlConfig, NvmlError, NvmlHandle};
 use lode_program::finding::Finding;
 use lode_protocol::ids::GpuUuid;
 
 use crate::config::{Config, Passthrough};
+use crate::gpus::unused_exclusion;
 
 #[derive(Default)]
 pub(super) struct Gpus {
@@ -28,7 +29,13 @@ pub(super) async fn check(config: &Config) -> Gpus {
         }
     };
     match handle.inventory().await {
-        Ok(inventory) => Gpus { findings: inventory.findings(), inventory: Some(inventory) },
+        Ok(mut inventory) => {
+            let mut excluded = Excluded::new(config.gpu.exclude.clone());
+            excluded.apply(&mut inventory);
+            let mut findings = inventory.findings();
+            findings.extend(excluded.unused().map(unused_exclusion));
+            Gpus { findings, inventory: Some(inventory) }
+        }
         Err(error) => Gpus { findings: vec![without_gpus(config, &error)], inventory: None },
     }
 }

@@ -26,7 +26,12 @@ pub async fn check(arguments: &Arguments, flags: &CheckArguments) -> anyhow::Res
     let mut config = arguments.load_config()?;
     config.gpu.allow_none |= flags.allow_cpu_only;
     let report = check::run(&config).await;
-    let description = specs::host_specs(&config, &offered(&report), report.engine_version.as_deref());
+    let description = specs::host_specs(
+        &config,
+        &offered(&report),
+        report.engine_version.as_deref(),
+        report.engine_root.as_deref(),
+    );
     if flags.json {
         let json = serde_json::json!({ "findings": render_json(&report.findings), "specs": description });
         println!("{}", serde_json::to_string_pretty(&json)?);
@@ -41,7 +46,12 @@ pub async fn check(arguments: &Arguments, flags: &CheckArguments) -> anyhow::Res
 pub async fn dry_run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = arguments.load_config()?;
     let report = check::run(&config).await;
-    let description = specs::host_specs(&config, &offered(&report), report.engine_version.as_deref());
+    let description = specs::host_specs(
+        &config,
+        &offered(&report),
+        report.engine_version.as_deref(),
+        report.engine_root.as_deref(),
+    );
     let json = serde_json::json!({
         "findings": render_json(&report.findings),
         "would_publish": would_publish(&config, &description),

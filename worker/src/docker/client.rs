@@ -1,43 +1,54 @@
 //! The engine calls, each with a deadline.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::errors::Error;
-use bollard::exec::{CreateExecOptions, StartExecOptions};
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary};
-use bollard::query_parameters::{
-    CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-    ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-    StopContainerOptionsBuilder, WaitContainerOptions,
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
 };
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::query_parameters::{
+    InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
+    RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder, WaitContainerOptions,
+};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
 use lode_protocol::envelope::Realm;
-use lode_protocol::ids::AssignmentId;
-use lode_protocol::task::PullPolicy;
+use lode_protocol::hardware::SoftwareVersion;
+use lode_protocol::ids::{AssignmentId, GpuUuid};
+use lode_protocol::image::ImageReference;
 use lode_protocol::units::Millis;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use super::call::{CALL, within};
 use super::failure::{During, classify, is_missing, is_unchanged};
-use super::image;
 use super::labels::Ownership;
 use super::logs::OutputReader;
+use super::memory_files::MemoryFiles;
+use super::networks::Reserved;
+use super::oom_kills::OomKills;
 use super::plan::{GpuAccess, Hardening};
-use crate::core::effect::ContainerPlan;
-use crate::core::event::{ContainerId, EngineFailure, Exit, Observed, ObservedState};
-use crate::engine::{Captured, Engine, Marks};
+use super::pull::Removal;
+use super::registries::{ImageAccess, Registries};
+use super::require::{Host, HostGpu};
+use super::transport::{self, Bound};
+use crate::core::effect::{ContainerPlan, WantedImage};
+use crate::core::event::{
+    ContainerId, Ending, EngineFailure, EngineRun, Exit, Observed, ObservedState, PulledImage,
+};
+use crate::engine::{Captured, Engine, Marks, Ran};
+use crate::gpus::GpuView;
+use crate::subnets::Subnets;
 
 /// Time a ping may take.
 const PING: Duration = Duration::from_secs(10);
-/// Time between two looks at the exit code of a command.
-const EXIT_CODE_POLL: Duration = Duration::from_millis(20);
-/// Time a pull may go without any progress.
-const PULL_SILENCE: Duration = Duration::from_secs(300);
+/// Time between two looks at a container's files in memory, and at what the host's kernel killed, while it is waited for.
+const MEMORY_POLL: Duration = Duration::from_secs(5);
 
 /// How to reach the engine and what containers are like.
 #[derive(Clone, Debug)]
@@ -52,19 +63,62 @@ pub struct EngineConfig {
     pub hardening: Hardening,
     /// How GPUs are passed through.
     pub access: GpuAccess,
+    /// Where images may come from, and how long that may take.
+    pub images: ImageAccess,
+    /// Where networks of tasks lie.
+    pub subnets: Subnets,
 }
 
 /// A Docker engine behind a unix socket. Connects at the first call; after a restart of the engine the next call works.
 #[derive(Debug)]
 pub struct DockerEngine {
     pub(super) config: EngineConfig,
+    pub(super) registries: Registries,
+    pub(super) reserved: Reserved,
     client: OnceCell<Docker>,
+    /// What images are judged by.
+    gpus: Option<watch::Receiver<Arc<GpuView>>>,
+    pub(super) oom_kills: OomKills,
+    pub(super) memory_files: MemoryFiles,
 }
 
 impl DockerEngine {
     /// Touches nothing yet.
     pub fn new(config: EngineConfig) -> Self {
-        Self { config, client: OnceCell::new() }
+        Self {
+            registries: Registries::new(&config.images),
+            config,
+            reserved: Reserved::default(),
+            client: OnceCell::new(),
+            gpus: None,
+            oom_kills: OomKills::default(),
+            memory_files: MemoryFiles::default(),
+        }
+    }
+
+    /// Images that need another driver than this host's are refused before a container is made of them.
+    #[must_use]
+    pub fn judging_images_by(self, gpus: watch::Receiver<Arc<GpuView>>) -> Self {
+        Self { gpus: Some(gpus), ..self }
+    }
+
+    /// What the host has for a task, for the image's own check.
+    pub(super) fn host_for(&self, gpus: &[GpuUuid]) -> Option<Host> {
+        let view = self.gpus.as_ref()?.borrow().clone();
+        let offered = &view.offered;
+        let gpu = |uuid: &GpuUuid| {
+            let spec = offered.gpus.iter().find(|spec| spec.uuid == *uuid);
+            let physical = spec.and_then(|spec| spec.parent.as_ref()).unwrap_or(uuid);
+            HostGpu {
+                architecture: spec.and_then(|spec| spec.compute_capability),
+                brand: offered.brands.get(physical).map(|brand| brand.to_ascii_lowercase()),
+            }
+        };
+        Some(Host {
+            cuda: offered.cuda_version.map(SoftwareVersion::of_cuda),
+            driver: offered.driver_version.as_deref().and_then(SoftwareVersion::parse),
+            gpus: gpus.iter().map(gpu).collect(),
+        })
     }
 
     /// As it was made.
@@ -75,53 +129,25 @@ impl DockerEngine {
     /// The client, once the engine's API version is known (bollard would otherwise send none).
     pub(super) async fn docker(&self) -> Result<&Docker, EngineFailure> {
         let connect = async {
-            let path = self.config.socket.to_string_lossy();
-            let docker = Docker::connect_with_unix(&path, CALL.as_secs(), API_DEFAULT_VERSION)?;
+            let socket = self.config.socket.clone();
+            let send = move |request: BollardRequest| {
+                let (socket, bound) = (socket.clone(), Bound::of(request.uri().path()));
+                async move { transport::send(&socket, request, bound).await }
+            };
+            let (address, patience) = (Some("http://docker"), CALL.as_secs());
+            let docker = Docker::connect_with_custom_transport(send, address, patience, API_DEFAULT_VERSION)?;
             within(PING, docker.negotiate_version()).await
         };
         self.client.get_or_try_init(|| connect).await.map_err(|error| classify(&error, During::Other))
     }
 
-    async fn inspect(&self, container: &ContainerId) -> Result<ContainerInspectResponse, Error> {
+    pub(super) async fn inspect(&self, container: &ContainerId) -> Result<ContainerInspectResponse, Error> {
         let docker = self.docker_or_timeout().await?;
         within(CALL, docker.inspect_container(&container.0, None::<InspectContainerOptions>)).await
     }
 
     pub(super) async fn docker_or_timeout(&self) -> Result<&Docker, Error> {
         self.docker().await.map_err(|_| Error::RequestTimeoutError)
-    }
-
-    async fn find_image(&self, reference: &str) -> Result<Option<String>, EngineFailure> {
-        let docker = self.docker().await?;
-        match within(CALL, docker.inspect_image(reference)).await {
-            Ok(found) => {
-                let digest = image::repository_digest(reference, &found.repo_digests.unwrap_or_default());
-                Ok(digest.or(found.id))
-            }
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(classify(&error, During::Other)),
-        }
-    }
-
-    async fn fetch(&self, reference: &str) -> Result<(), EngineFailure> {
-        // The engine answers nothing at all before the registry has: its silence is the registry's.
-        let docker = self.docker().await?.clone().with_timeout(PULL_SILENCE);
-        let (name, tag) = image::split(reference);
-        let options = CreateImageOptionsBuilder::default().from_image(&name).tag(&tag).build();
-        let mut progress = Box::pin(docker.create_image(Some(options), None, None));
-        loop {
-            match tokio::time::timeout(PULL_SILENCE, progress.next()).await {
-                Err(_) => return Err(EngineFailure::PullFailed(format!("no progress for {PULL_SILENCE:?}"))),
-                Ok(None) => return Ok(()),
-                Ok(Some(Ok(_))) => {}
-                Ok(Some(Err(Error::RequestTimeoutError))) => {
-                    return Err(EngineFailure::PullFailed(format!(
-                        "the registry gave no answer for {PULL_SILENCE:?}"
-                    )));
-                }
-                Ok(Some(Err(error))) => return Err(classify(&error, During::Pull)),
-            }
-        }
     }
 
     async fn containers(
@@ -139,11 +165,16 @@ impl DockerEngine {
         let Some(id) = summary.id else { return Ok(None) };
         let container = ContainerId(id);
         let assignment = Ownership::assignment(&summary.labels.unwrap_or_default());
-        match self.inspect(&container).await {
-            Ok(inspected) => Ok(Some(Observed { container, assignment, state: observed_state(&inspected) })),
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(classify(&error, During::Other)),
-        }
+        let state = match self.inspect(&container).await {
+            Ok(inspected) => observed_state(&inspected),
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) => match classify(&error, During::Other) {
+                failure @ EngineFailure::Unavailable(_) => return Err(failure),
+                // What cannot be read of one container hides none of the others.
+                _ => listed_state(summary.state),
+            },
+        };
+        Ok(Some(Observed { container, assignment, state }))
     }
 }
 
@@ -159,7 +190,35 @@ fn observed_state(inspected: &ContainerInspectResponse) -> ObservedState {
     }
 }
 
-fn exit_of(inspected: &ContainerInspectResponse) -> Exit {
+/// What the list says of a container that could not be looked at: everything but its exit code.
+fn listed_state(state: Option<ContainerSummaryStateEnum>) -> ObservedState {
+    match state {
+        Some(ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::DEAD) => {
+            ObservedState::Exited(Exit { code: -1, out_of_memory: false })
+        }
+        Some(ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::PAUSED) => {
+            ObservedState::Running
+        }
+        _ => ObservedState::Created,
+    }
+}
+
+/// Why a container could not be ended. One that hangs in the kernel makes the engine wait: that it does not answer here
+/// says nothing of the engine.
+fn unended(error: &Error, waited: Duration) -> EngineFailure {
+    match error {
+        Error::RequestTimeoutError => {
+            EngineFailure::Other(format!("the engine could not end it within {} s", waited.as_secs()))
+        }
+        other => classify(other, During::Other),
+    }
+}
+
+pub(super) fn has_exited(inspected: &ContainerInspectResponse) -> bool {
+    matches!(observed_state(inspected), ObservedState::Exited(_))
+}
+
+pub(super) fn exit_of(inspected: &ContainerInspectResponse) -> Exit {
     let state = inspected.state.as_ref();
     Exit {
         code: state.and_then(|state| state.exit_code).unwrap_or(-1),
@@ -176,6 +235,10 @@ impl Engine for DockerEngine {
         Ok(version.version.unwrap_or_default())
     }
 
+    async fn life(&self) -> Result<EngineRun, EngineFailure> {
+        DockerEngine::life(self).await
+    }
+
     async fn list(&self) -> Result<Vec<Observed>, EngineFailure> {
         let summaries = self.containers(&self.config.ownership.filter()).await?;
         let mut observed = Vec::with_capacity(summaries.len());
@@ -185,26 +248,18 @@ impl Engine for DockerEngine {
         Ok(observed)
     }
 
-    async fn pull(&self, reference: &str, policy: PullPolicy) -> Result<String, EngineFailure> {
-        let missing = |why: &str| EngineFailure::ImageNotFound(format!("{reference}: {why}"));
-        match policy {
-            PullPolicy::Never => {
-                let found = self.find_image(reference).await?;
-                found.ok_or_else(|| {
-                    missing("the node does not have this image, and the task says pull = \"never\"")
-                })
-            }
-            PullPolicy::Missing => match self.find_image(reference).await? {
-                Some(found) => Ok(found),
-                None => {
-                    self.fetch(reference).await?;
-                    self.find_image(reference).await?.ok_or_else(|| missing("not there after the pull"))
-                }
-            },
-            PullPolicy::Always => {
-                self.fetch(reference).await?;
-                self.find_image(reference).await?.ok_or_else(|| missing("not there after the pull"))
-            }
+    async fn data_root(&self) -> Result<Option<PathBuf>, EngineFailure> {
+        self.root().await
+    }
+
+    async fn pull(&self, wanted: &WantedImage) -> Result<PulledImage, EngineFailure> {
+        self.make_available(wanted).await
+    }
+
+    async fn remove_image(&self, image: &ImageReference) -> Result<(), EngineFailure> {
+        match self.remove_name(image).await? {
+            Removal::Done => Ok(()),
+            Removal::Used => Err(EngineFailure::Other(format!("{image} is in use"))),
         }
     }
 
@@ -224,20 +279,37 @@ impl Engine for DockerEngine {
     async fn wait(&self, container: &ContainerId) -> Result<Exit, EngineFailure> {
         let docker = self.docker().await?;
         let mut ends = Box::pin(docker.wait_container(&container.0, None::<WaitContainerOptions>));
-        let ended = match ends.next().await {
+        self.oom_kills.note(container);
+        let process = match self.inspect(container).await {
+            Ok(inspected) => inspected.state.and_then(|state| state.pid).filter(|process| *process > 0),
+            // The wait itself tells what is wrong.
+            Err(_) => None,
+        };
+        let ended = loop {
+            match tokio::time::timeout(MEMORY_POLL, ends.next()).await {
+                Err(_) => {
+                    self.oom_kills.note(container);
+                    process.into_iter().for_each(|process| self.memory_files.look(container, process));
+                }
+                Ok(ended) => break ended,
+            }
+        };
+        let ended = match ended {
             // A code other than 0 comes as an error; the inspection below tells it again, with the reason.
             None | Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => self.inspect(container).await,
             Some(Err(error)) => Err(error),
         };
         match ended {
-            Ok(inspected) if matches!(observed_state(&inspected), ObservedState::Exited(_)) => {
-                Ok(exit_of(&inspected))
-            }
+            Ok(inspected) if has_exited(&inspected) => Ok(exit_of(&inspected)),
             Ok(_) => Err(EngineFailure::Unavailable(
                 "the engine ended a wait although the container runs".to_owned(),
             )),
             Err(error) => Err(classify(&error, During::Other)),
         }
+    }
+
+    async fn examine(&self, container: &ContainerId) -> Result<Ending, EngineFailure> {
+        self.ending(container).await
     }
 
     async fn stop(&self, container: &ContainerId, grace: Millis) -> Result<(), EngineFailure> {
@@ -249,7 +321,7 @@ impl Engine for DockerEngine {
         match within(deadline, patient.stop_container(&container.0, Some(options))).await {
             Ok(()) => Ok(()),
             Err(error) if is_missing(&error) || is_unchanged(&error) => Ok(()),
-            Err(error) => Err(classify(&error, During::Other)),
+            Err(error) => Err(unended(&error, deadline)),
         }
     }
 
@@ -276,35 +348,27 @@ impl Engine for DockerEngine {
 
     async fn remove_container(&self, container: &ContainerId) -> Result<(), EngineFailure> {
         let docker = self.docker().await?;
+        self.oom_kills.forget(container);
+        let _seen = self.memory_files.take(container);
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match within(CALL, docker.remove_container(&container.0, Some(options))).await {
             Ok(()) => Ok(()),
             Err(error) if is_missing(&error) || is_unchanged(&error) => Ok(()),
-            Err(error) => Err(classify(&error, During::Other)),
+            Err(error) => Err(unended(&error, CALL)),
         }
     }
 
-    async fn execute(&self, container: &ContainerId, command: &[String]) -> Result<i64, EngineFailure> {
-        let docker = self.docker().await?;
-        let run = async {
-            let options = CreateExecOptions { cmd: Some(command.to_vec()), ..Default::default() };
-            let created = docker.create_exec(&container.0, options).await?;
-            let start = StartExecOptions { detach: false, ..Default::default() };
-            if let bollard::exec::StartExecResults::Attached { output, .. } =
-                docker.start_exec(&created.id, Some(start)).await?
-            {
-                output.try_for_each(|_| std::future::ready(Ok(()))).await?;
-            }
-            // The output may end a moment before the engine has noted the exit code, and nothing tells when it has.
-            loop {
-                let inspected = docker.inspect_exec(&created.id).await?;
-                match inspected.exit_code {
-                    Some(code) if inspected.running != Some(true) => return Ok(code),
-                    _ => tokio::time::sleep(EXIT_CODE_POLL).await,
-                }
-            }
-        };
-        within(CALL, run).await.map_err(|error| classify(&error, During::Other))
+    async fn execute(
+        &self,
+        container: &ContainerId,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Ran, EngineFailure> {
+        self.run_command(container, command, limit).await
+    }
+
+    async fn address(&self, container: &ContainerId) -> Result<Option<IpAddr>, EngineFailure> {
+        self.own_address(container).await
     }
 
     fn output(

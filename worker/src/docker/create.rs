@@ -1,16 +1,18 @@
-//! Creating a task's container and its network.
+//! Creating a task's container, with its network ([`super::networks`]).
 //!
 //! Setting up a bridge network takes the engine several times as long as creating a container, so that both are made at
 //! the same time: the container names the network, and the engine looks for it when the container is started. An engine
 //! that looks earlier is asked again once the network is there.
 
-use bollard::models::{ContainerCreateBody, NetworkCreateRequest};
+use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
 use super::call::{CALL, within};
 use super::client::DockerEngine;
 use super::failure::{During, classify, is_missing, misses_network};
-use super::plan::{Blueprint, container_name};
+use super::plan::{Blueprint, ImageFacts, container_name};
+use super::require;
+use super::ulimits::Ceiling;
 use crate::core::effect::ContainerPlan;
 use crate::core::event::{ContainerId, EngineFailure};
 use crate::engine::Engine as _;
@@ -21,16 +23,26 @@ impl DockerEngine {
         plan: &ContainerPlan,
     ) -> Result<ContainerId, EngineFailure> {
         // Leftovers of an older try; looking at the image does not depend on them.
-        let (removed, image_env) = tokio::join!(self.remove(&plan.id), self.image_environment(&plan.image));
+        let (removed, image, ceiling) = tokio::join!(
+            self.remove(&plan.id),
+            self.image_facts(&plan.image),
+            Ceiling::of_engine(&self.config.socket)
+        );
         removed?;
-        let image_env = image_env?;
+        let image = image?;
+        if let Some(host) = self.host_for(&plan.order.gpus)
+            && let Some(lacking) = require::shortfall(&image.environment, &host)
+        {
+            return Err(EngineFailure::Unmet(lacking));
+        }
         let blueprint = Blueprint {
             plan,
             ownership: &self.config.ownership,
             pool: self.config.realm.pool,
             hardening: &self.config.hardening,
             access: &self.config.access,
-            image_env: &image_env,
+            image: &image,
+            ceiling,
         };
         let body = blueprint.body()?;
         let (network, container) =
@@ -65,25 +77,21 @@ impl DockerEngine {
             .map(|created| ContainerId(created.id))
     }
 
-    async fn create_network(&self, plan: &ContainerPlan) -> Result<(), EngineFailure> {
-        let docker = self.docker().await?;
-        let request = NetworkCreateRequest {
-            name: self.config.ownership.name(&plan.id),
-            driver: Some("bridge".to_owned()),
-            labels: Some(self.config.ownership.labels(&plan.id, plan.attempt)),
-            ..Default::default()
-        };
-        within(CALL, docker.create_network(request))
-            .await
-            .map_err(|error| classify(&error, During::Create))?;
-        Ok(())
-    }
-
-    async fn image_environment(&self, reference: &str) -> Result<Vec<String>, EngineFailure> {
+    async fn image_facts(&self, reference: &str) -> Result<ImageFacts, EngineFailure> {
         let docker = self.docker().await?;
         match within(CALL, docker.inspect_image(reference)).await {
-            Ok(found) => Ok(found.config.and_then(|config| config.env).unwrap_or_default()),
-            Err(error) if is_missing(&error) => Err(EngineFailure::ImageNotFound(error.to_string())),
+            Ok(found) => {
+                let config = found.config.unwrap_or_default();
+                Ok(ImageFacts {
+                    environment: config.env.unwrap_or_default(),
+                    volumes: config.volumes.unwrap_or_default(),
+                    user: config.user.unwrap_or_default(),
+                })
+            }
+            // It was pulled a moment ago.
+            Err(error) if is_missing(&error) => {
+                Err(EngineFailure::ImageRemoved("the image is not on the node any more".to_owned()))
+            }
             Err(error) => Err(classify(&error, During::Create)),
         }
     }

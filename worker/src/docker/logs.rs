@@ -7,6 +7,9 @@
 //! have jumped, looks whether the engine still has what comes next, and says so if it has not, and (3) reads what is left
 //! when the follower has ended, and says that nothing follows only if the container had ended before.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 

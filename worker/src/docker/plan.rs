@@ -1,11 +1,11 @@
 //! From an assignment to the body of Docker's create call. Pure: what a container may do is decided here.
 //!
-//! Hardened by default (GPU.md §4.2, §4.5): no capabilities, no new privileges, process and memory limits, private IPC,
-//! own bridge network, no host paths. The root file system is read-only with a tmpfs on `/tmp`, unless the task asks
+//! Hardened by default (GPU.md §4.2, §4.5): no capabilities, no new privileges, limits of processes, memory and CPU time,
+//! private IPC, own bridge network, no host paths. The root file system is read-only with a tmpfs on `/tmp`, unless the task asks
 //! for disk: then its own layer is writable (ADR 0003).
 
-use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, DeviceRequest, EndpointSettings, HostConfig, HostConfigLogConfig,
@@ -17,6 +17,8 @@ use lode_protocol::task::PortProtocol;
 use lode_protocol::units::Bytes;
 
 use super::labels::Ownership;
+use super::mounts::{TMP, tmpfs_options, volumes};
+use super::ulimits::{Ceiling, ProcessLimits};
 use crate::core::effect::ContainerPlan;
 use crate::core::event::EngineFailure;
 
@@ -26,7 +28,7 @@ pub enum GpuAccess {
     /// The engine's `nvidia` driver (the hook).
     Hook,
     /// A CDI file that the worker applies itself. Read at each use: it changes with the driver.
-    CdiFile(std::path::PathBuf),
+    CdiFile(PathBuf),
     /// This host lends no GPUs.
     None,
 }
@@ -36,10 +38,10 @@ pub enum GpuAccess {
 pub struct Hardening {
     /// Most processes and threads of a task.
     pub pids: u32,
-    /// Size of `/tmp`.
+    /// Open files and locked memory.
+    pub limits: ProcessLimits,
+    /// Size of `/tmp`, and of each volume of an image.
     pub tmpfs: Bytes,
-    /// Memory limit of a task that names none.
-    pub default_memory: Option<Bytes>,
     /// Address on which ports are published.
     pub host_address: std::net::IpAddr,
     /// Size of a log file before it is rotated.
@@ -56,8 +58,20 @@ pub(super) struct Blueprint<'a> {
     pub(super) pool: PoolId,
     pub(super) hardening: &'a Hardening,
     pub(super) access: &'a GpuAccess,
-    /// `Env` of the image: variables of it that steer GPUs or the loader are overridden.
-    pub(super) image_env: &'a [String],
+    pub(super) image: &'a ImageFacts,
+    /// What the engine can give.
+    pub(super) ceiling: Ceiling,
+}
+
+/// What an image brings that a container must not simply have.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct ImageFacts {
+    /// `Env`: variables of it that steer GPUs or the loader are overridden.
+    pub(super) environment: Vec<String>,
+    /// `VOLUME`s.
+    pub(super) volumes: Vec<String>,
+    /// `USER`; empty for the superuser.
+    pub(super) user: String,
 }
 
 /// Name of a container: unique per try.
@@ -78,7 +92,7 @@ impl Blueprint<'_> {
             env: Some(self.environment(edits.as_ref())),
             labels: Some(self.ownership.labels(&self.plan.id, self.plan.attempt)),
             exposed_ports: Some(self.plan.ports.iter().map(|p| port_key(p.container, p.protocol)).collect()),
-            host_config: Some(self.host_config(edits, &network)),
+            host_config: Some(self.host_config(edits.unwrap_or_default(), &network)?),
             networking_config: Some(NetworkingConfig {
                 endpoints_config: Some(HashMap::from([(network, EndpointSettings::default())])),
             }),
@@ -107,7 +121,9 @@ impl Blueprint<'_> {
             order.spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         env.extend(edits.into_iter().flat_map(|edits| edits.env.iter().cloned()));
         // What the image brings must not widen what the task sees; emptied, because Docker cannot unset.
-        for name in self.image_env.iter().filter_map(|entry| entry.split_once('=').map(|(name, _)| name)) {
+        for name in
+            self.image.environment.iter().filter_map(|entry| entry.split_once('=').map(|(name, _)| name))
+        {
             let steers_gpus = name.starts_with("NVIDIA_") || name.starts_with("CUDA_MPS_");
             // CUDA images need their search path; it concerns nothing outside of the container.
             let steers_loader = name.starts_with("LD_") && name != "LD_LIBRARY_PATH";
@@ -137,35 +153,32 @@ impl Blueprint<'_> {
         last_of_each(env)
     }
 
-    fn host_config(&self, edits: Option<ContainerEdits>, network: &str) -> HostConfig {
+    fn host_config(&self, edits: ContainerEdits, network: &str) -> Result<HostConfig, EngineFailure> {
         let resources = &self.plan.order.spec.resources;
-        let memory = match resources.memory {
-            Bytes(0) => self.hardening.default_memory,
-            limit => Some(limit),
-        }
-        .map(|limit| i64::try_from(limit.0).unwrap_or(i64::MAX));
+        let bytes = |size: Bytes| Some(i64::try_from(size.0).unwrap_or(i64::MAX));
         let wants_disk = resources.disk > Bytes(0);
         let hook = matches!(self.access, GpuAccess::Hook) && !self.plan.order.gpus.is_empty();
-        let edits = edits.unwrap_or_default();
-        HostConfig {
+        Ok(HostConfig {
             network_mode: Some(network.to_owned()),
             port_bindings: Some(self.port_bindings()),
             device_requests: hook.then(|| vec![gpu_request(&self.plan.order.gpus)]),
             devices: Some(edits.device_nodes.iter().map(device_mapping).collect()),
-            mounts: Some(edits.mounts.iter().map(bind_mount).collect()),
-            memory,
-            memory_swap: memory,
-            nano_cpus: (resources.cpus.0 > 0).then(|| i64::from(resources.cpus.0) * 1_000_000),
+            mounts: Some(self.mounts(&edits)?),
+            memory: bytes(resources.memory),
+            memory_swap: bytes(resources.memory),
+            nano_cpus: Some(i64::from(resources.cpus.0) * 1_000_000),
             pids_limit: Some(i64::from(self.hardening.pids)),
-            shm_size: self.shared_memory(memory),
+            ulimits: Some(self.hardening.limits.within(self.ceiling)),
+            // Data loaders share batches through it.
+            shm_size: bytes(resources.shared_memory()),
             ipc_mode: Some("private".to_owned()),
             cap_drop: Some(vec!["ALL".to_owned()]),
             security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
             privileged: Some(false),
             readonly_rootfs: Some(!wants_disk),
             tmpfs: Some(HashMap::from([(
-                "/tmp".to_owned(),
-                format!("rw,exec,nosuid,nodev,size={}", self.hardening.tmpfs.0),
+                TMP.to_owned(),
+                tmpfs_options(self.hardening.tmpfs, &self.image.user),
             )])),
             // The kernel takes a task before it takes the host's own programs.
             oom_score_adj: Some(500),
@@ -186,18 +199,16 @@ impl Blueprint<'_> {
                 ])),
             }),
             ..Default::default()
-        }
+        })
     }
 
-    /// Half of the memory, at most 16 GiB per GPU (data loaders share batches through it); the engine's 64 MiB without
-    /// GPUs.
-    fn shared_memory(&self, memory: Option<i64>) -> Option<i64> {
-        let gpus = i64::try_from(self.plan.order.gpus.len()).unwrap_or(1);
-        if gpus == 0 {
-            return None;
-        }
-        let most = gpus.saturating_mul(16 << 30);
-        Some(memory.map_or(most, |memory| most.min(memory / 2)))
+    /// What GPUs need of the host, and memory where the image has volumes.
+    fn mounts(&self, edits: &ContainerEdits) -> Result<Vec<Mount>, EngineFailure> {
+        let mounted: BTreeSet<PathBuf> =
+            edits.mounts.iter().map(|mount| mount.container_path.clone()).collect();
+        let mut mounts: Vec<Mount> = edits.mounts.iter().map(bind_mount).collect();
+        mounts.extend(volumes(&self.image.volumes, self.hardening.tmpfs, &mounted)?);
+        Ok(mounts)
     }
 
     fn port_bindings(&self) -> HashMap<String, Option<Vec<PortBinding>>> {

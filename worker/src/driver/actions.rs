@@ -69,7 +69,8 @@ impl Driver {
     fn seal_and_send(&mut self, mut message: Message) {
         let Some(peer) = self.link.peer() else { return };
         if let Message::Heartbeat(beat) = &mut message {
-            beat.usage = self.usage.read();
+            let root = self.outputs.engine_root.borrow().clone();
+            beat.usage = self.usage.read(root.as_deref());
             self.conversation.add_findings(beat, self.findings.list());
             self.metrics.beats.inc();
         }

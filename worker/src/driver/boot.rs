@@ -11,6 +11,7 @@ use super::{now, store_finding};
 use crate::core::Worker;
 use crate::core::effect::Effects;
 use crate::core::event::Event;
+use crate::core::view::View;
 use crate::journal;
 
 /// Wait before a store that cannot be written at start is tried again.
@@ -21,6 +22,13 @@ const STORE_RETRY: Duration = Duration::from_secs(2);
 pub struct Booted {
     pub(super) worker: Worker,
     pub(super) effects: Vec<Effects>,
+}
+
+impl Booted {
+    /// How it stands at its start: what it holds from before is known to everybody from the first moment.
+    pub fn view(&self) -> View {
+        self.worker.view()
+    }
 }
 
 /// Starts a worker; tried again until its boot can be written.

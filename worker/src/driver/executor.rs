@@ -1,11 +1,12 @@
 //! Does what the core wants done with the engine: the commands of one assignment strictly one after the other, those of
 //! different assignments at the same time.
 //!
-//! Scans, watches and readiness checks run beside the lanes: they change nothing. A pull gives way to the removal of its
-//! assignment.
+//! Scans, watches, examinations and checks of containers run beside the lanes: they change nothing. A pull gives way to
+//! the removal of its assignment.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lode_program::backoff::{self, BackoffPolicy};
@@ -15,10 +16,10 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
 use crate::core::effect::Command;
-use crate::core::event::{ContainerId, EngineEvent, EngineFailure, Exit};
+use crate::core::event::{ContainerId, DiskSpace, EngineEvent, EngineFailure, EngineRun, Exit};
 use crate::engine::Engine;
 use crate::output::KeptOutput;
-use crate::probe;
+use crate::{probe, specs};
 
 /// Waits between tries with an engine that does not answer.
 const PATIENT: BackoffPolicy = BackoffPolicy::new(Millis(500), Millis::seconds(15));
@@ -42,6 +43,7 @@ pub(super) struct Executor {
     kept: KeptOutput,
     host: IpAddr,
     version: watch::Sender<Option<String>>,
+    root: watch::Sender<Option<PathBuf>>,
     lanes: BTreeMap<AssignmentId, Lane>,
     watches: BTreeMap<(AssignmentId, ContainerId), AbortHandle>,
     running: JoinSet<Finished>,
@@ -49,18 +51,20 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    /// `version` is told the engine's whenever it answers.
+    /// `version` and `root` are told the engine's whenever it answers.
     pub(super) fn new(
         engine: Arc<dyn Engine>,
         kept: KeptOutput,
         host: IpAddr,
         version: watch::Sender<Option<String>>,
+        root: watch::Sender<Option<PathBuf>>,
     ) -> Self {
         Self {
             engine,
             kept,
             host,
             version,
+            root,
             lanes: BTreeMap::new(),
             watches: BTreeMap::new(),
             running: JoinSet::new(),
@@ -72,25 +76,48 @@ impl Executor {
     pub(super) fn take(&mut self, command: Command) {
         match command {
             Command::Scan => {
-                let (engine, version) = (Arc::clone(&self.engine), self.version.clone());
-                self.running
-                    .spawn(async move { Finished::Beside(Some(scan(engine.as_ref(), &version).await)) });
+                let engine = Arc::clone(&self.engine);
+                let (version, root) = (self.version.clone(), self.root.clone());
+                self.running.spawn(async move {
+                    Finished::Beside(Some(scan(engine.as_ref(), &version, &root).await))
+                });
+            }
+            Command::Survey => {
+                let root = self.root.borrow().clone();
+                self.running.spawn(async move { Finished::Beside(Some(survey(root).await)) });
+            }
+            Command::RemoveImage(image) => {
+                let engine = Arc::clone(&self.engine);
+                self.running.spawn(async move {
+                    let removed = engine.remove_image(&image).await;
+                    Finished::Beside(Some(EngineEvent::ImageRemoved(image, removed)))
+                });
             }
             Command::Watch { id, container } => self.watch(id, container),
+            Command::Examine { id, container } => {
+                let engine = Arc::clone(&self.engine);
+                self.running.spawn(async move {
+                    let ending = engine.examine(&container).await;
+                    Finished::Beside(Some(EngineEvent::Examined(id, container, ending)))
+                });
+            }
             Command::RemoveStray(container) => {
                 let engine = Arc::clone(&self.engine);
                 self.running.spawn(async move {
                     tracing::warn!(container = %container.0, "removing a container that no record knows");
                     let removed = engine.remove_container(&container).await;
-                    Finished::Beside(removed.err().map(EngineEvent::Silent))
+                    Finished::Beside(removed.err().map(|failure| EngineEvent::StrayLeft(container, failure)))
                 });
             }
             Command::Probe { id, container, action, ports, timeout } => {
                 let (engine, host) = (Arc::clone(&self.engine), self.host);
                 self.running.spawn(async move {
-                    let ready =
-                        probe::ask(engine.as_ref(), host, &container, (&action, &ports), timeout).await;
-                    Finished::Beside(Some(EngineEvent::Probed(id, container, ready)))
+                    let asked = (&action, ports.as_slice());
+                    let answer = probe::answer(engine.as_ref(), host, &container, asked, timeout).await;
+                    Finished::Beside(Some(match answer {
+                        Ok(answer) => EngineEvent::Probed(id, container, answer),
+                        Err(silent) => EngineEvent::Unprobed(id, container, silent),
+                    }))
                 });
             }
             Command::Pull { id, .. }
@@ -188,7 +215,11 @@ impl Executor {
 }
 
 /// Everything of ours that the engine has.
-async fn scan(engine: &dyn Engine, version: &watch::Sender<Option<String>>) -> EngineEvent {
+async fn scan(
+    engine: &dyn Engine,
+    version: &watch::Sender<Option<String>>,
+    root: &watch::Sender<Option<PathBuf>>,
+) -> EngineEvent {
     let listed = async {
         let answered = engine.ping().await?;
         version.send_if_modified(|known| {
@@ -196,29 +227,64 @@ async fn scan(engine: &dyn Engine, version: &watch::Sender<Option<String>>) -> E
             *known = Some(answered);
             changed
         });
-        engine.list().await
+        match engine.data_root().await {
+            Ok(answered) => {
+                root.send_if_modified(|known| {
+                    let changed = *known != answered;
+                    *known = answered;
+                    changed
+                });
+            }
+            // What it said before still counts; its containers are what matters here.
+            Err(failure) => tracing::warn!(?failure, "the engine does not say where it keeps its data"),
+        }
+        within_one_life(engine, engine.list()).await
     };
     match listed.await {
-        Ok(containers) => EngineEvent::Observed(containers),
+        Ok((run, containers)) => EngineEvent::Observed(run, containers),
         Err(failure) => EngineEvent::ScanFailed(failure),
     }
 }
 
+/// Room where the engine keeps its images, if that can be seen from here.
+async fn survey(root: Option<PathBuf>) -> EngineEvent {
+    let look = move || root.as_deref().and_then(specs::space_of_images);
+    let seen = tokio::task::spawn_blocking(look).await.ok().flatten();
+    EngineEvent::Surveyed(seen.map(|space| DiskSpace { total: space.total, free: space.free }))
+}
+
+/// Does something of which one life of the engine saw beginning and end; tells which. What an engine says while it stops or
+/// starts, failures too, counts as silence.
+async fn within_one_life<T>(
+    engine: &dyn Engine,
+    call: impl Future<Output = Result<T, EngineFailure>>,
+) -> Result<(EngineRun, T), EngineFailure> {
+    let before = engine.life().await?;
+    let done = call.await;
+    if engine.life().await? != before {
+        let words = "the container engine was started anew meanwhile";
+        return Err(EngineFailure::Unavailable(words.to_owned()));
+    }
+    done.map(|done| (before, done))
+}
+
 async fn perform(engine: &dyn Engine, kept: &KeptOutput, command: Command) -> Option<EngineEvent> {
     match command {
-        Command::Pull { id, attempt, image, policy, delay } => {
+        Command::Pull { id, attempt, image, delay } => {
             tokio::time::sleep(delay.to_duration()).await;
-            Some(EngineEvent::Pulled(id, attempt, engine.pull(&image, policy).await))
+            Some(EngineEvent::Pulled(id, attempt, engine.pull(&image).await))
         }
         Command::Create(plan) => {
             Some(EngineEvent::Created(plan.id, plan.attempt, engine.create(&plan).await))
         }
         Command::Start { id, attempt, container } => {
-            Some(EngineEvent::Started(id, attempt, engine.start(&container).await))
+            let started = within_one_life(engine, engine.start(&container)).await;
+            Some(EngineEvent::Started(id, attempt, started.map(|(run, ())| run)))
         }
         Command::Stop { id, container, grace } => {
-            stop(engine, id, &container, grace).await;
-            None
+            let failure = engine.stop(&container, grace).await.err()?;
+            tracing::warn!(assignment = %id, ?failure, "a container could not be stopped; it is tried again");
+            Some(EngineEvent::StopFailed(id, container, failure))
         }
         Command::KeepOutput { id, container } => {
             kept.keep(id, engine, &container).await;
@@ -232,16 +298,13 @@ async fn perform(engine: &dyn Engine, kept: &KeptOutput, command: Command) -> Op
             Some(EngineEvent::Removed(id, result))
         }
         // They run beside the lanes.
-        Command::Scan | Command::Watch { .. } | Command::RemoveStray(_) | Command::Probe { .. } => None,
-    }
-}
-
-/// Stops a container, however often it takes: the core asks once, and an engine that restarts forgets.
-async fn stop(engine: &dyn Engine, id: AssignmentId, container: &ContainerId, grace: Millis) {
-    let mut pause = backoff::sequence(PATIENT);
-    while let Err(failure) = engine.stop(container, grace).await {
-        tracing::warn!(assignment = %id, ?failure, "a container could not be stopped; it is tried again");
-        tokio::time::sleep(pause.next_wait()).await;
+        Command::Scan
+        | Command::Survey
+        | Command::RemoveImage(_)
+        | Command::Watch { .. }
+        | Command::Examine { .. }
+        | Command::RemoveStray(_)
+        | Command::Probe { .. } => None,
     }
 }
 

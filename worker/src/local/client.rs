@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lode_protocol::ids::GpuUuid;
 use serde::de::DeserializeOwned;
 
 use super::{LeaveAnswer, StatusReport};
 use crate::core::receipts::KeptReceipt;
+use crate::gpus::ClearAnswer;
 
 /// How long the worker may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -49,6 +51,11 @@ pub async fn receipts(socket: &Path) -> Result<Vec<KeptReceipt>, LocalError> {
 /// Asks the worker to leave its pool.
 pub async fn leave(socket: &Path) -> Result<LeaveAnswer, LocalError> {
     ask(socket, "POST", "/leave").await
+}
+
+/// Gives a GPU another chance.
+pub async fn clear_gpu(socket: &Path, gpu: &GpuUuid) -> Result<ClearAnswer, LocalError> {
+    ask(socket, "POST", &format!("/gpus/{}/clear", gpu.as_str().replace('/', "%2F"))).await
 }
 
 async fn ask<T: DeserializeOwned>(socket: &Path, method: &str, path: &str) -> Result<T, LocalError> {

@@ -7,13 +7,16 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::StatusCode;
+use lode_program::listen::{LocalLimits, serve_local};
 use lode_program::problem::Problem;
+use lode_protocol::ids::{GpuUuid, ParseIdError};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{LeaveAnswer, StatusReport};
 use crate::core::receipts::KeptReceipt;
+use crate::gpus::{ClearAnswer, ClearRequest};
 
 /// How long the worker may take to answer.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -34,6 +37,7 @@ pub type Reporter = Arc<dyn Fn() -> StatusReport + Send + Sync>;
 struct Access {
     reporter: Reporter,
     requests: mpsc::Sender<LocalRequest>,
+    clears: mpsc::Sender<ClearRequest>,
 }
 
 /// Binds the socket. A socket file that an earlier worker left behind is replaced: the data directory's lock says that
@@ -52,19 +56,20 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     })
 }
 
-/// Serves until shutdown.
+/// Serves until shutdown, within the limits of sockets of this machine.
 pub async fn serve(
     listener: UnixListener,
     reporter: Reporter,
-    requests: mpsc::Sender<LocalRequest>,
+    (requests, clears): (mpsc::Sender<LocalRequest>, mpsc::Sender<ClearRequest>),
     shutdown: CancellationToken,
-) -> std::io::Result<()> {
+) {
     let router = Router::new()
         .route("/status", get(status))
         .route("/leave", post(leave))
         .route("/receipts", get(receipts))
-        .with_state(Access { reporter, requests });
-    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+        .route("/gpus/{uuid}/clear", post(clear_gpu))
+        .with_state(Access { reporter, requests, clears });
+    serve_local(router, listener, LocalLimits::default(), shutdown).await;
 }
 
 async fn status(State(access): State<Access>) -> Json<StatusReport> {
@@ -72,24 +77,35 @@ async fn status(State(access): State<Access>) -> Json<StatusReport> {
 }
 
 async fn leave(State(access): State<Access>) -> Result<Json<LeaveAnswer>, Problem> {
-    ask(&access, LocalRequest::Leave).await
+    ask(&access.requests, LocalRequest::Leave).await
 }
 
 async fn receipts(State(access): State<Access>) -> Result<Json<Vec<KeptReceipt>>, Problem> {
-    ask(&access, LocalRequest::Receipts).await
+    ask(&access.requests, LocalRequest::Receipts).await
 }
 
-/// Has the driver answer.
-async fn ask<T>(
-    access: &Access,
-    request: impl FnOnce(oneshot::Sender<T>) -> LocalRequest,
+async fn clear_gpu(
+    State(access): State<Access>,
+    axum::extract::Path(uuid): axum::extract::Path<String>,
+) -> Result<Json<ClearAnswer>, Problem> {
+    let gpu: GpuUuid = uuid.parse().map_err(|error: ParseIdError| {
+        Problem::new(StatusCode::BAD_REQUEST, "worker/no-gpu-uuid", error.to_string())
+            .remedy("name a GPU as `lode-worker status` does")
+    })?;
+    ask(&access.clears, |reply| ClearRequest { gpu, reply }).await
+}
+
+/// Has somebody answer.
+async fn ask<R, T>(
+    whom: &mpsc::Sender<R>,
+    request: impl FnOnce(oneshot::Sender<T>) -> R,
 ) -> Result<Json<T>, Problem> {
     let busy = || {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "worker/busy", "the worker does not answer now")
             .remedy("try again; look at the worker's log if it stays so")
     };
     let (reply, answer) = oneshot::channel();
-    access.requests.try_send(request(reply)).map_err(|_| busy())?;
+    whom.try_send(request(reply)).map_err(|_| busy())?;
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(Ok(answer)) => Ok(Json(answer)),
         Ok(Err(_)) | Err(_) => Err(busy()),

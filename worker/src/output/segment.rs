@@ -97,15 +97,21 @@ impl Segment {
 
 /// Reads the records of one file.
 #[derive(Debug)]
-pub(super) struct SegmentReader {
-    file: BufReader<File>,
+pub(super) struct SegmentReader<R = File> {
+    file: BufReader<R>,
     /// Bytes of the file that are whole records.
     pub(super) read: u64,
 }
 
 impl SegmentReader {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: BufReader::with_capacity(64 << 10, File::open(path)?), read: 0 })
+        Ok(Self::of(File::open(path)?))
+    }
+}
+
+impl<R: io::Read> SegmentReader<R> {
+    pub(super) fn of(file: R) -> Self {
+        Self { file: BufReader::with_capacity(64 << 10, file), read: 0 }
     }
 
     /// The next record; `None` at the end, or where what follows is none.

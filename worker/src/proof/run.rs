@@ -88,7 +88,12 @@ pub(super) async fn prove(conversation: &mut Conversation, heard: Heard) -> Resu
         prepare: heard.digest,
         failure: None,
     };
+    let absent = shared.gpus.borrow().absent.clone();
     for gpu in gpus {
+        if absent.contains(&gpu) {
+            run.lost(&gpu, "the driver does not show this GPU now".to_owned());
+            continue;
+        }
         let started = provers.start(&gpu).and_then(|requests| {
             let prepare = Request::Prepare { class: class.id.0, params: class.params };
             requests.try_send(prepare).map_err(|error| error.to_string())?;

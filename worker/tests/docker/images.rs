@@ -1,15 +1,17 @@
 //! Pulling, and what its failures mean.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bollard::query_parameters::{PushImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
 use futures::StreamExt as _;
+use lode_protocol::image::ImageReference;
 use lode_protocol::task::PullPolicy;
-use lode_worker::core::event::EngineFailure;
+use lode_worker::core::event::{EngineFailure, Origin, PulledImage};
 use lode_worker::engine::Engine as _;
 
-use super::support::{Image, Node, docker, free_port};
+use super::support::{Image, Node, docker, free_port, plan, wanted};
 
 /// A registry of our own on a free port.
 struct Registry {
@@ -75,24 +77,37 @@ async fn a_registry_s_image_is_pulled_and_named_by_its_digest() {
     drop(push);
     forget(&reference).await;
 
-    let never = node.engine.pull(&reference, PullPolicy::Never).await.unwrap_err();
+    let never = node.engine.pull(&wanted(&reference, PullPolicy::Never)).await.unwrap_err();
     assert!(matches!(never, EngineFailure::ImageNotFound(_)), "{never:?}");
-    let pulled = node.engine.pull(&reference, PullPolicy::Missing).await.unwrap();
+    let pull = async |image: &str, policy| node.engine.pull(&wanted(image, policy)).await.unwrap();
+    let PulledImage { name: pulled, origin } = pull(&reference, PullPolicy::Missing).await;
+    assert_eq!(origin, Origin::Fetched);
     assert!(pulled.starts_with(&format!("{repository}@sha256:")), "{pulled}");
-    assert_eq!(node.engine.pull(&pulled, PullPolicy::Missing).await.unwrap(), pulled);
-    assert_eq!(node.engine.pull(&reference, PullPolicy::Always).await.unwrap(), pulled);
-    assert_eq!(node.engine.pull(&reference, PullPolicy::Never).await.unwrap(), pulled);
-
-    let unknown = node.engine.pull(&format!("{repository}:none"), PullPolicy::Missing).await.unwrap_err();
-    assert!(matches!(unknown, EngineFailure::ImageNotFound(_)), "{unknown:?}");
+    let there = PulledImage { name: pulled.clone(), origin: Origin::Present };
+    assert_eq!(pull(&pulled, PullPolicy::Missing).await, there);
+    assert_eq!(pull(&reference, PullPolicy::Always).await, there);
+    assert_eq!(pull(&reference, PullPolicy::Never).await, there);
+    // What a digest names never changes: nobody is asked for it again, also when the registry is away.
+    drop(registry);
+    assert_eq!(pull(&pulled, PullPolicy::Always).await, there);
     forget(&reference).await;
+}
+
+#[tokio::test]
+async fn an_image_that_the_registry_does_not_have_is_the_task_s_fault_in_words_of_ours() {
+    let registry = Registry::start().await;
+    let node = Node::new();
+    let unknown = format!("{}/x:none", registry.address);
+    let unknown = node.engine.pull(&wanted(&unknown, PullPolicy::Missing)).await.unwrap_err();
+    assert!(matches!(unknown, EngineFailure::ImageNotFound(_)), "{unknown:?}");
+    assert!(!unknown.detail().contains("manifest unknown"), "{unknown:?}");
 }
 
 #[tokio::test]
 async fn a_registry_that_is_down_is_not_a_missing_image() {
     let node = Node::new();
     let reference = format!("127.0.0.1:{}/x:1", free_port());
-    let down = node.engine.pull(&reference, PullPolicy::Missing).await.unwrap_err();
+    let down = node.engine.pull(&wanted(&reference, PullPolicy::Missing)).await.unwrap_err();
     assert!(matches!(down, EngineFailure::PullFailed(_)), "{down:?}");
 }
 
@@ -100,7 +115,31 @@ async fn a_registry_that_is_down_is_not_a_missing_image() {
 async fn an_image_that_the_engine_has_needs_no_registry() {
     let image = Image::build(&[]).await;
     let node = Node::new();
-    let found = node.engine.pull(&image.name, PullPolicy::Missing).await.unwrap();
-    assert!(found.starts_with("sha256:"), "{found}");
-    assert_eq!(node.engine.pull(&image.name, PullPolicy::Never).await.unwrap(), found);
+    let found = node.engine.pull(&wanted(&image.name, PullPolicy::Missing)).await.unwrap();
+    assert!(found.name.starts_with("sha256:") && found.origin == Origin::Present, "{found:?}");
+    assert_eq!(node.engine.pull(&wanted(&image.name, PullPolicy::Never)).await.unwrap(), found);
+}
+
+#[tokio::test]
+async fn an_image_goes_by_its_name_when_nothing_uses_it_and_stays_while_a_container_does() {
+    let image = Image::build(&[]).await;
+    let node = Node::new();
+    let name: ImageReference = image.name.parse().unwrap();
+    let plan = plan(&image, "true", "");
+    node.engine.create(&plan).await.unwrap();
+    let used = node.engine.remove_image(&name).await.unwrap_err();
+    assert!(matches!(used, EngineFailure::Other(_)), "{used:?}");
+    assert!(docker().inspect_image(&image.name).await.is_ok());
+    node.engine.remove(&plan.id).await.unwrap();
+    node.engine.remove_image(&name).await.unwrap();
+    assert!(docker().inspect_image(&image.name).await.is_err());
+    node.engine.remove_image(&name).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_engine_says_where_it_keeps_its_data() {
+    let node = Node::new();
+    let said = docker().info().await.unwrap().docker_root_dir.map(PathBuf::from);
+    assert!(said.is_some());
+    assert_eq!(node.engine.data_root().await.unwrap(), said);
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use lode_protocol::logs::LogSource;
+use lode_protocol::units::Bytes;
 use lode_worker::core::event::{ContainerId, EngineFailure, Exit, ObservedState};
 use lode_worker::docker::{DockerEngine, GpuAccess};
 use lode_worker::engine::{Captured, Engine, Marks};
@@ -63,6 +64,84 @@ async fn a_command_that_does_not_exist_is_the_task_s_fault() {
         Err(failure) => failure,
     };
     assert!(matches!(failure, EngineFailure::CannotStart(_)), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_user_or_a_directory_that_the_image_does_not_have_is_the_task_s_fault_and_is_named() {
+    let node = Node::new();
+    for (change, named) in
+        [("USER appuser", "USER"), ("USER 1:nogroup", "USER"), ("WORKDIR /bin/busybox", "")]
+    {
+        let image = Image::build(&[change]).await;
+        let plan = plan(&image, "true", "");
+        let failure = match node.engine.create(&plan).await {
+            Ok(container) => node.engine.start(&container).await.unwrap_err(),
+            Err(failure) => failure,
+        };
+        let EngineFailure::CannotStart(detail) = &failure else { panic!("{change}: {failure:?}") };
+        assert!(detail.contains(named), "{change}: {detail}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_is_removed_after_its_pull_is_the_node_s_fault() {
+    let image = Image::build(&[]).await;
+    let node = Node::new();
+    let mut gone = plan(&image, "true", "");
+    gone.image = format!("sha256:{}", "0".repeat(64));
+    let failure = node.engine.create(&gone).await.unwrap_err();
+    assert!(matches!(failure, EngineFailure::ImageRemoved(_)), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_runtime_that_the_engine_does_not_have_is_the_node_s_fault() {
+    let image = Image::build(&[]).await;
+    let node = Node::new();
+    let mut elsewhere = config(node.id, node.realm, GpuAccess::None);
+    elsewhere.hardening.runtime = Some("no-such-runtime".to_owned());
+    let engine = DockerEngine::new(elsewhere);
+    let failure = match engine.create(&plan(&image, "true", "")).await {
+        Ok(container) => engine.start(&container).await.unwrap_err(),
+        Err(failure) => failure,
+    };
+    assert!(matches!(failure, EngineFailure::Runtime(_)), "{failure:?}");
+}
+
+#[tokio::test]
+async fn an_end_is_examined_with_the_limits_that_were_in_force() {
+    let image = Image::build(&[]).await;
+    let node = Node::new();
+    let life = node.engine.life().await.unwrap();
+    // A child is killed, the task is not.
+    let script = "tail -c 2000000000 /dev/zero > /dev/null; echo result";
+    for (extra, limit) in [("", 512), ("[resources]\nmemory = \"16MiB\"\n", 16)] {
+        let container = node.run(&plan(&image, script, extra)).await;
+        assert_eq!(node.engine.wait(&container).await.unwrap().code, 0);
+        let ending = node.engine.examine(&container).await.unwrap();
+        assert_eq!(ending.exit, Exit { code: 0, out_of_memory: true });
+        assert_eq!(ending.limits.memory, Some(Bytes::mebi(limit)));
+        assert_eq!(ending.run, life, "it is the engine of before");
+        assert_eq!(ending.stopped_by_hand, None);
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_somebody_stopped_by_hand_is_told_from_one_that_ended_by_itself() {
+    let image = Image::build(&[]).await;
+    let node = Node::new();
+    let patient = "trap 'exit 0' TERM; while true; do sleep 0.1; done";
+    let stopped = node.run(&plan(&image, patient, "")).await;
+    let own = node.run(&plan(&image, "exit 3", "")).await;
+    let runs = node.engine.examine(&stopped).await.unwrap_err();
+    assert!(matches!(runs, EngineFailure::Other(_)), "it has not ended: {runs:?}");
+    let options = bollard::query_parameters::StopContainerOptionsBuilder::default().t(5).build();
+    docker().stop_container(&stopped.0, Some(options)).await.unwrap();
+    node.engine.wait(&stopped).await.unwrap();
+    let ending = node.engine.examine(&stopped).await.unwrap();
+    assert!(ending.stopped_by_hand.is_some(), "{ending:?}");
+    assert_eq!(node.engine.wait(&own).await.unwrap().code, 3);
+    let ending = node.engine.examine(&own).await.unwrap();
+    assert_eq!((ending.exit.code, ending.stopped_by_hand), (3, None));
 }
 
 #[tokio::test]

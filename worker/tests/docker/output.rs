@@ -286,7 +286,7 @@ async fn a_worker_that_starts_again_goes_on_where_it_was_and_what_the_engine_los
         .await;
         let folder = keeper.stop().await;
         let go = ["touch".to_owned(), "/tmp/go".to_owned()];
-        node.engine.execute(&container, &go).await.unwrap();
+        node.engine.execute(&container, &go, Duration::from_secs(60)).await.unwrap();
         node.engine.wait(&container).await.unwrap();
         let again = Keeper::open(folder, 1 << 30);
         again.kept.keep(plan.id, &node.engine, &container).await;

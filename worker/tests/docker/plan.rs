@@ -96,6 +96,93 @@ async fn only_tmp_is_writable_and_a_task_that_asks_for_disk_may_write_everywhere
 }
 
 #[tokio::test]
+async fn a_task_that_names_no_limits_has_them_all_the_same() {
+    let image = Image::build(&[]).await;
+    let node = Node::new();
+    let container = node.engine.create(&plan(&image, "true", "")).await.unwrap();
+    let host = node.inspect(&container).await.host_config.unwrap();
+    assert_eq!((host.memory, host.memory_swap), (Some(512 << 20), Some(512 << 20)));
+    assert_eq!((host.nano_cpus, host.pids_limit), (Some(1_000_000_000), Some(64)));
+}
+
+#[tokio::test]
+async fn shared_memory_is_half_of_the_memory_of_every_task_or_what_it_asks_for() {
+    let image = Image::build(&[]).await;
+    let node = Node::new();
+    let shm = async |extra: &str| {
+        let container = node.engine.create(&plan(&image, "true", extra)).await.unwrap();
+        node.inspect(&container).await.host_config.unwrap().shm_size
+    };
+    assert_eq!(shm("[resources]\nmemory = \"2GiB\"\n").await, Some(1 << 30));
+    assert_eq!(shm("[resources]\nmemory = \"2GiB\"\nshm = \"96MiB\"\n").await, Some(96 << 20));
+    let script = "dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null && echo fits";
+    let (exit, lines) = node.output(&plan(&image, script, "[resources]\nmemory = \"64MiB\"\n")).await;
+    assert_eq!((exit.code, lines), (0, vec!["fits".to_owned()]));
+}
+
+#[tokio::test]
+async fn temporary_files_can_be_written_by_any_user_also_when_the_container_is_started_again() {
+    let image = Image::build_without_tmp(&["USER 65534"]).await;
+    let node = Node::new();
+    let container = node.run(&plan(&image, "echo x > /tmp/f && echo wrote", "")).await;
+    node.engine.wait(&container).await.unwrap();
+    node.engine.start(&container).await.unwrap();
+    let exit = node.engine.wait(&container).await.unwrap();
+    let written = String::from_utf8(node.written(&container).await.stdout).unwrap();
+    assert_eq!((exit.code, written.as_str()), (0, "wrote\nwrote\n"));
+}
+
+#[tokio::test]
+async fn files_and_locked_memory_are_limited_by_the_worker_as_far_as_the_engine_can() {
+    let image = Image::build(&[]).await;
+    let node = Node::new();
+    let container = node.run(&plan(&image, "ulimit -n; ulimit -l", "")).await;
+    node.engine.wait(&container).await.unwrap();
+    let ulimits = node.inspect(&container).await.host_config.unwrap().ulimits.unwrap();
+    let hard = |name: &str| {
+        let named = ulimits.iter().find(|limit| limit.name.as_deref() == Some(name)).unwrap();
+        assert_eq!(named.soft, named.hard);
+        named.hard.unwrap()
+    };
+    let locked = match hard("memlock") {
+        -1 => "unlimited".to_owned(),
+        bytes => (bytes / 1_024).to_string(),
+    };
+    let written = String::from_utf8(node.written(&container).await.stdout).unwrap();
+    assert_eq!((hard("nofile"), written), (4_096, format!("4096\n{locked}\n")));
+    // More than any engine can give is cut down to what it can, and the container starts.
+    let greedy = Node::configured(|config| config.hardening.limits.open_files = 1 << 40);
+    let (exit, _) = greedy.output(&plan(&image, "true", "")).await;
+    assert_eq!(exit.code, 0);
+}
+
+#[tokio::test]
+async fn volumes_of_an_image_are_bounded_memory_and_nothing_of_the_host_s_disk() {
+    let image = Image::build(&["VOLUME /data /var/lib/more"]).await;
+    let node = Node::new();
+    let script = "ls -ld /data | head -c 10; echo; echo x > /data/a && echo wrote; \
+                  dd if=/dev/zero of=/var/lib/more/x bs=1M count=20 2>/dev/null || echo full";
+    for disk in ["", "[resources]\ndisk = \"1GiB\"\n"] {
+        let container = node.run(&plan(&image, script, disk)).await;
+        let mounts = node.inspect(&container).await.mounts.unwrap_or_default();
+        let kinds: Vec<_> = mounts.iter().map(|mount| mount.typ.as_deref()).collect();
+        assert_eq!(kinds, [Some("tmpfs"), Some("tmpfs")], "{mounts:?}");
+        node.engine.wait(&container).await.unwrap();
+        let written = String::from_utf8(node.written(&container).await.stdout).unwrap();
+        assert_eq!(written, "drwxrwxrwt\nwrote\nfull\n", "{disk}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_with_a_volume_where_the_system_lives_is_refused_and_leaves_nothing_behind() {
+    let image = Image::build(&["VOLUME /proc"]).await;
+    let node = Node::new();
+    let failure = node.engine.create(&plan(&image, "true", "")).await.unwrap_err();
+    assert!(matches!(failure, lode_worker::core::event::EngineFailure::CannotStart(_)), "{failure:?}");
+    assert!(node.engine.list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_cdi_file_gives_exactly_the_devices_that_were_ordered() {
     let image = Image::build(&[]).await;
     let directory = tempfile::tempdir().unwrap();
@@ -164,7 +251,7 @@ async fn the_hook_form_asks_the_engine_for_these_gpus_by_uuid() {
     assert_eq!(request.driver.as_deref(), Some("nvidia"));
     assert_eq!(request.device_ids.as_deref(), Some(TWO.map(str::to_owned).as_slice()));
     assert_eq!(request.count.unwrap_or(0), 0);
-    assert_eq!(host.shm_size, Some(32 << 20), "half of the memory");
+    assert_eq!(host.shm_size, Some(256 << 20), "half of the memory");
     // This engine has no NVIDIA hook: the start fails as the GPU's fault, not as the task's.
     let info = docker().info().await.unwrap();
     if !info.runtimes.unwrap_or_default().contains_key("nvidia") {

@@ -2,8 +2,9 @@
 //! and is removed by them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::ContainerInspectResponse;
@@ -16,19 +17,26 @@ use lode_protocol::envelope::Realm;
 use lode_protocol::ids::{Address, AssignmentId, ChainId, Incarnation, NodeId, PoolId, ReplicaId, TaskId};
 use lode_protocol::logs::LogSource;
 use lode_protocol::session::AssignmentSpec;
-use lode_protocol::task::{PortProtocol, TaskSpec};
+use lode_protocol::task::{PortProtocol, PullPolicy, TaskSpec};
 use lode_protocol::units::{Bytes, Millis};
-use lode_worker::core::effect::ContainerPlan;
+use lode_worker::core::effect::{ContainerPlan, WantedImage};
 use lode_worker::core::event::{Attempt, ContainerId, Exit};
-use lode_worker::docker::{DockerEngine, EngineConfig, GpuAccess, Hardening, Ownership};
+use lode_worker::docker::{
+    DockerEngine, EngineConfig, GpuAccess, Hardening, ImageAccess, Ownership, ProcessLimits,
+};
 use lode_worker::engine::{Captured, Engine as _, Marks};
+use lode_worker::subnets::Subnets;
 
 pub(crate) fn socket() -> PathBuf {
     PathBuf::from("/var/run/docker.sock")
 }
 
 pub(crate) fn docker() -> Docker {
-    Docker::connect_with_unix(&socket().to_string_lossy(), 60, bollard::API_DEFAULT_VERSION).unwrap()
+    docker_at(&socket())
+}
+
+pub(crate) fn docker_at(socket: &Path) -> Docker {
+    Docker::connect_with_unix(&socket.to_string_lossy(), 60, bollard::API_DEFAULT_VERSION).unwrap()
 }
 
 /// A static shell with the usual commands; from the package `busybox-static`.
@@ -42,10 +50,25 @@ fn busybox() -> Vec<u8> {
 /// An image made of busybox alone, removed when dropped.
 pub(crate) struct Image {
     pub(crate) name: String,
+    socket: PathBuf,
 }
 
 impl Image {
     pub(crate) async fn build(changes: &[&str]) -> Self {
+        Self::of(&socket(), changes, true).await
+    }
+
+    /// On another engine.
+    pub(crate) async fn build_at(socket: &Path, changes: &[&str]) -> Self {
+        Self::of(socket, changes, true).await
+    }
+
+    /// Without a folder for temporary files.
+    pub(crate) async fn build_without_tmp(changes: &[&str]) -> Self {
+        Self::of(&socket(), changes, false).await
+    }
+
+    async fn of(socket: &Path, changes: &[&str], has_tmp: bool) -> Self {
         let name = format!("lode-worker-test-{}:1", uuid::Uuid::now_v7().simple());
         let mut tar = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
@@ -55,18 +78,20 @@ impl Image {
         tar.append_data(&mut header, "bin/busybox", program.as_slice()).unwrap();
         for link in [
             "sh", "sleep", "echo", "cat", "ls", "env", "touch", "httpd", "false", "true", "id", "tail", "nc",
-            "head", "tr", "yes", "printf", "seq", "dd",
+            "head", "tr", "yes", "printf", "seq", "dd", "kill",
         ] {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(tar::EntryType::Symlink);
             header.set_size(0);
             tar.append_link(&mut header, format!("bin/{link}"), "busybox").unwrap();
         }
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_mode(0o1777);
-        header.set_size(0);
-        tar.append_data(&mut header, "tmp/", std::io::empty()).unwrap();
+        if has_tmp {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_mode(0o1777);
+            header.set_size(0);
+            tar.append_data(&mut header, "tmp/", std::io::empty()).unwrap();
+        }
         let bytes = tar.into_inner().unwrap();
         let changes = changes.iter().map(ToString::to_string).chain(["ENV PATH=/bin".to_owned()]).collect();
         let (repository, tag) = name.split_once(':').unwrap();
@@ -76,21 +101,21 @@ impl Image {
             .tag(tag)
             .changes(changes)
             .build();
-        let docker = docker().negotiate_version().await.unwrap();
+        let docker = docker_at(socket).negotiate_version().await.unwrap();
         let mut progress = docker.create_image(Some(options), Some(bollard::body_full(bytes.into())), None);
         while let Some(step) = progress.next().await {
             step.unwrap();
         }
-        Self { name }
+        Self { name, socket: socket.to_path_buf() }
     }
 }
 
 impl Drop for Image {
     fn drop(&mut self) {
-        let name = self.name.clone();
+        let (name, socket) = (self.name.clone(), self.socket.clone());
         in_own_runtime(async move {
             let options = RemoveImageOptionsBuilder::default().force(true).build();
-            if let Err(error) = docker().remove_image(&name, Some(options), None).await {
+            if let Err(error) = docker_at(&socket).remove_image(&name, Some(options), None).await {
                 eprintln!("image {name} was not removed: {error}");
             }
         });
@@ -127,10 +152,16 @@ impl Node {
 
     /// With log files of this size.
     pub(crate) fn with_log_size(bytes: u64) -> Self {
+        Self::configured(|config| config.hardening.log_size = Bytes(bytes))
+    }
+
+    /// With something else than usual.
+    pub(crate) fn configured(change: impl FnOnce(&mut EngineConfig)) -> Self {
         let node = Self::new();
-        let mut config = config(node.id, node.realm, GpuAccess::None);
-        config.hardening.log_size = Bytes(bytes);
-        Self { id: node.id, realm: node.realm, engine: DockerEngine::new(config) }
+        let (id, realm) = (node.id, node.realm);
+        let mut config = config(id, realm, GpuAccess::None);
+        change(&mut config);
+        Self { id, realm, engine: DockerEngine::new(config) }
     }
 
     /// Another connection to the engine, for the same node.
@@ -200,13 +231,25 @@ pub(crate) fn config(id: NodeId, realm: Realm, access: GpuAccess) -> EngineConfi
         hardening: Hardening {
             pids: 64,
             tmpfs: Bytes(8 << 20),
-            default_memory: Some(Bytes(64 << 20)),
+            limits: ProcessLimits { open_files: 4_096, locked_memory: None },
             host_address: "127.0.0.1".parse().unwrap(),
             log_size: Bytes(1 << 20),
             runtime: Some("runc".to_owned()),
         },
         access,
+        // Registries of these tests are on this machine.
+        images: ImageAccess {
+            insecure_registries: vec!["127.0.0.1:*".to_owned()],
+            pull_silence: Duration::from_secs(60),
+            ..ImageAccess::default()
+        },
+        subnets: Subnets::default(),
     }
+}
+
+/// An image as a task names it.
+pub(crate) fn wanted(image: &str, policy: PullPolicy) -> WantedImage {
+    WantedImage::as_named(image.parse().unwrap(), policy)
 }
 
 impl Drop for Node {

@@ -8,8 +8,11 @@ use lode_protocol::assignment::AssignmentState;
 use lode_protocol::session::Membership;
 use lode_protocol::units::Bytes;
 use lode_store::MemoryStore;
-use lode_worker::docker::{DockerEngine, EngineConfig, GpuAccess, Hardening, Ownership};
+use lode_worker::docker::{
+    DockerEngine, EngineConfig, GpuAccess, Hardening, ImageAccess, Ownership, ProcessLimits,
+};
 use lode_worker::identity::Identity;
+use lode_worker::subnets::Subnets;
 
 use super::node::{Node, chain, identity, order};
 use super::orchestrator::Orchestrator;
@@ -46,12 +49,14 @@ fn engine(identity: &Identity) -> Arc<DockerEngine> {
         hardening: Hardening {
             pids: 64,
             tmpfs: Bytes(1 << 20),
-            default_memory: Some(Bytes(32 << 20)),
+            limits: ProcessLimits { open_files: 4_096, locked_memory: None },
             host_address: "127.0.0.1".parse().unwrap(),
             log_size: Bytes(1 << 20),
             runtime: None,
         },
         access: GpuAccess::None,
+        images: ImageAccess::default(),
+        subnets: Subnets::default(),
     }))
 }
 

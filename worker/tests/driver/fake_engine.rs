@@ -1,18 +1,23 @@
 //! A container engine in memory, with switches for what can go wrong.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use lode_protocol::ids::AssignmentId;
+use lode_protocol::image::ImageReference;
 use lode_protocol::logs::{EngineTime, LogSource};
-use lode_protocol::task::PullPolicy;
 use lode_protocol::units::Millis;
-use lode_worker::core::effect::ContainerPlan;
-use lode_worker::core::event::{ContainerId, EngineFailure, Exit, Observed, ObservedState};
-use lode_worker::engine::{Captured, Engine, Mark, Marks, Piece};
+use lode_worker::core::effect::{ContainerPlan, WantedImage};
+use lode_worker::core::event::{
+    ContainerId, Ending, EngineFailure, EngineRun, Exit, MemoryLimits, Observed, ObservedState, PulledImage,
+};
+use lode_worker::engine::{Captured, Engine, Mark, Marks, Piece, Ran};
 use tokio::sync::Notify;
 
 #[derive(Clone, Debug, Default)]
@@ -30,6 +35,12 @@ struct State {
     stops: u32,
     containers: BTreeMap<ContainerId, (AssignmentId, ObservedState)>,
     pull_failure: Option<EngineFailure>,
+    /// How often it was started anew.
+    lives: u32,
+    stop_failure: Option<EngineFailure>,
+    create_failure: Option<EngineFailure>,
+    /// Commands in containers fail.
+    unhealthy: bool,
 }
 
 impl FakeEngine {
@@ -48,8 +59,32 @@ impl FakeEngine {
         self.changed.notify_waiters();
     }
 
+    /// It stops, ends what runs with this exit code, and is there again at once.
+    pub(crate) fn restart(&self, code: i64) {
+        let mut state = self.state();
+        state.lives += 1;
+        for (_, doing) in state.containers.values_mut().filter(|(_, doing)| *doing == ObservedState::Running)
+        {
+            *doing = ObservedState::Exited(Exit { code, out_of_memory: false });
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
     pub(crate) fn fail_pulls(&self, failure: Option<EngineFailure>) {
         self.state().pull_failure = failure;
+    }
+
+    pub(crate) fn fail_stops(&self, failure: Option<EngineFailure>) {
+        self.state().stop_failure = failure;
+    }
+
+    pub(crate) fn fail_creations(&self, failure: Option<EngineFailure>) {
+        self.state().create_failure = failure;
+    }
+
+    pub(crate) fn set_unhealthy(&self, unhealthy: bool) {
+        self.state().unhealthy = unhealthy;
     }
 
     pub(crate) fn calls(&self) -> u64 {
@@ -91,6 +126,15 @@ impl Engine for FakeEngine {
         self.answer().map(|_| "fake 1".to_owned())
     }
 
+    async fn life(&self) -> Result<EngineRun, EngineFailure> {
+        // It changes nothing, and counts as no call.
+        let state = self.state();
+        if state.down {
+            return Err(EngineFailure::Unavailable("switched off".to_owned()));
+        }
+        Ok(EngineRun { boot: "boot".to_owned(), run: state.lives.to_string() })
+    }
+
     async fn list(&self) -> Result<Vec<Observed>, EngineFailure> {
         let state = self.answer()?;
         let seen = |(container, (assignment, state)): (&ContainerId, &(AssignmentId, ObservedState))| {
@@ -99,15 +143,26 @@ impl Engine for FakeEngine {
         Ok(state.containers.iter().map(seen).collect())
     }
 
-    async fn pull(&self, image: &str, _: PullPolicy) -> Result<String, EngineFailure> {
+    async fn data_root(&self) -> Result<Option<PathBuf>, EngineFailure> {
+        self.answer().map(|_| None)
+    }
+
+    async fn pull(&self, wanted: &WantedImage) -> Result<PulledImage, EngineFailure> {
         match &self.answer()?.pull_failure {
             Some(failure) => Err(failure.clone()),
-            None => Ok(format!("{}@sha256:{}", image.split(':').next().unwrap_or(image), "1".repeat(64))),
+            None => Ok(format!("{}@sha256:{}", wanted.image.name(), "1".repeat(64)).into()),
         }
+    }
+
+    async fn remove_image(&self, _: &ImageReference) -> Result<(), EngineFailure> {
+        self.answer().map(|_| ())
     }
 
     async fn create(&self, plan: &ContainerPlan) -> Result<ContainerId, EngineFailure> {
         let mut state = self.answer()?;
+        if let Some(failure) = &state.create_failure {
+            return Err(failure.clone());
+        }
         state.containers.retain(|_, (owner, _)| *owner != plan.id);
         state.next += 1;
         let container = ContainerId(format!("container-{}", state.next));
@@ -140,10 +195,28 @@ impl Engine for FakeEngine {
         }
     }
 
+    async fn examine(&self, container: &ContainerId) -> Result<Ending, EngineFailure> {
+        let run = self.life().await?;
+        match self.answer()?.containers.get(container) {
+            Some((_, ObservedState::Exited(exit))) => Ok(Ending {
+                exit: *exit,
+                run,
+                stopped_by_hand: None,
+                host_out_of_memory: false,
+                limits: MemoryLimits::default(),
+            }),
+            Some(_) => Err(EngineFailure::Other("it runs again".to_owned())),
+            None => Err(EngineFailure::Other("no such container".to_owned())),
+        }
+    }
+
     async fn stop(&self, container: &ContainerId, _: Millis) -> Result<(), EngineFailure> {
         {
             let mut state = self.answer()?;
             state.stops += 1;
+            if let Some(failure) = &state.stop_failure {
+                return Err(failure.clone());
+            }
             if let Some((_, doing)) = state.containers.get_mut(container) {
                 *doing = ObservedState::Exited(Exit { code: 143, out_of_memory: false });
             }
@@ -164,8 +237,13 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
-    async fn execute(&self, _: &ContainerId, _: &[String]) -> Result<i64, EngineFailure> {
-        self.answer().map(|_| 0)
+    async fn execute(&self, _: &ContainerId, _: &[String], _: Duration) -> Result<Ran, EngineFailure> {
+        let state = self.answer()?;
+        Ok(Ran::Ended(i64::from(state.unhealthy)))
+    }
+
+    async fn address(&self, _: &ContainerId) -> Result<Option<IpAddr>, EngineFailure> {
+        self.answer().map(|_| None)
     }
 
     fn output(

@@ -8,7 +8,7 @@ use lode_protocol::hardware::GpuState;
 use lode_protocol::ids::Term;
 use lode_protocol::session::AssignmentSpec;
 use lode_store::Fault;
-use lode_worker::core::event::{GpuFault, GpuFaultKind};
+use lode_worker::core::event::{EngineFailure, GpuFault, GpuFaultKind};
 
 use super::fake_engine::FakeEngine;
 use super::life::member;
@@ -67,6 +67,65 @@ async fn an_exit_while_the_engine_was_away_is_noticed_when_it_is_back() {
     engine.set_down(false);
     orchestrator.until("failed", |seen| seen.reports[&order.id].state == AssignmentState::Failed).await;
     assert_eq!(orchestrator.reports[&order.id].exit_code, Some(7));
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_be_stopped_is_told_to_owner_and_orchestrator_until_it_is_gone() {
+    let (mut orchestrator, node, engine, _) = member().await;
+    let order = order("kind = \"service\"\n");
+    running(&mut orchestrator, &order).await;
+    engine.fail_stops(Some(EngineFailure::Other("did not receive an exit event".to_owned())));
+    orchestrator.want(&[]);
+    orchestrator
+        .until("told", |seen| {
+            let finding = |beat: &lode_protocol::session::Heartbeat| {
+                beat.findings.iter().any(|finding| finding.code == "docker/cannot-stop")
+            };
+            let report = &seen.reports[&order.id];
+            let told = report.state == AssignmentState::Stopping && report.detail.contains("still runs");
+            told && seen.beats.last().is_some_and(finding)
+        })
+        .await;
+    assert!(node.has_finding("docker/cannot-stop"));
+    let stops = engine.stops();
+    orchestrator.until("tried again", |_| engine.stops() > stops).await;
+    engine.fail_stops(None);
+    orchestrator.until("stopped", |seen| seen.reports[&order.id].state == AssignmentState::Stopped).await;
+    eventually("cleared", || !node.has_finding("docker/cannot-stop")).await;
+}
+
+#[tokio::test]
+async fn a_service_whose_check_fails_later_is_no_longer_running_and_one_that_is_dead_is_started_again() {
+    let (mut orchestrator, _node, engine, _) = member().await;
+    let check = "check = { exec = { command = [\"alive\"] } }\ninterval = \"1s\"\n";
+    let order = order(&format!("kind = \"service\"\n[readiness]\n{check}"));
+    running(&mut orchestrator, &order).await;
+    engine.set_unhealthy(true);
+    orchestrator.until("not ready", |seen| seen.reports[&order.id].state == AssignmentState::Starting).await;
+    assert!(orchestrator.reports[&order.id].detail.starts_with("no longer ready"));
+    engine.set_unhealthy(false);
+    orchestrator.until("ready", |seen| seen.reports[&order.id].state == AssignmentState::Running).await;
+    assert_eq!((engine.starts(), engine.stops()), (1, 0));
+
+    let mortal = super::node::order(&format!("kind = \"service\"\n[liveness]\n{check}failures = 1\n"));
+    running(&mut orchestrator, &mortal).await;
+    engine.set_unhealthy(true);
+    orchestrator.until("stopped", |seen| seen.reports[&mortal.id].restarts == 1).await;
+    assert_eq!(engine.stops(), 2, "the first service, which nobody wants any more, and the dead one");
+}
+
+#[tokio::test]
+async fn a_host_that_is_full_refuses_without_blame() {
+    let (mut orchestrator, node, engine, _) = member().await;
+    let order = order("");
+    engine.fail_creations(Some(EngineFailure::NoRoom("no part of 10.213.0.0/16 is free".to_owned())));
+    orchestrator.want(std::slice::from_ref(&order));
+    let refused = |seen: &Orchestrator| {
+        seen.reports.get(&order.id).is_some_and(|report| report.reason == Some(Reason::NodeFull))
+    };
+    orchestrator.until("refused", refused).await;
+    assert_eq!(orchestrator.reports[&order.id].reason.and_then(Reason::fault), None);
+    assert!(node.has_finding("docker/no-room"));
 }
 
 #[tokio::test]

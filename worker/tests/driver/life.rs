@@ -6,6 +6,7 @@ use lode_chain_types::MembershipState;
 use lode_protocol::assignment::{AssignmentState, Reason};
 use lode_protocol::logs::{LogBatch, LogEnd, LogRecord};
 use lode_protocol::session::Membership;
+use lode_protocol::units::Millis;
 use lode_store::MemoryStore;
 use lode_worker::core::event::EngineFailure;
 
@@ -54,6 +55,22 @@ async fn a_task_that_is_no_longer_wanted_is_stopped_and_removed() {
 }
 
 #[tokio::test]
+async fn what_an_engine_ended_by_stopping_has_not_succeeded_and_is_the_node_s_fault() {
+    for code in [0, 137] {
+        let (mut orchestrator, _node, engine, _) = member().await;
+        let order = order("");
+        orchestrator.want(std::slice::from_ref(&order));
+        let state = |seen: &Orchestrator| seen.reports.get(&order.id).map(|report| report.state);
+        orchestrator.until("running", |seen| state(seen) == Some(AssignmentState::Running)).await;
+        engine.restart(code);
+        orchestrator.until("ended", |seen| state(seen).is_some_and(AssignmentState::is_final)).await;
+        let report = &orchestrator.reports[&order.id];
+        assert_eq!((report.state, report.reason), (AssignmentState::Failed, Some(Reason::EngineRestarted)));
+        assert_eq!(report.exit_code, None, "the code that the engine wrote down is not the task's");
+    }
+}
+
+#[tokio::test]
 async fn an_image_that_does_not_exist_is_the_task_s_fault() {
     let (mut orchestrator, _node, engine, _) = member().await;
     engine.fail_pulls(Some(EngineFailure::ImageNotFound("no such image".to_owned())));
@@ -65,6 +82,23 @@ async fn an_image_that_does_not_exist_is_the_task_s_fault() {
     let report = &orchestrator.reports[&order.id];
     assert_eq!((report.state, report.reason), (AssignmentState::Failed, Some(Reason::ImageNotFound)));
     assert_eq!(report.detail, "no such image");
+}
+
+#[tokio::test]
+async fn a_registry_s_limit_is_told_while_the_pull_waits_and_ends_with_the_wish_for_it() {
+    let (mut orchestrator, _node, engine, _) = member().await;
+    let detail = "the registry takes no more requests".to_owned();
+    let retry_after = Some(Millis::seconds(3_600));
+    engine.fail_pulls(Some(EngineFailure::RegistryLimit { detail: detail.clone(), retry_after }));
+    let order = order("");
+    orchestrator.want(std::slice::from_ref(&order));
+    let reason = |seen: &Orchestrator| seen.reports.get(&order.id).and_then(|report| report.reason);
+    orchestrator.until("held off", |seen| reason(seen) == Some(Reason::RegistryLimit)).await;
+    let report = &orchestrator.reports[&order.id];
+    assert_eq!((report.state, &report.detail), (AssignmentState::Pulling, &detail));
+    orchestrator.want(&[]);
+    let state = |seen: &Orchestrator| seen.reports.get(&order.id).map(|report| report.state);
+    orchestrator.until("stopped", |seen| state(seen) == Some(AssignmentState::Stopped)).await;
 }
 
 #[tokio::test]

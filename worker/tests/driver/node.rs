@@ -82,7 +82,7 @@ pub(crate) fn gpu(number: u8, state: GpuState) -> GpuView {
         memory_used: None,
     };
     let offered = Offered { gpus: vec![spec], ..Offered::default() };
-    GpuView { offered, statuses: vec![status], looked: true }
+    GpuView { offered, statuses: vec![status], looked: true, ..GpuView::default() }
 }
 
 /// A worker that runs until it is stopped or dropped.
@@ -152,6 +152,7 @@ impl Node {
             agent_version: "test".to_owned(),
             ports: 30_000..=30_010,
             resync_interval: Millis(200),
+            images: None,
             seed: [3; 32],
         };
         let worker = Worker::recover(config, memory);
@@ -195,6 +196,7 @@ impl Node {
                 containers,
                 orchestrator,
                 engine_version: watch::channel(None).0,
+                engine_root: watch::channel(None).0,
                 snapshot,
             },
             Ports {

@@ -12,7 +12,7 @@ use crate::arguments::{Global, SignerFlags, StatementFlags};
 use crate::commands::hash_of_file;
 use crate::failure::Kind;
 use crate::output::moment;
-use crate::wallet::{Plan, Said, Statement, Wallet, check};
+use crate::wallet::{Instead, Plan, Said, Statement, Wallet, check};
 
 pub(super) async fn run(
     global: &Global,
@@ -39,7 +39,7 @@ pub(super) async fn run(
         "answer accusation {id} with {answer}, to be read at {uri}; answers are taken once, the time for them ends {until}"
     );
     let done = format!("accusation {id} is answered; the validators vote from then on");
-    match flags.said(&wallet)? {
+    match flags.said(&wallet, Instead::Transaction).await? {
         Said::Directly => wallet
             .carry_out(&Plan::new(
                 what,

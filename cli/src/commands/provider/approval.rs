@@ -6,7 +6,7 @@ use lode_protocol::join::{LeaveStatement, PoolApproval};
 
 use crate::arguments::{Global, SignerFlags, StatementFlags};
 use crate::failure::{Failure, Kind};
-use crate::wallet::{Plan, Said, Statement, Wallet, check};
+use crate::wallet::{Instead, Plan, Said, Statement, Wallet, check};
 
 pub(super) async fn approve(
     global: &Global,
@@ -33,7 +33,7 @@ pub(super) async fn approve(
         let nonce = wallet.chain.approval_nonce(provider).await?;
         anyhow::Ok(PoolApproval { pool, provider, approved, nonce, deadline })
     };
-    match flags.said(&wallet)? {
+    match flags.said(&wallet, Instead::Transaction).await? {
         Said::Directly => {
             let (what, done) = words(ProviderId(wallet.address()?));
             wallet
@@ -71,7 +71,7 @@ pub(super) async fn leave(
         format!("end the membership of node {node} in pool {pool}"),
         format!("node {node} has left pool {pool}"),
     );
-    let said = flags.said(&wallet)?;
+    let said = flags.said(&wallet, Instead::Transaction).await?;
     if matches!(said, Said::Directly) {
         return wallet
             .carry_out(&Plan::new(what, done, Intent::Pools(PoolsCall::Leave { pool, node })))

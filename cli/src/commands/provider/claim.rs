@@ -88,7 +88,7 @@ pub(super) async fn run(
     let chain = &wallet.chain;
     let (_, unit) = reward_token(chain, pool).await?;
     let (epoch, root) = claimable_root(chain, pool, receipts.epoch).await?;
-    let tree = source::tree(global, chain, pool, epoch, &root, receipts.receipts.as_deref()).await?;
+    let tree = source::tree(global, chain, pool, epoch, &root, receipts).await?;
     let wanted = if all {
         tree.leaves().iter().map(|leaf| leaf.payee).collect()
     } else if payees.is_empty() {

@@ -22,7 +22,7 @@ pub(super) async fn run(
     let chain = chain(global, flags).await?;
     let (_, unit) = reward_token(&chain, pool).await?;
     let (epoch, root) = claimable_root(&chain, pool, receipts.epoch).await?;
-    let tree = source::tree(global, &chain, pool, epoch, &root, receipts.receipts.as_deref()).await?;
+    let tree = source::tree(global, &chain, pool, epoch, &root, receipts).await?;
     let leaves: Vec<_> =
         tree.leaves().iter().filter(|leaf| payee.is_none_or(|payee| payee == leaf.payee)).collect();
     if let (Some(payee), true) = (payee, leaves.is_empty()) {

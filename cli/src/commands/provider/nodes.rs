@@ -8,7 +8,7 @@ use lode_protocol::join::NodeAuthorization;
 
 use super::consent;
 use crate::arguments::{Global, SignerFlags, StatementFlags};
-use crate::wallet::{Plan, Said, Statement, Wallet, check};
+use crate::wallet::{Instead, Plan, Said, Statement, Wallet, check};
 
 pub(super) async fn authorize(
     global: &Global,
@@ -18,7 +18,7 @@ pub(super) async fn authorize(
     units: u32,
 ) -> anyhow::Result<()> {
     let wallet = Wallet::open(global, signer).await?;
-    let said = flags.said(&wallet)?;
+    let said = flags.said(&wallet, Instead::Transaction).await?;
     let (provider, deadline) = match &said {
         Said::Directly => (wallet.address()?, 0),
         Said::Asked { signer, deadline } | Said::Signed { signer, deadline, .. } => (*signer, *deadline),

@@ -2,19 +2,27 @@
 //! the root on chain.
 
 use std::path::Path;
+use std::time::Duration;
 
-use lode_address::EndpointUrl;
+use lode_address::{EndpointUrl, HttpsAddress};
 use lode_contracts::{Amount, ChainReader as _, EarningsLeaf, EarningsTree, Epoch, RootRecord, RpcChain};
+use lode_outbound::{FetchPolicy, Fetcher, OutboundError};
 use lode_protocol::ids::{Address, PoolId};
 use serde::Deserialize;
 
 use crate::api::Api;
-use crate::arguments::Global;
+use crate::arguments::{Global, ReceiptFlags};
 use crate::failure::{Failure, Kind};
 use crate::wallet::context;
 
 /// Largest file of receipts that is read.
 const MAX_BYTES: u64 = 256 << 20;
+/// Largest page that is read from where the chain says.
+const MAX_PAGE_BYTES: usize = 64 << 20;
+/// And how slowly it may come.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(120);
+const LEAST_RATE: u64 = 1_024;
+const GRACE: Duration = Duration::from_secs(10);
 
 /// A page of `GET /v1/epochs/{epoch}/receipts`, as far as claims need it.
 #[derive(Debug, Deserialize)]
@@ -41,11 +49,15 @@ pub(super) async fn tree(
     pool: PoolId,
     epoch: Epoch,
     root: &RootRecord,
-    file: Option<&Path>,
+    flags: &ReceiptFlags,
 ) -> anyhow::Result<EarningsTree> {
-    let leaves = match file {
+    let leaves = match flags.receipts.as_deref() {
         Some(file) => from_file(file, pool, epoch)?,
-        None => from_pool(global, chain, pool, epoch).await?,
+        None => {
+            // No tree under this root has more: whoever sends more sends something else.
+            let most = 1usize.checked_shl(root.depth.into()).unwrap_or(usize::MAX);
+            from_pool(global, chain, (pool, epoch), most, flags.private_endpoints).await?
+        }
     };
     let tree = EarningsTree::new(leaves).map_err(|error| wrong(epoch, &error.to_string()))?;
     if (tree.root(), tree.total(), tree.depth()) != (root.root, root.total, root.depth) {
@@ -84,54 +96,127 @@ fn from_file(file: &Path, pool: PoolId, epoch: Epoch) -> anyhow::Result<Vec<Earn
 async fn from_pool(
     global: &Global,
     chain: &RpcChain,
-    pool: PoolId,
-    epoch: Epoch,
+    (pool, epoch): (PoolId, Epoch),
+    most: usize,
+    private_endpoints: bool,
 ) -> anyhow::Result<Vec<EarningsLeaf>> {
     let mut failed = None;
-    for api in sources(global, chain, pool).await? {
-        match all_pages(&api, pool, epoch).await {
+    for source in sources(global, chain, pool, private_endpoints).await? {
+        match all_pages(&source, pool, epoch, most).await {
             Ok(leaves) => return Ok(leaves),
             Err(error) => failed = Some(error),
         }
     }
     Err(failed.unwrap_or_else(|| {
         let message = format!("it is not known where the receipts of pool {pool} are served");
-        let remedy = "give --url URL (the orchestrator's API), or --receipts FILE";
-        Kind::Usage.with_remedy(message, remedy)
+        Kind::Usage.with_remedy(message, OTHERWISE)
     }))
 }
 
+/// Where pages are read.
+#[derive(Debug)]
+enum Source {
+    /// Whoever runs this command said so.
+    Said(Api),
+    /// The pool's owner wrote it on the chain: it must not lead into the network of whoever runs this.
+    OnChain { fetcher: Fetcher, address: HttpsAddress, pool: PoolId },
+}
+
+impl Source {
+    async fn page(&self, path: &str, after: Option<u64>) -> anyhow::Result<Page> {
+        match self {
+            Source::Said(api) => {
+                let query: Vec<_> = after.iter().map(|after| ("payees_after", after.to_string())).collect();
+                api.get(path, &query).await
+            }
+            Source::OnChain { fetcher, address, pool } => {
+                let path = match after {
+                    Some(after) => format!("{path}?payees_after={after}"),
+                    None => path.to_owned(),
+                };
+                let bytes = fetcher
+                    .get_below(address, &path, MAX_PAGE_BYTES)
+                    .await
+                    .map_err(|error| not_fetched(&error, *pool))?;
+                serde_json::from_slice(&bytes).map_err(|error| {
+                    let message = format!("what {address} serves is no list of receipts: {error}");
+                    Failure::coded(Kind::Failed, "api/not-understood", message, OTHERWISE).into()
+                })
+            }
+        }
+    }
+}
+
+/// Where else receipts come from.
+const OTHERWISE: &str = "give --url URL (the orchestrator's API), or --receipts FILE";
+
+fn not_fetched(error: &OutboundError, pool: PoolId) -> Failure {
+    let message = format!("{error}; the owner of pool {pool} wrote on the chain that it is there");
+    let (kind, remedy) = match error {
+        OutboundError::NotPublic { .. } | OutboundError::BadUrl { .. } => {
+            (Kind::Denied, format!("if it is a pool of your own, add --private-endpoints; else {OTHERWISE}"))
+        }
+        OutboundError::Refused { status: 404 | 410, .. } => (Kind::NotFound, OTHERWISE.to_owned()),
+        OutboundError::Unreachable { .. }
+        | OutboundError::Timeout { .. }
+        | OutboundError::TooSlow { .. }
+        | OutboundError::TooLarge { .. }
+        | OutboundError::TooManyRedirects { .. }
+        | OutboundError::Refused { .. } => (Kind::Unavailable, OTHERWISE.to_owned()),
+    };
+    Failure::coded(kind, error.code().as_str(), message, remedy)
+}
+
 /// The orchestrator that the flags or the context mean, then what the pool says on chain.
-async fn sources(global: &Global, chain: &RpcChain, pool: PoolId) -> anyhow::Result<Vec<Api>> {
+async fn sources(
+    global: &Global,
+    chain: &RpcChain,
+    pool: PoolId,
+    private_endpoints: bool,
+) -> anyhow::Result<Vec<Source>> {
     let mut sources = Vec::new();
     let of_context = context(global)?.is_some_and(|context| context.pool == Some(pool.0));
     if global.url.is_some() || of_context {
-        sources.push(Api::of(global)?);
+        sources.push(Source::Said(Api::of(global)?));
     }
     if global.url.is_none()
         && let Some(record) = chain.pool(pool).await?
     {
+        let policy = FetchPolicy {
+            private_addresses: private_endpoints,
+            timeout: PAGE_TIMEOUT,
+            least_rate: LEAST_RATE,
+            grace: GRACE,
+        };
+        let fetcher = Fetcher::new(concat!("lode/", env!("CARGO_PKG_VERSION")), policy);
         // Whatever the owner wrote: a source that is none is passed over, and none is believed.
-        for endpoint in record.endpoints.split_whitespace() {
-            if let Ok(EndpointUrl::Https(_)) = endpoint.parse::<EndpointUrl>() {
-                sources.extend(Api::new(endpoint, None).ok());
+        for endpoint in record.endpoints.split(|sign: char| sign.is_whitespace() || sign == ',') {
+            if let Ok(EndpointUrl::Https(address)) = endpoint.parse::<EndpointUrl>() {
+                sources.push(Source::OnChain { fetcher: fetcher.clone(), address, pool });
             }
         }
     }
     Ok(sources)
 }
 
-async fn all_pages(api: &Api, pool: PoolId, epoch: Epoch) -> anyhow::Result<Vec<EarningsLeaf>> {
+async fn all_pages(
+    source: &Source,
+    pool: PoolId,
+    epoch: Epoch,
+    most: usize,
+) -> anyhow::Result<Vec<EarningsLeaf>> {
     let path = format!("v1/epochs/{epoch}/receipts");
     let mut all = Vec::new();
     let mut after: Option<u64> = None;
     loop {
-        let query: Vec<_> = after.iter().map(|after| ("payees_after", after.to_string())).collect();
-        let page: Page = api.get(&path, &query).await?;
+        let page = source.page(&path, after).await?;
         let next = page.payees_next;
         let more = leaves(page, pool, epoch, all.len())?;
         let stuck = more.is_empty();
         all.extend(more);
+        if all.len() > most {
+            return Err(wrong(epoch, &format!("there are more than {most} payees")));
+        }
         match next {
             Some(next) if !stuck => after = Some(next),
             _ => return Ok(all),

@@ -106,7 +106,7 @@ impl LogPrinter {
     /// One object a line.
     fn json(&mut self, value: &Value) -> anyhow::Result<()> {
         let text = value.to_string();
-        let text = escape_in_json(&text);
+        let text = crate::output::escape_in_json(&text);
         checked(self.stdout.out.write_all(text.as_bytes()).and_then(|()| self.stdout.out.write_all(b"\n")))
     }
 
@@ -170,22 +170,6 @@ fn words_of(gap: &LogGap) -> String {
         other => other,
     };
     format!("{what} are missing here: {why}")
-}
-
-/// Control characters that JSON lets stand (those from 0x7f on).
-fn escape_in_json(text: &str) -> std::borrow::Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return text.into();
-    }
-    let mut safe = String::with_capacity(text.len() + 8);
-    for letter in text.chars() {
-        if letter.is_control() {
-            safe.push_str(&format!("\\u{:04x}", u32::from(letter)));
-        } else {
-            safe.push(letter);
-        }
-    }
-    safe.into()
 }
 
 fn checked(written: io::Result<()>) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ use crate::arguments::{Global, OrderArguments, SignerFlags};
 use crate::commands::pool::reward_token;
 use crate::failure::{Failure, Kind};
 use crate::output::{self, Written};
-use crate::wallet::{Said, Statement, Wallet, check, pool_meant};
+use crate::wallet::{Instead, Said, Statement, Wallet, check, pool_meant};
 
 /// An order as it goes with a task.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub(super) async fn run(global: &Global, arguments: OrderArguments) -> anyhow::R
     let (price_per_gpu_hour, budget) = (read(&price_per_gpu_hour)?, read(&budget)?);
     let order =
         |tenant, deadline| SpendAuthorization { pool, tenant, spec, price_per_gpu_hour, budget, deadline };
-    match flags.said(&wallet)? {
+    match flags.said(&wallet, Instead::Nothing).await? {
         Said::Asked { signer, deadline } => {
             flags.ask(&wallet, signer, &Statement::SpendAuthorization(order(signer, deadline)))
         }

@@ -1,7 +1,9 @@
 //! How tasks look.
 
 use lode_api_types::{Assignment, Event, EventKind, Explanation, Task, TaskSummary};
+use lode_protocol::task::Resources;
 use lode_protocol::text::escape_controls;
+use lode_protocol::units::Bytes;
 use serde::Serialize;
 
 use crate::output::{self, Sheet, ago, list};
@@ -36,7 +38,8 @@ pub(super) fn word(value: &impl Serialize) -> String {
 pub fn why(assignment: &Assignment) -> String {
     let mut parts = Vec::new();
     parts.extend(assignment.reason.as_ref().map(word));
-    if let Some(code) = assignment.exit_code {
+    let told = |code: i64| assignment.detail.contains(&format!("exit code {code}"));
+    if let Some(code) = assignment.exit_code.filter(|code| !told(*code)) {
         parts.push(format!("exit code {code}"));
     }
     if !assignment.detail.is_empty() {
@@ -44,6 +47,19 @@ pub fn why(assignment: &Assignment) -> String {
     }
     if assignment.restarts > 0 {
         parts.push(format!("{} restarts", assignment.restarts));
+    }
+    parts.join(", ")
+}
+
+/// What each replica may use.
+fn limits(resources: &Resources) -> String {
+    let mut parts = vec![
+        format!("CPUs {}", resources.cpus),
+        format!("memory {}", resources.memory),
+        format!("of it shared {}", resources.shared_memory()),
+    ];
+    if resources.disk > Bytes(0) {
+        parts.push(format!("disk {}", resources.disk));
     }
     parts.join(", ")
 }
@@ -58,6 +74,7 @@ pub(super) fn task(task: &Task) -> anyhow::Result<()> {
     head.row(["state".to_owned(), summary.state.to_string()]);
     head.row(["replicas".to_owned(), replicas(summary)]);
     head.row(["image".to_owned(), task.spec.image.clone()]);
+    head.row(["limits".to_owned(), limits(&task.spec.resources)]);
     head.row(["created".to_owned(), format!("{} ({})", summary.created, ago(Some(summary.created), now))]);
     output::sheet(&head)?;
     output::line("")?;
@@ -191,6 +208,19 @@ pub(crate) mod tests {
             replica_states: Vec::new(),
             assignments: Vec::new(),
         }
+    }
+
+    #[test]
+    fn limits_are_shown_also_where_a_task_names_none() {
+        let shown = |text: &str| {
+            let text = format!("name = \"t\"\nkind = \"batch\"\nimage = \"i:1\"\n{text}");
+            limits(&TaskSpec::from_toml(&text).unwrap().validate().unwrap().resources)
+        };
+        assert_eq!(shown(""), "CPUs 1, memory 512MiB, of it shared 256MiB");
+        assert_eq!(
+            shown("[resources]\ngpus = 1\ncpus = 0.5\ndisk = \"10GiB\"\n"),
+            "CPUs 500m, memory 4GiB, of it shared 2GiB, disk 10GiB"
+        );
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::{
     ChainEvent, Epoch, EpochTiming, ProvenRecord, StakingParameters, ValidatorRecord, ValidatorsEvent,
 };
 
+/// Blocks read again each time.
+const AGAIN: u64 = 64;
+
 impl RpcChain {
     pub(super) async fn read_proven(
         &self,
@@ -110,20 +113,29 @@ impl RpcChain {
         if let Some(earlier) = known.as_ref()
             && self.block(earlier.seen.number).await?.is_some_and(|block| block.hash == earlier.seen.hash)
         {
-            from = earlier.seen.number.saturating_add(1);
+            // The last blocks again: what logged in them may have been indexed since.
+            from = earlier.seen.number.saturating_sub(AGAIN).max(self.deployment.block);
             ids = earlier.ids.clone();
         }
         let filter = Filter::new()
             .address(self.validator_set())
             .event_signature(Validators::ValidatorRegistered::SIGNATURE_HASH);
-        for logged in self.logged(&filter, from, head.number).await? {
-            if let ChainEvent::Validators(ValidatorsEvent::ValidatorRegistered { validator, .. }) =
-                logged.event
-            {
-                ids.insert(validator);
+        while from <= head.number {
+            let to = head.number.min(from.saturating_add(self.blocks_at_once() - 1));
+            for logged in self.logged(&filter, from, to).await? {
+                if let ChainEvent::Validators(ValidatorsEvent::ValidatorRegistered { validator, .. }) =
+                    logged.event
+                {
+                    ids.insert(validator);
+                }
             }
+            // What was read stays read when the rest fails.
+            let seen = if to == head.number { Some(head) } else { self.block(to).await? };
+            if let Some(seen) = seen {
+                *known = Some(KnownValidators { seen: seen.cursor(), ids: ids.clone() });
+            }
+            from = to.saturating_add(1);
         }
-        *known = Some(KnownValidators { seen: head.cursor(), ids: ids.clone() });
         Ok(ids)
     }
 

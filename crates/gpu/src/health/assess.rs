@@ -9,6 +9,12 @@ use super::reason::HealthReason;
 use crate::NvmlError;
 use crate::sample::{GpuReading, RecoveryAction};
 
+/// Calls whose failure says something about the GPU itself: its memory, and the counters of its errors. That it answers at
+/// all is judged before, by its handle and its UUID. Everything else is shown to people and decides nothing: consumer cards
+/// lose a sensor after months and compute on.
+const VITAL: [&str; 3] =
+    ["nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetTotalEccErrors", "nvmlDeviceGetRemappedRows"];
+
 /// Judgement of one observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -58,10 +64,9 @@ impl Memory {
             return Verdict::Doubt(HealthReason::RemapPending);
         }
         // A missing permission is the host's configuration, not the GPU's health.
-        let mut problems = reading
-            .problems
-            .iter()
-            .filter(|problem| !matches!(problem.error, NvmlError::NoPermission { .. }));
+        let mut problems = reading.problems.iter().filter(|problem| {
+            VITAL.contains(&problem.operation) && !matches!(problem.error, NvmlError::NoPermission { .. })
+        });
         if let Some(problem) = problems.next() {
             return Verdict::Doubt(HealthReason::Unreadable(problem.error.clone()));
         }

@@ -81,6 +81,11 @@ impl GpuHealthCore {
         self.gpus.get(uuid).map(|record| record.health(uuid))
     }
 
+    /// Forgets a GPU that is not there any more; should it come back, it is as new.
+    pub fn forget(&mut self, uuid: &GpuUuid) {
+        self.gpus.remove(uuid);
+    }
+
     /// Whether a GPU may get new work.
     #[must_use]
     pub fn accepts_work(&self, uuid: &GpuUuid) -> bool {

@@ -126,8 +126,7 @@ impl Record {
     ) {
         if let State::Recovering { clean, proven, .. } = &self.state
             && *clean >= policy.clean_samples
-            && quiet
-            && (*proven || !policy.proof_required)
+            && (*proven || (quiet && !policy.proof_required))
         {
             self.change(uuid, State::Healthy, effects);
         }
@@ -297,16 +296,31 @@ impl Record {
         if !passed {
             return self.fault(now, uuid, HealthReason::ProofFailed, policy, effects);
         }
-        let quiet = self.last_xid.is_none_or(|last| now.since(last) >= policy.xid_quiet);
-        if let State::Recovering { proven, .. } = &mut self.state {
-            *proven = true;
-            self.recovered(uuid, quiet, policy, effects);
+        match &mut self.state {
+            State::Healthy | State::Condemned { .. } => {}
+            // What it was doubted for is some time ago: it computes now.
+            State::Suspect { .. } => self.last_xid = None,
+            State::Quarantined { reason, .. } => {
+                let reason = reason.clone();
+                self.change(uuid, State::Recovering { reason, clean: 0, proven: true }, effects);
+            }
+            State::Recovering { proven, .. } => {
+                *proven = true;
+                self.recovered(uuid, true, policy, effects);
+            }
         }
     }
 
     pub(super) fn clear(&mut self, uuid: &GpuUuid, policy: &HealthPolicy, effects: &mut Vec<HealthEffect>) {
-        let (State::Condemned { reason } | State::Quarantined { reason, .. }) = &self.state else { return };
-        let reason = reason.clone();
+        let reason = match &self.state {
+            State::Healthy | State::Recovering { .. } => return,
+            // Clean readings must follow; that much time need not pass.
+            State::Suspect { .. } => {
+                self.last_xid = None;
+                return;
+            }
+            State::Quarantined { reason, .. } | State::Condemned { reason } => reason.clone(),
+        };
         self.hardware_quarantines.clear();
         self.last_xid = None;
         self.change(uuid, State::Recovering { reason, clean: 0, proven: false }, effects);

@@ -16,9 +16,14 @@ fn uuid(index: u32) -> GpuUuid {
 }
 
 fn reading(index: u32) -> GpuReading {
+    GpuReading { index, ..reading_of(uuid(index)) }
+}
+
+/// A reading of a GPU that is well.
+pub(crate) fn reading_of(uuid: GpuUuid) -> GpuReading {
     GpuReading {
-        uuid: uuid(index),
-        index,
+        uuid,
+        index: 0,
         temperature_c: Some(40),
         memory_temperature_c: None,
         slowdown_temperature_c: Some(87),
@@ -165,16 +170,90 @@ fn a_short_hang_is_forgotten_after_clean_samples() {
     assert_eq!(bench.state(), GpuState::Healthy);
 }
 
+fn without(operation: &'static str) -> GpuReading {
+    let error = NvmlError::Other { operation, detail: "unknown".to_owned() };
+    GpuReading { problems: vec![crate::FieldProblem { operation, error }], ..reading(0) }
+}
+
 #[test]
-fn a_partly_readable_gpu_stays_suspect_for_as_long_as_it_is_so() {
-    let mut bench = Bench::new(HealthPolicy::default());
-    let mut partial = reading(0);
-    let error = NvmlError::Other { operation: "nvmlDeviceGetTemperature", detail: "unknown".to_owned() };
-    partial.problems.push(crate::FieldProblem { operation: "nvmlDeviceGetTemperature", error });
-    for _ in 0..20 {
-        bench.read(partial.clone());
-        assert_eq!(bench.state(), GpuState::Suspect);
+fn a_gpu_whose_memory_or_error_counters_cannot_be_read_stays_suspect_for_as_long_as_it_is_so() {
+    for vital in ["nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetTotalEccErrors", "nvmlDeviceGetRemappedRows"] {
+        let mut bench = Bench::new(HealthPolicy::default());
+        for _ in 0..20 {
+            bench.read(without(vital));
+            assert_eq!(bench.state(), GpuState::Suspect, "{vital}");
+        }
+        bench.clean(3);
+        assert_eq!(bench.state(), GpuState::Healthy);
     }
+}
+
+#[test]
+fn a_sensor_that_only_informs_is_not_held_against_the_gpu_and_not_against_its_recovery() {
+    for sensor in [
+        "nvmlDeviceGetPowerUsage",
+        "nvmlDeviceGetTemperature",
+        "nvmlDeviceGetUtilizationRates",
+        "nvmlDeviceGetClockInfo",
+        "nvmlDeviceGetFieldValues",
+        "nvmlDeviceGetNvLinkState",
+        "nvmlDeviceGetComputeRunningProcesses_v3",
+    ] {
+        let mut bench = Bench::new(HealthPolicy::default());
+        for _ in 0..20 {
+            bench.read(without(sensor));
+            assert_eq!(bench.state(), GpuState::Healthy, "{sensor}");
+        }
+        bench.step(sampled(vec![]));
+        for _ in 0..3 {
+            bench.read(without(sensor));
+        }
+        assert_eq!(bench.state(), GpuState::Healthy, "{sensor}");
+    }
+}
+
+#[test]
+fn a_sensor_that_asks_for_a_reset_is_believed() {
+    let mut bench = Bench::new(HealthPolicy::default());
+    let operation = "nvmlDeviceGetPowerUsage";
+    let problem = crate::FieldProblem { operation, error: NvmlError::ResetRequired { operation } };
+    bench.read(GpuReading { problems: vec![problem], ..reading(0) });
+    assert_eq!((bench.state(), bench.code()), (GpuState::Quarantined, "gpu/reset-required"));
+}
+
+#[test]
+fn a_proof_that_is_passed_ends_a_quarantine_before_its_hold_and_clean_samples_must_follow() {
+    let mut bench = Bench::new(HealthPolicy::default());
+    bench.xid(79);
+    bench.now = MINUTE;
+    bench.clean(10);
+    assert_eq!(bench.state(), GpuState::Quarantined);
+    bench.step(HealthEvent::Proof { uuid: uuid(0), passed: true });
+    assert_eq!(bench.state(), GpuState::Recovering);
+    bench.clean(2);
+    assert_eq!(bench.state(), GpuState::Recovering);
+    bench.clean(1);
+    assert_eq!(bench.state(), GpuState::Healthy);
+}
+
+#[test]
+fn an_operator_ends_a_quarantine_and_a_fault_that_goes_on_begins_it_anew() {
+    let mut bench = Bench::new(HealthPolicy::default());
+    bench.xid(79);
+    bench.step(HealthEvent::OperatorCleared { uuid: uuid(0) });
+    assert_eq!(bench.state(), GpuState::Recovering);
+    bench.read(GpuReading { recovery_action: Some(RecoveryAction::Reset), ..reading(0) });
+    assert_eq!(bench.state(), GpuState::Quarantined);
+    bench.step(HealthEvent::OperatorCleared { uuid: uuid(0) });
+    bench.clean(3);
+    assert_eq!(bench.state(), GpuState::Healthy);
+}
+
+#[test]
+fn a_gpu_that_was_forgotten_is_known_no_more() {
+    let mut bench = Bench::new(HealthPolicy::default());
+    bench.core.forget(&uuid(0));
+    assert_eq!(bench.core.get(&uuid(0)), None);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use futures::future::{AbortHandle, AbortRegistration, Abortable, Aborted, BoxFuture};
 use libp2p::Multiaddr;
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, Transport, TransportError, TransportEvent};
+use lode_program::pace::{Pace, Rate};
 use lode_protocol::origin::Origin;
 
 use super::limits::StrangerLimits;
@@ -33,11 +34,17 @@ const TOO_MANY: &str = "too-many-handshakes";
 /// A handshake that is younger does not give way to its like. Three round trips over a long way are done in this time.
 const LEAST_AGE: Duration = Duration::from_millis(500);
 
+/// Longest time that a handshake waits because its network has begun many.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+/// Networks whose handshakes are counted at one time.
+const MOST_NETWORKS: usize = 16_384;
+
 /// All handshakes under way.
 #[derive(Debug)]
 pub(crate) struct Gate {
     all: usize,
     per_network: usize,
+    pace: Pace<Network>,
     regulars: Arc<Regulars>,
     metrics: NetworkMetrics,
     under_way: Mutex<UnderWay>,
@@ -118,6 +125,14 @@ impl Gate {
         Arc::new(Self {
             all: limits.handshakes,
             per_network: limits.handshakes_per_network,
+            pace: Pace::new(
+                Rate {
+                    per_second: limits.handshakes_per_second,
+                    burst: u32::try_from(limits.handshakes_per_network).unwrap_or(u32::MAX),
+                },
+                LONGEST_WAIT,
+                MOST_NETWORKS,
+            ),
             regulars,
             metrics,
             under_way: Mutex::default(),
@@ -128,12 +143,12 @@ impl Gate {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A newcomer. `None`: nobody who is here gives way to it.
+    /// A newcomer, and how long it waits before it begins. `None`: nobody who is here gives way to it.
     pub(crate) fn enter(
         self: &Arc<Self>,
         ip: Option<IpAddr>,
         now: Instant,
-    ) -> Option<(Ticket, AbortRegistration)> {
+    ) -> Option<(Ticket, AbortRegistration, Duration)> {
         let network = ip.map(Network::of);
         let is_regular = ip.is_some_and(|ip| self.regulars.knows(Origin::from(ip)));
         let mut under_way = self.under_way();
@@ -158,7 +173,12 @@ impl Gate {
         if let Some(network) = network {
             under_way.networks.entry(network).or_default().insert(number);
         }
-        Some((Ticket { gate: Arc::clone(self), number }, registration))
+        drop(under_way);
+        let wait = match network {
+            Some(network) if !is_regular => self.pace.wait(network, now),
+            Some(_) | None => Duration::ZERO,
+        };
+        Some((Ticket { gate: Arc::clone(self), number }, registration, wait))
     }
 }
 
@@ -200,15 +220,24 @@ impl<O: 'static> Transport for Gated<O> {
             _ => None,
         };
         Poll::Ready(event.map_upgrade(|upgrade| match self.gate.enter(ip, Instant::now()) {
-            Some((ticket, registration)) => pass(ticket, Abortable::new(upgrade, registration)),
+            Some((ticket, registration, wait)) => {
+                pass(ticket, Abortable::new(after(wait, upgrade), registration))
+            }
             None => refuse(),
         }))
     }
 }
 
+async fn after<T>(wait: Duration, handshake: impl Future<Output = T>) -> T {
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+    handshake.await
+}
+
 fn pass<O: 'static>(
     ticket: Ticket,
-    handshake: Abortable<<Boxed<O> as Transport>::ListenerUpgrade>,
+    handshake: Abortable<impl Future<Output = io::Result<O>> + Send + 'static>,
 ) -> BoxFuture<'static, io::Result<O>> {
     Box::pin(async move {
         let outcome = handshake.await;

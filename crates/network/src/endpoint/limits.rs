@@ -34,6 +34,9 @@ pub struct StrangerLimits {
     pub handshakes: usize,
     /// Of these, from one network: an IPv4 /24 or an IPv6 /64.
     pub handshakes_per_network: usize,
+    /// Of one network, so many in a second are begun at once, in the long run; at once as many as may be under way. Further
+    /// ones wait, unless their address is remembered.
+    pub handshakes_per_second: u32,
     /// Longest time for the handshake of an incoming connection.
     pub handshake_timeout: Millis,
     /// Longest time until the first frame of a stream begins, where its opener has to speak first. A connection on which no
@@ -53,6 +56,7 @@ impl Default for StrangerLimits {
         Self {
             handshakes: 512,
             handshakes_per_network: 128,
+            handshakes_per_second: 50,
             // Three round trips and some arithmetic: enough over a satellite (0.8 s each) with one packet lost.
             handshake_timeout: Millis::seconds(5),
             first_frame: Millis::seconds(10),
@@ -69,6 +73,7 @@ impl StrangerLimits {
         let values = [
             ("handshakes", self.handshakes as u64),
             ("handshakes_per_network", self.handshakes_per_network as u64),
+            ("handshakes_per_second", self.handshakes_per_second.into()),
             ("handshake_timeout", self.handshake_timeout.0),
             ("first_frame", self.first_frame.0),
             ("patience", self.patience.0),

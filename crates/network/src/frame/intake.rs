@@ -69,7 +69,7 @@ impl Intake {
     }
 
     /// Of a peer with standing.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn trusting(limit: usize, pace: FramePace) -> Self {
         Self { limit, pace, first_by: None, guard: None }
     }

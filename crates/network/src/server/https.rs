@@ -7,18 +7,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{Extensions, HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use futures::StreamExt as _;
+use lode_program::listen::Refused;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::places::{HttpPlace, NoPlace};
-use super::reply::LogVerdict;
+use super::reply::{Afterwards, LogVerdict, TooOften};
 use super::{Hub, IncomingFrame, LogReply, ReplyHandle, ServerEvent};
 use crate::endpoint::{ConnectionId, Transport};
 use crate::metrics::Direction;
@@ -34,6 +35,18 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(hub: Arc<Hub>) -> Router<
         .with_state(hub)
 }
 
+/// Of an answer: the connection stays for the next request, for it has carried what was taken.
+#[derive(Clone, Copy, Debug)]
+struct Stays;
+
+/// Closes every connection after its answer that has not carried what was taken.
+pub(super) async fn close_unless_taken(mut response: Response) -> Response {
+    if response.extensions().get::<Stays>().is_none() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
 /// Trouble of the transport.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Trouble {
@@ -45,6 +58,7 @@ enum Trouble {
     Busy,
     TooManyOfAddress,
     NoAnswer,
+    TooOften,
     NotWanted,
 }
 
@@ -87,6 +101,12 @@ impl Trouble {
                 "wire/no-answer",
                 "The program did not answer in time; try again shortly.".to_owned(),
             ),
+            Trouble::TooOften => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "wire/too-often",
+                "More messages without a session come from your address, or in all, than are looked at; try again shortly."
+                    .to_owned(),
+            ),
             Trouble::NotWanted => (
                 StatusCode::GONE,
                 "wire/not-wanted",
@@ -106,8 +126,8 @@ impl IntoResponse for Trouble {
             "code": code,
             "detail": detail,
         });
-        let retry: Option<(HeaderName, &str)> =
-            (status == StatusCode::SERVICE_UNAVAILABLE).then_some((header::RETRY_AFTER, "1"));
+        let later = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        let retry: Option<(HeaderName, &str)> = later.then_some((header::RETRY_AFTER, "1"));
         let media = [(header::CONTENT_TYPE, "application/problem+json")];
         match retry {
             Some(retry) => (status, media, [retry], body.to_string()).into_response(),
@@ -169,9 +189,14 @@ async fn carry_message(
     hand_over(hub, ServerEvent::Frame(frame)).await?;
     let answer = timeout(hub.config.answer_timeout, receiver).await;
     let answer = answer.map_err(|_| Trouble::NoAnswer)?.map_err(|_| Trouble::NoAnswer)?;
+    let (answer, afterwards) = answer.map_err(|TooOften| Trouble::TooOften)?;
     let answer = answer.make(hub.protocol.accepter_limit()).ok_or(Trouble::NoAnswer)?;
     hub.metrics.frame(Direction::Outgoing, answer.len());
-    Ok(([(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")], answer).into_response())
+    let head = [(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")];
+    Ok(match afterwards {
+        Afterwards::Stay => (Extension(Stays), head, answer).into_response(),
+        Afterwards::Close => (Extension(Refused), head, answer).into_response(),
+    })
 }
 
 async fn carry_logs(
@@ -186,7 +211,7 @@ async fn carry_logs(
     hand_over(hub, ServerEvent::Logs { bytes, reply: LogReply(sender) }).await?;
     let verdict = timeout(hub.config.answer_timeout, receiver).await;
     match verdict.map_err(|_| Trouble::NoAnswer)?.map_err(|_| Trouble::NoAnswer)? {
-        LogVerdict::Accepted => Ok(StatusCode::NO_CONTENT.into_response()),
+        LogVerdict::Accepted => Ok((Extension(Stays), StatusCode::NO_CONTENT).into_response()),
         LogVerdict::NotWanted => Err(Trouble::NotWanted),
     }
 }
@@ -227,7 +252,7 @@ async fn receive(hub: &Hub, headers: &HeaderMap, body: Body, limit: usize) -> Re
 }
 
 /// Memory reserved on the word of a header alone.
-const FIRST_RESERVE: usize = 16 << 10;
+const FIRST_RESERVE: usize = 1 << 10;
 
 async fn collect(body: Body, announced: Option<usize>, limit: usize) -> Result<Vec<u8>, Trouble> {
     let mut chunks = body.into_data_stream();

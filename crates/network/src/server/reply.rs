@@ -9,6 +9,15 @@ use super::{Hub, Peer};
 use crate::error::NetworkError;
 use crate::frame::check_size;
 
+/// What comes after an answer to a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Afterwards {
+    /// The connection stays for the next request.
+    Stay,
+    /// It is closed: whoever was refused is not kept a place for.
+    Close,
+}
+
 /// A frame on its way to a peer.
 pub(super) enum Outgoing {
     /// The bytes.
@@ -44,6 +53,13 @@ impl fmt::Debug for Outgoing {
     }
 }
 
+/// What comes back to a request.
+pub(super) type HttpAnswer = Result<(Outgoing, Afterwards), TooOften>;
+
+/// The message came too often to be looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TooOften;
+
 /// Answers one frame. Dropped without an answer, nothing is sent over libp2p, and an HTTPS request ends with 503.
 #[derive(Debug)]
 pub struct ReplyHandle(Way);
@@ -51,7 +67,7 @@ pub struct ReplyHandle(Way);
 #[derive(Debug)]
 enum Way {
     Stream { hub: Arc<Hub>, peer: Arc<Peer>, _unanswered: OwnedSemaphorePermit },
-    Http { answer: oneshot::Sender<Outgoing>, limit: usize },
+    Http { answer: oneshot::Sender<HttpAnswer>, limit: usize },
 }
 
 impl ReplyHandle {
@@ -59,7 +75,7 @@ impl ReplyHandle {
         Self(Way::Stream { hub, peer, _unanswered: unanswered })
     }
 
-    pub(super) fn http(answer: oneshot::Sender<Outgoing>, limit: usize) -> Self {
+    pub(super) fn http(answer: oneshot::Sender<HttpAnswer>, limit: usize) -> Self {
         Self(Way::Http { answer, limit })
     }
 
@@ -68,18 +84,34 @@ impl ReplyHandle {
         if let Way::Http { limit, .. } = &self.0 {
             check_size(&bytes, *limit)?;
         }
-        self.send_frame(Outgoing::Made(bytes))
+        self.send_frame(Outgoing::Made(bytes), Afterwards::Stay)
     }
 
     /// Sends an answer that is made when it is written, in the peer's own task. Never waits.
     pub fn send_with(self, make: impl FnOnce() -> Vec<u8> + Send + 'static) -> Result<(), NetworkError> {
-        self.send_frame(Outgoing::Later(Box::new(make)))
+        self.send_frame(Outgoing::Later(Box::new(make)), Afterwards::Stay)
     }
 
-    fn send_frame(self, frame: Outgoing) -> Result<(), NetworkError> {
+    /// As [`Self::send_with`], for a refusal: a connection that carries one request after the other ends with it.
+    pub fn refuse_with(self, make: impl FnOnce() -> Vec<u8> + Send + 'static) -> Result<(), NetworkError> {
+        self.send_frame(Outgoing::Later(Box::new(make)), Afterwards::Close)
+    }
+
+    fn send_frame(self, frame: Outgoing, afterwards: Afterwards) -> Result<(), NetworkError> {
         match self.0 {
             Way::Stream { hub, peer, .. } => hub.enqueue(&peer, frame),
-            Way::Http { answer, .. } => answer.send(frame).map_err(|_| NetworkError::NotConnected),
+            Way::Http { answer, .. } => {
+                answer.send(Ok((frame, afterwards))).map_err(|_| NetworkError::NotConnected)
+            }
+        }
+    }
+
+    /// Refuses a request unread: 429 and a code, without a signature, which would cost more than it says. It is a refusal as
+    /// others are: its connection ends, and whoever is refused often waits for it. Over a stream nothing is sent.
+    pub fn too_often(self) {
+        if let Way::Http { answer, .. } = self.0 {
+            // Whoever asked may have gone.
+            let _ = answer.send(Err(TooOften));
         }
     }
 

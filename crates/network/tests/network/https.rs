@@ -33,7 +33,7 @@ async fn serve_wire(
         whole_body_timeout: patience,
         ..ServeLimits::default()
     };
-    let routes = orchestrator.server.wire_routes();
+    let routes = orchestrator.server.wire_routes(axum::Router::new());
     let hosts = Hosts::new([], "wire.hosts");
     let tls = identity.map(ServerIdentity::server_config);
     tokio::spawn(serve(routes, bound, hosts, limits, tls, shutdown.clone()));
@@ -134,6 +134,36 @@ async fn trouble_of_the_transport_has_a_code() {
 }
 
 #[tokio::test]
+async fn a_connection_stays_after_what_was_taken_and_after_nothing_else() {
+    let orchestrator = Orchestrator::usual(1).await;
+    let (address, _serving) = serve_wire(&orchestrator, None).await;
+    let post = |path: &str, body: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cbor\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let taken = [post("/wire/v1", "sealed"), post("/wire/v1/logs", "wanted")].concat();
+    for (last, status) in [
+        (post("/wire/v1", "?refused"), "200"),
+        (post("/wire/v1", "%too often"), "429"),
+        (post("/wire/v1/logs", "not that"), "410"),
+        ("GET /wire/v1 HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), "204"),
+        ("GET /elsewhere HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(), "404"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("{taken}{last}").as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        let closed = timeout(DEADLINE, stream.read_to_string(&mut answers)).await.expect("closed");
+        closed.unwrap();
+        let heads: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).collect();
+        assert_eq!(heads.len(), 3, "{answers}");
+        assert!(heads[2].starts_with(status) && heads[2].contains("connection: close"), "{answers}");
+        assert!(heads[..2].iter().all(|head| !head.contains("connection: close")), "{answers}");
+    }
+}
+
+#[tokio::test]
 async fn an_unanswered_request_ends_the_link_with_its_code() {
     let orchestrator = Orchestrator::usual(1).await;
     let url = http(orchestrator.serve_http().await);
@@ -156,7 +186,7 @@ async fn more_requests_than_places_are_refused_at_once() {
     tokio::spawn(task.run(running.shutdown.clone()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(axum::serve(listener, server.wire_routes::<()>()).into_future());
+    tokio::spawn(axum::serve(listener, server.wire_routes::<()>(axum::Router::new())).into_future());
     let request =
         b"POST /wire/v1 HTTP/1.1\r\nhost: x\r\ncontent-type: application/cbor\r\ncontent-length: 1\r\n\r\nx";
     let mut first = TcpStream::connect(address).await.unwrap();

@@ -61,7 +61,8 @@ pub(crate) async fn endpoint(key: &SigningKey, config: EndpointConfig) -> Runnin
     Running { endpoint, metrics, _stop: shutdown.clone().drop_guard(), shutdown, task }
 }
 
-/// An orchestrator that answers `frame` with `re:frame`, except to frames that start with `!`, which stay unanswered.
+/// An orchestrator that answers `frame` with `re:frame`, except to frames that start with `!`, which stay unanswered; to those
+/// that start with `?` the answer is a refusal, and those that start with `%` come too often.
 pub(crate) struct Orchestrator {
     pub(crate) running: Running,
     pub(crate) server: PeerServer,
@@ -109,7 +110,7 @@ impl Orchestrator {
     pub(crate) async fn serve_http(&self) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let routes: Router = self.server.wire_routes();
+        let routes: Router = self.server.wire_routes(Router::new());
         let stop = self.running.shutdown.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -160,10 +161,17 @@ async fn answer(mut events: mpsc::Receiver<ServerEvent>, seen: Arc<Mutex<Vec<See
             ServerEvent::Opened { connection, peer } => Seen::Opened(connection, peer),
             ServerEvent::Closed { connection, reason, .. } => Seen::Closed(connection, reason),
             ServerEvent::Frame(frame) => {
-                if !frame.bytes.starts_with(b"!") {
-                    // The peer may be gone; the test looks at what it sees.
-                    let _ = frame.reply.send([b"re:", frame.bytes.as_slice()].concat());
-                }
+                let answer = [b"re:", frame.bytes.as_slice()].concat();
+                // The peer may be gone; the test looks at what it sees.
+                let _ = match frame.bytes.first() {
+                    Some(b'!') => Ok(()),
+                    Some(b'?') => frame.reply.refuse_with(|| answer),
+                    Some(b'%') => {
+                        frame.reply.too_often();
+                        Ok(())
+                    }
+                    _ => frame.reply.send(answer),
+                };
                 Seen::Frame(frame.peer, frame.connection.transport(), frame.bytes)
             }
             ServerEvent::Logs { bytes, reply } => {

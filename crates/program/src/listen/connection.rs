@@ -2,14 +2,15 @@
 //! version would need limits of its own.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
+use axum::{Extension, Router};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,17 +19,19 @@ use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::opening::{self, first_head};
 use super::patient::Patient;
 use super::places::Place;
-use super::request_body::RequestBody;
+use super::request_body::{ReadToItsEnd, RequestBody};
 use super::unsent::Counted;
 use super::watched::Watched;
-use super::{Hosts, ServeLimits};
+use super::{Hosts, Refused, ServeLimits};
 
-/// Most that one connection buffers in each direction, besides one piece of a body. A head that is larger is refused.
-const BUFFER: usize = 64 << 10;
+/// Most that one connection buffers in each direction, besides one piece of a body.
+const BUFFER: usize = opening::LARGEST;
 /// Most that the kernel takes without having sent it. Without it the kernel takes up to some megabytes, and a reader that
 /// is slow and steady looks like one that has stopped until a good part of that has gone.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -49,6 +52,22 @@ struct Caller {
     /// The name that the TLS handshake asked for.
     asked_by_tls: Option<String>,
     place: Arc<Place>,
+}
+
+/// How a connection ends with its listener.
+#[derive(Debug)]
+pub(super) struct Watching {
+    /// Lets a request that runs finish.
+    pub(super) watcher: Watcher,
+    /// Ends what has not begun.
+    pub(super) stopped: CancellationToken,
+}
+
+impl Watching {
+    async fn unless_stopped<T>(&self, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let stopped = || io::Error::new(io::ErrorKind::Interrupted, "the listener is closed");
+        self.stopped.run_until_cancelled(what).await.unwrap_or_else(|| Err(stopped()))
+    }
 }
 
 /// Tells the place when an answer's body is gone: hyper has all of it.
@@ -72,38 +91,74 @@ impl Server {
         Arc::new(Self { router, tls: tls.map(TlsAcceptor::from), hosts, limits })
     }
 
-    /// Serves until the connection ends.
+    /// Serves until the connection ends. What is not needed before the other side has spoken is made afterwards.
     pub(super) async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
         place: Arc<Place>,
-        watcher: Watcher,
+        watching: Watching,
     ) {
-        if let Err(error) = prepare(&stream) {
-            tracing::debug!(%peer, %error, "connection ended before it began");
-            return;
-        }
-        let stream = Patient::new(stream, self.limits.write_timeout);
-        let Some(acceptor) = &self.tls else {
-            return self.requests(stream, Caller { peer, asked_by_tls: None, place }, watcher).await;
-        };
-        match tokio::time::timeout(self.limits.handshake_timeout, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => {
-                let asked_by_tls = stream.get_ref().1.server_name().map(ToOwned::to_owned);
-                self.requests(stream, Caller { peer, asked_by_tls, place }, watcher).await;
-            }
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-            Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
+        if let Err(error) = self.begin(stream, peer, place, watching).await {
+            // Peers hang up all the time: nobody has to act.
+            tracing::debug!(%peer, %error, "connection ended");
         }
     }
 
-    async fn requests<S>(self: &Arc<Self>, stream: S, caller: Caller, watcher: Watcher)
+    async fn begin(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: Arc<Place>,
+        watching: Watching,
+    ) -> io::Result<()> {
+        prepare(&stream)?;
+        if self.tls.is_some() {
+            let mut byte = [0];
+            let spoken = tokio::time::timeout(self.limits.first_byte_timeout, stream.peek(&mut byte));
+            watching.unless_stopped(async { spoken.await? }).await?;
+            return Box::pin(self.secured(stream, peer, place, watching)).await;
+        }
+        let stream = Patient::new(stream, self.limits.write_timeout);
+        self.opened(stream, Caller { peer, asked_by_tls: None, place }, watching).await
+    }
+
+    async fn secured(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: Arc<Place>,
+        watching: Watching,
+    ) -> io::Result<()> {
+        let Some(acceptor) = &self.tls else { return Ok(()) };
+        let stream = Patient::new(stream, self.limits.write_timeout);
+        let handshake = tokio::time::timeout(self.limits.handshake_timeout, acceptor.accept(stream));
+        let stream = watching.unless_stopped(async { handshake.await? }).await?;
+        let asked_by_tls = stream.get_ref().1.server_name().map(ToOwned::to_owned);
+        self.opened(stream, Caller { peer, asked_by_tls, place }, watching).await
+    }
+
+    async fn opened<S>(self: Arc<Self>, mut stream: S, caller: Caller, watching: Watching) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let stream = Watched::new(stream, Arc::clone(&caller.place), self.limits.first_byte_timeout);
-        let (peer, server, caller) = (caller.peer, Arc::clone(self), Arc::new(caller));
+        let (room, limits) = (caller.place.room_for_head(), &self.limits);
+        let head = first_head(&mut stream, room, limits.first_byte_timeout, limits.header_timeout);
+        let head = watching.unless_stopped(head).await?;
+        let stream = Watched::new(stream, Arc::clone(&caller.place), head);
+        Box::pin(self.requests(stream, caller, watching.watcher)).await
+    }
+
+    async fn requests<S>(
+        self: Arc<Self>,
+        stream: Watched<S>,
+        caller: Caller,
+        watcher: Watcher,
+    ) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (server, caller) = (Arc::clone(&self), Arc::new(caller));
         let service = service_fn(move |request| {
             caller.place.head_arrived();
             Arc::clone(&server).answer(request, Arc::clone(&caller))
@@ -116,10 +171,7 @@ impl Server {
             // `unsent` counts by.
             .writev(true)
             .serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection).await {
-            // Peers hang up all the time: nobody has to act.
-            tracing::debug!(%peer, %error, "connection ended");
-        }
+        watcher.watch(connection).await.map_err(io::Error::other)
     }
 
     async fn answer(
@@ -128,21 +180,38 @@ impl Server {
         caller: Arc<Caller>,
     ) -> Result<Response<Counted<Answering>>, Infallible> {
         let response = match self.hosts.judge(&request, caller.asked_by_tls.as_deref()) {
-            Err(problem) => problem.into_response(),
+            Err(problem) => (Extension(Refused), problem).into_response(),
             Ok(()) => {
-                let mut request = request.map(|body| Body::new(RequestBody::new(body, &self.limits)));
+                let read = ReadToItsEnd::of(request.body());
+                let mut request =
+                    request.map(|body| Body::new(RequestBody::new(body, &self.limits, read.clone())));
                 request.extensions_mut().insert(ConnectInfo(caller.peer));
-                match self.router.clone().oneshot(request).await {
+                let mut response = match self.router.clone().oneshot(request).await {
                     Ok(response) => response,
                     Err(never) => match never {},
+                };
+                if !read.is_so() {
+                    // What is left of the body nobody reads, so nothing can follow it: whoever is told so does not send
+                    // the next request where it would be lost.
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
+                response
             }
         };
+        if is_refusal(&response) {
+            caller.place.refused().await;
+        }
         Ok(caller.place.account().count(response, Answering(Arc::clone(&caller.place))))
     }
 }
 
-fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+/// Whether whoever asked has no standing, or asks too much.
+fn is_refusal<B>(response: &Response<B>) -> bool {
+    matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS)
+        || response.extensions().get::<Refused>().is_some()
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_IN_KERNEL) {

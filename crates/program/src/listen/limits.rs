@@ -16,6 +16,19 @@ pub struct ServeLimits {
     /// Connections at one time from one IPv4 address or one IPv6 /64; further ones are closed at once. Loopback (a proxy, or
     /// this machine itself) may have all of them.
     pub max_connections_per_address: usize,
+    /// Of these, so many that were answered are kept for a further request; beyond, the one that has waited longest is
+    /// closed.
+    pub max_idle_connections: usize,
+    /// Bytes of first heads that have not come whole, of all connections together; beyond, the oldest give way.
+    #[serde(with = "byte_size")]
+    pub max_unfinished_heads: u64,
+    /// Refusals (401, 429, sealed ones) of one IPv4 address or one IPv6 /64 in a second that are answered at once.
+    pub refusals_per_second: u32,
+    /// The same at once.
+    pub refusal_burst: u32,
+    /// Longest time for which the answer to whoever is refused more often waits.
+    #[serde(with = "duration")]
+    pub refusal_delay: Duration,
     /// For a TLS handshake.
     #[serde(with = "duration")]
     pub handshake_timeout: Duration,
@@ -69,6 +82,11 @@ impl Default for ServeLimits {
         Self {
             max_connections: 4096,
             max_connections_per_address: 1024,
+            max_idle_connections: 256,
+            max_unfinished_heads: 2 << 20,
+            refusals_per_second: 20,
+            refusal_burst: 100,
+            refusal_delay: Duration::from_secs(1),
             handshake_timeout: Duration::from_secs(10),
             first_byte_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),

@@ -10,22 +10,32 @@
 //! | `Busy` | the answer was given to the connection: `Answered` |
 //! | `Answered` | all of it was written: `Waits` |
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use lode_protocol::origin::Origin;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::ServeLimits;
+use super::heads::{Heads, Room};
+use super::opening::LARGEST;
 use super::unsent::{self, Account};
+use crate::pace::{Pace, Rate};
+
+/// Addresses whose refusals are counted at one time.
+const REFUSED_CALLERS: usize = 16_384;
 
 /// All places of one listener.
 #[derive(Debug)]
 pub(super) struct Places {
     free: Arc<Semaphore>,
     max_per_address: usize,
+    max_idle: usize,
+    heads: Arc<Heads>,
+    refusals: Pace<Origin>,
     unsent: Arc<Semaphore>,
     max_unsent: u64,
     max_unsent_per_address: u64,
@@ -41,6 +51,8 @@ struct State {
     addresses: HashMap<Origin, Open>,
     /// By the order in which they began.
     waiting: BTreeMap<u64, CancellationToken>,
+    /// Those of them that were answered before: HTTP's buffers are held for them.
+    idle: BTreeSet<u64>,
     begun: u64,
 }
 
@@ -102,6 +114,13 @@ impl Places {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
             max_per_address: limits.max_connections_per_address.max(1),
+            max_idle: limits.max_idle_connections,
+            heads: Heads::new(limits.max_unfinished_heads, LARGEST),
+            refusals: Pace::new(
+                Rate { per_second: limits.refusals_per_second, burst: limits.refusal_burst },
+                limits.refusal_delay,
+                REFUSED_CALLERS,
+            ),
             unsent: unsent::room(limits.max_unsent),
             max_unsent: limits.max_unsent,
             max_unsent_per_address: limits.max_unsent_per_address,
@@ -141,7 +160,7 @@ impl Places {
         };
         let least = self.max_unsent.min(most_unsent);
         let account = Account::new(unsent, Arc::clone(&self.unsent), least);
-        let number = self.wait(gives_way.clone());
+        let number = self.wait(gives_way.clone(), false);
         Some(Place { phase: Mutex::new(Phase::Waits(number)), account, gives_way, counted, _permit: permit })
     }
 
@@ -173,28 +192,46 @@ impl Places {
         Some((OfAddress { address, places: Arc::clone(self) }, unsent))
     }
 
-    fn wait(&self, gives_way: CancellationToken) -> u64 {
+    fn wait(&self, gives_way: CancellationToken, answered: bool) -> u64 {
         let mut state = self.lock();
         let number = state.begun;
         state.begun += 1;
         state.waiting.insert(number, gives_way);
+        if answered {
+            state.idle.insert(number);
+            if state.idle.len() > self.max_idle
+                && let Some(oldest) = state.idle.pop_first()
+                && let Some(gives_way) = state.waiting.remove(&oldest)
+            {
+                gives_way.cancel();
+            }
+        }
         drop(state);
         self.began_to_wait.notify_one();
         number
     }
 
     fn dismiss_oldest(&self) -> bool {
-        let oldest = self.lock().waiting.pop_first();
-        oldest.is_some_and(|(_, gives_way)| {
-            gives_way.cancel();
-            true
-        })
+        let mut state = self.lock();
+        let Some((number, gives_way)) = state.waiting.pop_first() else { return false };
+        state.idle.remove(&number);
+        drop(state);
+        gives_way.cancel();
+        true
     }
 
     /// Places that are not free.
     #[cfg(test)]
     pub(super) fn taken(&self) -> usize {
         self.lock().addresses.values().map(|open| open.connections).sum()
+    }
+
+    /// As if this address had been refused so often.
+    #[cfg(test)]
+    pub(super) fn refuse(&self, address: IpAddr, times: u32) {
+        for _ in 0..times {
+            self.refusals.wait(address.into(), Instant::now());
+        }
     }
 
     /// Bytes that wait to be sent, of all connections.
@@ -210,11 +247,29 @@ impl Place {
         &self.account
     }
 
+    /// Room for the first head, of which nothing has come yet.
+    pub(super) fn room_for_head(&self) -> Room {
+        self.counted.places.heads.room(self.gives_way.clone())
+    }
+
     /// A request's head is there: nobody may take the place now.
     pub(super) fn head_arrived(&self) {
         let mut phase = self.lock();
         self.stop_waiting(*phase);
         *phase = Phase::Busy;
+    }
+
+    /// A refusal goes to whoever has this place, at once or after a while. Meanwhile the place may be taken, as from
+    /// somebody who says nothing: to be refused over and over keeps nobody else out.
+    pub(super) async fn refused(&self) {
+        let places = &self.counted.places;
+        let wait = places.refusals.wait(self.counted.address, Instant::now());
+        if wait.is_zero() {
+            return;
+        }
+        *self.lock() = Phase::Waits(places.wait(self.gives_way.clone(), false));
+        tokio::time::sleep(wait).await;
+        self.head_arrived();
     }
 
     /// The whole answer was given to the connection.
@@ -229,7 +284,7 @@ impl Place {
     pub(super) fn flushed(&self) {
         let mut phase = self.lock();
         if *phase == Phase::Answered {
-            *phase = Phase::Waits(self.counted.places.wait(self.gives_way.clone()));
+            *phase = Phase::Waits(self.counted.places.wait(self.gives_way.clone(), true));
         }
     }
 
@@ -239,7 +294,9 @@ impl Place {
 
     fn stop_waiting(&self, phase: Phase) {
         if let Phase::Waits(number) = phase {
-            self.counted.places.lock().waiting.remove(&number);
+            let mut state = self.counted.places.lock();
+            state.waiting.remove(&number);
+            state.idle.remove(&number);
         }
     }
 }
@@ -327,6 +384,26 @@ mod tests {
         );
         assert!(newcomer.is_some());
         assert!(!first.gives_way.is_cancelled(), "it has sent a head");
+    }
+
+    #[tokio::test]
+    async fn of_connections_that_were_answered_so_many_are_kept_for_a_further_request() {
+        let limits = ServeLimits { max_idle_connections: 2, ..ServeLimits::default() };
+        let places = Places::new(&limits);
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            held.push(take(&places, "192.0.2.1").await.unwrap());
+        }
+        for place in &held[..3] {
+            place.head_arrived();
+            place.answered();
+            place.flushed();
+        }
+        let gave_way: Vec<bool> = held.iter().map(|place| place.gives_way.is_cancelled()).collect();
+        assert_eq!(gave_way, [true, false, false, false], "the oldest, and who never spoke is not counted");
+        drop(held);
+        let state = places.lock();
+        assert!(state.waiting.is_empty() && state.idle.is_empty());
     }
 
     #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,12 +23,34 @@ pub(super) struct RequestBody {
     silence: Duration,
     end: Instant,
     waiting: Option<Pin<Box<Sleep>>>,
+    read: ReadToItsEnd,
+}
+
+/// Whether all of a body was read.
+#[derive(Debug, Clone)]
+pub(super) struct ReadToItsEnd(Option<Arc<AtomicBool>>);
+
+impl ReadToItsEnd {
+    /// Of one that was not touched.
+    pub(super) fn of(incoming: &Incoming) -> Self {
+        Self((!incoming.is_end_stream()).then(Arc::default))
+    }
+
+    pub(super) fn is_so(&self) -> bool {
+        self.0.as_ref().is_none_or(|read| read.load(Ordering::Relaxed))
+    }
+
+    fn note(&self) {
+        if let Some(read) = &self.0 {
+            read.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, limits: &ServeLimits) -> Self {
+    pub(super) fn new(incoming: Incoming, limits: &ServeLimits, read: ReadToItsEnd) -> Self {
         let end = Instant::now() + limits.whole_body_timeout;
-        Self { incoming, silence: limits.body_timeout, end, waiting: None }
+        Self { incoming, silence: limits.body_timeout, end, waiting: None, read }
     }
 }
 
@@ -41,6 +65,9 @@ impl HttpBody for RequestBody {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) {
             this.waiting = None;
+            if frame.is_none() || this.incoming.is_end_stream() {
+                this.read.note();
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let (silence, end) = (this.silence, this.end);

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use futures::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -40,6 +41,8 @@ async fn start(limits: ServeLimits) -> Running {
             "/peer",
             get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() }),
         )
+        .route("/token", axum::routing::any(async || StatusCode::UNAUTHORIZED))
+        .route("/often", get(async || StatusCode::TOO_MANY_REQUESTS))
         .route("/echo", post(|body: String| async move { body }))
         .route("/endless", get(std::future::pending::<()>))
         .route("/large", get(async || vec![b'x'; LARGE]))
@@ -202,6 +205,63 @@ async fn a_body_over_the_limit_is_refused() {
         "POST /echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 9\r\n\r\n123456789";
     let answer = running.exchange(request).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn whose_body_was_not_read_is_told_that_the_connection_closes_and_others_keep_it() {
+    let running = start(patient()).await;
+    let post =
+        |path: &str| format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody");
+    let (read, unread) = (post("/echo"), post("/token"));
+    let answers = running.exchange(&format!("{read}{read}{unread}")).await;
+    let heads: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).collect();
+    assert_eq!(heads.len(), 3, "{answers}");
+    assert!(heads[2].starts_with("401") && heads[2].contains("connection: close"), "{answers}");
+    assert!(
+        heads[..2].iter().all(|head| head.starts_with("200") && !head.contains("connection: close")),
+        "{answers}"
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_refused_often_waits_for_it_and_keeps_nobody_out_meanwhile() {
+    let limits = ServeLimits {
+        max_connections: 2,
+        refusals_per_second: 1,
+        refusal_burst: 1,
+        refusal_delay: NEVER,
+        ..patient()
+    };
+    let running = start(limits).await;
+    let refused = "GET /token HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert!(running.exchange(refused).await.starts_with("HTTP/1.1 401"), "the first is answered at once");
+    assert!(running.exchange(PEER).await.starts_with("HTTP/1.1 200"), "nor does what is no refusal wait");
+    running.places.refuse(Ipv4Addr::LOCALHOST.into(), 500);
+    let mut waiting = Vec::new();
+    for path in ["/token", "/often"] {
+        let mut stream = running.connect().await;
+        stream.write_all(refused.replace("/token", path).as_bytes()).await.expect("sent");
+        waiting.push(stream);
+    }
+    until("both have places", || running.places.taken() == 2).await;
+    assert!(running.exchange(PEER).await.starts_with("HTTP/1.1 200"), "the oldest gives way");
+    assert!(rest_of(&mut waiting[0]).await.is_empty());
+    drop(waiting);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_connection_does_not_hold_up_the_end() {
+    let running = start(ServeLimits { drain_timeout: NEVER, ..patient() }).await;
+    let mut held = Vec::new();
+    for begun in ["", "G", "GET /peer HTTP/1.1\r\nHost: localhost\r\n"] {
+        let mut stream = running.connect().await;
+        stream.write_all(begun.as_bytes()).await.expect("sent");
+        held.push(stream);
+    }
+    until("they have places", || running.places.taken() == 3).await;
     running.stop().await;
 }
 

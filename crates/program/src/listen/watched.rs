@@ -1,13 +1,12 @@
-//! What HTTP reads and writes: the connection's first byte has a deadline, and its place learns when all is written.
+//! What HTTP reads and writes: first the head that is here already, then the stream; and its place learns when all is
+//! written.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
 use super::places::Place;
 
@@ -16,13 +15,13 @@ use super::places::Place;
 pub(super) struct Watched<S> {
     stream: S,
     place: Arc<Place>,
-    /// Until something came.
-    first_byte: Option<Pin<Box<Sleep>>>,
+    /// What was read of it before.
+    begin: io::Cursor<Vec<u8>>,
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, place: Arc<Place>, first_byte: Duration) -> Self {
-        Self { stream, place, first_byte: Some(Box::pin(tokio::time::sleep(first_byte))) }
+    pub(super) fn new(stream: S, place: Arc<Place>, begin: Vec<u8>) -> Self {
+        Self { stream, place, begin: io::Cursor::new(begin) }
     }
 }
 
@@ -32,18 +31,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if read.is_ready() {
-            self.first_byte = None;
-            return read;
+        let at = usize::try_from(self.begin.position()).unwrap_or(usize::MAX);
+        let begin = self.begin.get_ref().get(at..).unwrap_or_default();
+        if begin.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
         }
-        let Some(deadline) = &mut self.first_byte else { return Poll::Pending };
-        ready!(deadline.as_mut().poll(cx));
-        self.first_byte = None;
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the connection was silent from its beginning",
-        )))
+        let piece = begin.len().min(buffer.remaining());
+        buffer.put_slice(begin.get(..piece).unwrap_or_default());
+        if piece == begin.len() {
+            self.begin = io::Cursor::default();
+        } else {
+            self.begin.set_position((at + piece) as u64);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -59,15 +59,24 @@ pub enum EnvelopeError {
         limit: Millis,
     },
     /// Too old.
-    #[error("the message expired at {expired_at}, it is {now}: check the clocks of both machines")]
+    #[error(
+        "the message was issued at {issued_at} and expired at {expired_at}, it is {now}: it was long under way, or the \
+         sender's clock is {} the receiver's",
+        ClockDifference::between(*issued_at, *now)
+    )]
     Expired {
+        /// When it says it was signed.
+        issued_at: Timestamp,
         /// End of its validity.
         expired_at: Timestamp,
         /// The receiver's time.
         now: Timestamp,
     },
     /// From the future.
-    #[error("the message was issued at {issued_at}, it is only {now}: check the clocks of both machines")]
+    #[error(
+        "the message was issued at {issued_at}, it is only {now}: the sender's clock is {} the receiver's",
+        ClockDifference::between(*issued_at, *now)
+    )]
     NotYetValid {
         /// When it says it was signed.
         issued_at: Timestamp,
@@ -134,5 +143,40 @@ impl EnvelopeError {
             EnvelopeError::BadSignature => "envelope/bad-signature",
             EnvelopeError::BadTag => "envelope/bad-tag",
         })
+    }
+}
+
+/// How a sender's clock differs from the receiver's, as far as a message tells that has only just been sent. As text: `45s
+/// ahead of`, `2m behind`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClockDifference {
+    /// The sender's is ahead; else it is behind.
+    pub ahead: bool,
+    /// By so much, in whole seconds.
+    pub by: Millis,
+}
+
+impl ClockDifference {
+    fn between(sent: Timestamp, received: Timestamp) -> Self {
+        let seconds = sent.0.abs_diff(received.0).saturating_add(500) / 1_000;
+        Self { ahead: sent > received, by: Millis::seconds(seconds) }
+    }
+}
+
+impl std::fmt::Display for ClockDifference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.by, if self.ahead { "ahead of" } else { "behind" })
+    }
+}
+
+impl EnvelopeError {
+    /// How the sender's clock differs from ours, where that is what is wrong.
+    pub fn clock_difference(&self) -> Option<ClockDifference> {
+        match self {
+            EnvelopeError::Expired { issued_at, now, .. } | EnvelopeError::NotYetValid { issued_at, now } => {
+                Some(ClockDifference::between(*issued_at, *now))
+            }
+            _ => None,
+        }
     }
 }

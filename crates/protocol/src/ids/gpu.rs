@@ -12,7 +12,7 @@ use super::{ParseIdError, cut};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Serialize)]
 #[cbor(transparent)]
 #[serde(transparent)]
-pub struct GpuUuid(#[n(0)] String);
+pub struct GpuUuid(#[n(0)] Box<str>);
 
 impl GpuUuid {
     /// Longest accepted name, in bytes.
@@ -31,7 +31,7 @@ impl FromStr for GpuUuid {
         let known = text.starts_with("GPU-") || text.starts_with("MIG-");
         let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'/');
         if known && plain && text.len() <= Self::MAX_LENGTH && text.len() > 4 {
-            return Ok(GpuUuid(text.to_owned()));
+            return Ok(GpuUuid(text.into()));
         }
         Err(ParseIdError::Form {
             what: "GPU uuid",

@@ -115,7 +115,7 @@ impl PartialSchema for ProbeAction {
             .item(choice("HttpProbe", "http", HttpCheck::name()))
             .item(choice("TcpProbe", "tcp", TcpCheck::name()))
             .item(choice("ExecProbe", "exec", ExecCheck::name()))
-            .description(Some("How readiness is asked for."))
+            .description(Some("How a container is asked."))
             .into()
     }
 }
@@ -185,6 +185,21 @@ fn plain(mut schema: Value) -> Value {
     schema
 }
 
+/// That a probe asks a port.
+fn probes_a_port(probe: &str) -> Value {
+    json!({
+        "properties": { probe: {
+            "type": "object",
+            "properties": { "check": {
+                "type": "object",
+                "anyOf": [{ "required": ["http"] }, { "required": ["tcp"] }]
+            } },
+            "required": ["check"]
+        } },
+        "required": [probe]
+    })
+}
+
 /// What holds between fields.
 fn rules() -> Value {
     let zero = json!({ "anyOf": [{ "const": 0 }, { "type": "string", "pattern": "^\\s*0+(\\.0*)?\\s*[A-Za-z]*\\s*$|^\\s*0+\\.[0-9]*\\s*[bB]\\s*$" }] });
@@ -200,29 +215,41 @@ fn rules() -> Value {
             } } }
         },
         {
-            "$comment": "Readiness is for services; a batch task is judged by its exit code.",
-            "if": { "properties": { "readiness": { "type": "object" } }, "required": ["readiness"] },
+            "$comment": "Less of a CPU than a kernel can measure out is no limit that can be kept; none is the default.",
+            "properties": { "resources": { "properties": { "cpus": {
+                "not": { "type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.01 }
+            } } } }
+        },
+        {
+            "$comment": "Probes are for services; a batch task is judged by its exit code.",
+            "if": { "anyOf": [
+                { "properties": { "readiness": { "type": "object" } }, "required": ["readiness"] },
+                { "properties": { "liveness": { "type": "object" } }, "required": ["liveness"] }
+            ] },
             "then": { "properties": { "kind": { "const": "service" } } }
         },
         {
             "$comment": "A probe of a port needs a port.",
-            "if": { "properties": { "readiness": {
-                "type": "object",
-                "properties": { "check": {
-                    "type": "object",
-                    "anyOf": [{ "required": ["http"] }, { "required": ["tcp"] }]
-                } },
-                "required": ["check"]
-            } }, "required": ["readiness"] },
+            "if": { "anyOf": [probes_a_port("readiness"), probes_a_port("liveness")] },
             "then": { "properties": { "ports": { "minItems": 1 } }, "required": ["ports"] }
         },
         {
-            "$comment": "1 to 32 values for in and not-in, none for exists and not-exists.",
-            "properties": { "constraints": { "items": {
-                "if": { "properties": { "operator": { "enum": ["in", "not-in"] } } },
-                "then": { "properties": { "values": { "minItems": 1 } }, "required": ["values"] },
-                "else": { "properties": { "values": { "maxItems": 0 } } }
-            } } }
+            "$comment": "1 to 32 values for in and not-in, one for at-least, none for exists and not-exists; versions for cuda and driver.",
+            "properties": { "constraints": { "items": { "allOf": [
+                {
+                    "if": { "properties": { "operator": { "enum": ["in", "not-in", "at-least"] } } },
+                    "then": { "properties": { "values": { "minItems": 1 } }, "required": ["values"] },
+                    "else": { "properties": { "values": { "maxItems": 0 } } }
+                },
+                {
+                    "if": { "properties": { "operator": { "const": "at-least" } }, "required": ["operator"] },
+                    "then": { "properties": { "key": { "enum": ["cuda", "driver"] }, "values": { "maxItems": 1 } } }
+                },
+                {
+                    "if": { "properties": { "key": { "enum": ["cuda", "driver"] } }, "required": ["key"] },
+                    "then": { "properties": { "values": { "items": { "pattern": "^[0-9]{1,9}(\\.[0-9]{1,9}){0,3}$" } } } }
+                }
+            ] } } }
         }
     ])
 }

@@ -1,18 +1,22 @@
 //! The rules a spec must meet beyond its form. All problems are found in one pass.
 
+mod probes;
+
 use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
-use super::{ConstraintOperator, ProbeAction, ReadinessProbe, TaskKind, TaskSpec};
+use super::{Constraint, ConstraintOperator, TaskSpec};
+use crate::hardware::{SoftwareVersion, WantedModel};
 use crate::hash::{Digest, keccak256};
-use crate::units::{Bytes, Millis};
+use crate::image::ImageReference;
+use crate::units::Bytes;
 
 /// Caps on everything a spec may hold.
 pub mod limits {
-    use crate::units::{Bytes, Millis};
+    use crate::units::{Bytes, MilliCpus, Millis};
 
     /// Bytes of a name.
     pub const NAME: usize = 63;
@@ -38,6 +42,14 @@ pub mod limits {
     pub const STOP_GRACE: Millis = Millis::seconds(3_600);
     /// Deadline of a readiness probe.
     pub const PROBE_DEADLINE: Millis = Millis::seconds(24 * 3_600);
+    /// Least time between two tries of a probe.
+    pub const PROBE_INTERVAL: Millis = Millis(100);
+    /// Least time between two commands in a container: each is a process of the engine's as well.
+    pub const COMMAND_INTERVAL: Millis = Millis::seconds(1);
+    /// Failed tries in a row after which a service is started again.
+    pub const PROBE_FAILURES: u32 = 100;
+    /// Least share of a CPU that kernels can measure out, and engines accept: a millisecond in each tenth of a second.
+    pub const LEAST_CPUS: MilliCpus = MilliCpus(10);
     /// Least memory limit that container engines accept.
     pub const LEAST_MEMORY: Bytes = Bytes::mebi(6);
 }
@@ -52,14 +64,25 @@ pub struct SpecProblem {
     pub message: String,
 }
 
-/// A spec that keeps every rule. Decoding one from the wire checks again. Clones share it: every assignment has one.
+/// A spec that keeps every rule and names its limits. Decoding one from the wire checks again. Clones share it: every assignment has one.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ValidTaskSpec(Arc<TaskSpec>);
+pub struct ValidTaskSpec(Arc<Checked>);
+
+#[derive(PartialEq, Eq, Debug)]
+struct Checked {
+    spec: TaskSpec,
+    image: ImageReference,
+}
 
 impl ValidTaskSpec {
     /// The spec.
     pub fn as_spec(&self) -> &TaskSpec {
-        &self.0
+        &self.0.spec
+    }
+
+    /// Its image, taken apart: the only form in which it may become part of a request.
+    pub fn image_reference(&self) -> &ImageReference {
+        &self.0.image
     }
 
     /// keccak-256 of its CBOR form: equal specs have equal hashes on every version of this program.
@@ -72,7 +95,7 @@ impl Deref for ValidTaskSpec {
     type Target = TaskSpec;
 
     fn deref(&self) -> &TaskSpec {
-        &self.0
+        self.as_spec()
     }
 }
 
@@ -82,7 +105,7 @@ impl<C> Encode<C> for ValidTaskSpec {
         encoder: &mut minicbor::Encoder<W>,
         context: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        self.0.encode(encoder, context)
+        self.as_spec().encode(encoder, context)
     }
 }
 
@@ -138,19 +161,24 @@ fn is_text(text: &str) -> bool {
 }
 
 impl TaskSpec {
-    /// Checks every rule; all problems are returned together.
-    pub fn validate(self) -> Result<ValidTaskSpec, Vec<SpecProblem>> {
+    /// Fills in the limits that were left out and checks every rule; all problems are returned together.
+    pub fn validate(mut self) -> Result<ValidTaskSpec, Vec<SpecProblem>> {
+        self.resources.settle();
         let mut problems = Problems::default();
         self.check_identity(&mut problems);
+        let image = self.check_image(&mut problems);
         self.check_command(&mut problems);
         self.check_environment(&mut problems);
         self.check_resources(&mut problems);
         self.check_ports(&mut problems);
-        if let Some(probe) = &self.readiness {
-            self.check_readiness(probe, &mut problems);
-        }
+        self.check_probes(&mut problems);
         self.check_placement(&mut problems);
-        if problems.0.is_empty() { Ok(ValidTaskSpec(Arc::new(self))) } else { Err(problems.0) }
+        match image {
+            Some(image) if problems.0.is_empty() => {
+                Ok(ValidTaskSpec(Arc::new(Checked { spec: self, image })))
+            }
+            Some(_) | None => Err(problems.0),
+        }
     }
 
     fn check_identity(&self, problems: &mut Problems) {
@@ -164,15 +192,17 @@ impl TaskSpec {
             "name",
             "use 1 to 63 lower-case letters, digits and dashes, with no dash at the ends",
         );
-        let image = !self.image.is_empty()
-            && self.image.len() <= limits::IMAGE
-            && self.image.bytes().all(|b| b.is_ascii_graphic())
-            && !self.image.starts_with('-');
-        problems.require(
-            image,
-            "image",
-            "use an image reference like registry.example/name:tag or name@sha256:…",
-        );
+    }
+
+    fn check_image(&self, problems: &mut Problems) -> Option<ImageReference> {
+        let parsed = self.image.parse::<ImageReference>();
+        problems.require(self.image.len() <= limits::IMAGE, "image", "at most 512 bytes");
+        if let Err(error) = &parsed {
+            let words =
+                format!("is no image reference like registry.example/name:tag or name@sha256:…: {error}");
+            problems.require(false, "image", words);
+        }
+        parsed.ok()
     }
 
     fn check_command(&self, problems: &mut Problems) {
@@ -223,6 +253,9 @@ impl TaskSpec {
         let models = resources.gpu_models.len() <= 32
             && resources.gpu_models.iter().all(|model| !model.trim().is_empty() && model.len() <= 128);
         problems.require(models, "resources.gpu_models", "at most 32 names, none of them empty");
+        if models {
+            self.check_slices(problems);
+        }
         let without_gpus =
             resources.gpus == 0 && (!resources.gpu_models.is_empty() || resources.gpu_memory > Bytes(0));
         problems.require(
@@ -230,9 +263,38 @@ impl TaskSpec {
             "resources.gpus",
             "is 0 although a GPU model or memory is asked for; write how many",
         );
-        let memory = resources.memory == Bytes(0) || resources.memory >= limits::LEAST_MEMORY;
+        problems.require(
+            resources.cpus >= limits::LEAST_CPUS,
+            "resources.cpus",
+            "at least 0.01, or leave it out",
+        );
+        let memory = resources.memory >= limits::LEAST_MEMORY;
         problems.require(memory, "resources.memory", "at least 6MiB, or leave it out");
+        problems.require(
+            resources.shared_memory() <= resources.memory,
+            "resources.shm",
+            format!(
+                "is more than the memory ({}), in which it counts; ask for more memory",
+                resources.memory
+            ),
+        );
         problems.require((1..=limits::REPLICAS).contains(&self.replicas), "replicas", "between 1 and 10000");
+    }
+
+    /// A program sees one instance of a GPU, however many it is given (NVIDIA's MIG guide, "CUDA visibility").
+    fn check_slices(&self, problems: &mut Problems) {
+        let wanted: Vec<WantedModel> =
+            self.resources.gpu_models.iter().map(|model| WantedModel::parse(model)).collect();
+        problems.require(
+            !wanted.iter().any(WantedModel::lacks_profile),
+            "resources.gpu_models",
+            "an instance of a GPU is named by its profile, like \"MIG 1g.10gb\"",
+        );
+        problems.require(
+            self.resources.gpus <= 1 || !wanted.iter().any(WantedModel::is_slice),
+            "resources.gpus",
+            "a program uses one instance of a GPU (MIG) at a time: write 1, and more replicas, or ask for whole GPUs",
+        );
     }
 
     fn check_ports(&self, problems: &mut Problems) {
@@ -256,57 +318,6 @@ impl TaskSpec {
         }
     }
 
-    fn check_readiness(&self, probe: &ReadinessProbe, problems: &mut Problems) {
-        problems.require(
-            self.kind == TaskKind::Service,
-            "readiness",
-            "is for services; a batch task is judged by its exit code",
-        );
-        let declared = |name: &String| self.ports.iter().any(|port| port.name == *name);
-        match &probe.check {
-            ProbeAction::Http { port, path } => {
-                problems.require(
-                    declared(port),
-                    "readiness.check.http.port",
-                    format!("no port is named {port:?}"),
-                );
-                let form = path.starts_with('/')
-                    && path.len() <= 2_048
-                    && path.bytes().all(|b| b.is_ascii_graphic());
-                problems.require(form, "readiness.check.http.path", "start with / and use no spaces");
-            }
-            ProbeAction::Tcp { port } => {
-                problems.require(
-                    declared(port),
-                    "readiness.check.tcp.port",
-                    format!("no port is named {port:?}"),
-                );
-            }
-            ProbeAction::Exec { command } => {
-                let form = !command.is_empty()
-                    && command.len() <= limits::WORDS
-                    && command.iter().all(|w| is_text(w));
-                problems.require(form, "readiness.check.exec.command", "1 to 256 words");
-            }
-        }
-        let range = |value: Millis, most: Millis| value >= Millis(100) && value <= most;
-        problems.require(
-            range(probe.interval, Millis::seconds(3_600)),
-            "readiness.interval",
-            "between 100ms and 1h",
-        );
-        problems.require(
-            range(probe.timeout, Millis::seconds(600)),
-            "readiness.timeout",
-            "between 100ms and 10m",
-        );
-        problems.require(
-            range(probe.deadline, limits::PROBE_DEADLINE),
-            "readiness.deadline",
-            "between 100ms and 24h",
-        );
-    }
-
     fn check_placement(&self, problems: &mut Problems) {
         problems.require(self.constraints.len() <= limits::CONSTRAINTS, "constraints", "at most 32");
         for (index, constraint) in self.constraints.iter().enumerate() {
@@ -317,11 +328,23 @@ impl TaskSpec {
                     (1..=limits::CONSTRAINTS).contains(&constraint.values.len())
                 }
                 ConstraintOperator::Exists | ConstraintOperator::NotExists => constraint.values.is_empty(),
+                ConstraintOperator::AtLeast => constraint.values.len() == 1,
             };
             problems.require(
                 values,
                 field("values"),
-                "1 to 32 values for in and not-in, none for exists and not-exists",
+                "1 to 32 values for in and not-in, one for at-least, none for exists and not-exists",
+            );
+            let versions = Constraint::is_version(&constraint.key);
+            problems.require(
+                versions || constraint.operator != ConstraintOperator::AtLeast,
+                field("operator"),
+                "at-least compares versions; it is for the keys cuda and driver",
+            );
+            problems.require(
+                !versions || constraint.values.iter().all(|value| SoftwareVersion::parse(value).is_some()),
+                field("values"),
+                "versions like 12.8 or 550.54.15",
             );
             problems.require(
                 constraint.values.iter().all(|v| v.len() <= 1_024),

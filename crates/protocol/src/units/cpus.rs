@@ -13,7 +13,7 @@ use super::{ParseUnitError, error, scaled};
 #[cbor(transparent)]
 pub struct MilliCpus(#[n(0)] pub u32);
 
-const FORM: &str = "a number of CPUs: write like 4, 0.5 or \"500m\"";
+const FORM: &str = "a number of CPUs: write like 4, 0.5 or \"500m\", in whole thousandths or more";
 
 impl FromStr for MilliCpus {
     type Err = ParseUnitError;
@@ -23,7 +23,13 @@ impl FromStr for MilliCpus {
             Some(thousandths) => scaled(thousandths, 1).filter(|_| !thousandths.contains('.')),
             None => scaled(text.trim(), 1_000),
         };
-        value.and_then(|v| u32::try_from(v).ok()).map(MilliCpus).ok_or_else(|| error(text, FORM))
+        // What is less than a thousandth is not none: none is no limit.
+        let is_none = !text.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
+        value
+            .and_then(|thousandths| u32::try_from(thousandths).ok())
+            .filter(|thousandths| *thousandths > 0 || is_none)
+            .map(MilliCpus)
+            .ok_or_else(|| error(text, FORM))
     }
 }
 
@@ -55,6 +61,7 @@ impl<'de> Deserialize<'de> for MilliCpus {
             .map_err(|_| serde::de::Error::custom(format!("expected {FORM}")))?
         {
             NumberOrText::Integer(value) => value.to_string(),
+            NumberOrText::Float(value) if value > 0.0 && value < 0.001 => value.to_string(),
             // No more decimals than a text may have.
             NumberOrText::Float(value) => format!("{value:.9}"),
             NumberOrText::Text(text) => text,
@@ -72,7 +79,10 @@ mod tests {
         assert_eq!("0.5".parse(), Ok(MilliCpus(500)));
         assert_eq!("250m".parse(), Ok(MilliCpus(250)));
         assert_eq!("4".parse(), Ok(MilliCpus(4_000)));
-        for wrong in ["", "m", "-1", "1.5m", "+1", "many"] {
+        for none in ["0", "0.0", "0m", " 0.000 "] {
+            assert_eq!(none.parse(), Ok(MilliCpus(0)), "{none}");
+        }
+        for wrong in ["", "m", "-1", "1.5m", "+1", "many", "0.0009", "0.000000001"] {
             assert!(wrong.parse::<MilliCpus>().is_err(), "{wrong}");
         }
     }

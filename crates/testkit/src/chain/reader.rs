@@ -50,7 +50,11 @@ impl ChainReader for FakeChain {
 
     async fn events(&self, from: u64, to: u64) -> Result<Vec<LoggedEvent>, ChainError> {
         let world = self.reach("read events")?;
-        let wanted = world.seen().iter().filter(|block| (from..=to).contains(&block.block.number));
+        let indexed = |number: u64| world.unindexed.is_none_or(|first| number < first);
+        let wanted = world
+            .seen()
+            .iter()
+            .filter(|block| (from..=to).contains(&block.block.number) && indexed(block.block.number));
         Ok(wanted.flat_map(|block| block.events.clone()).collect())
     }
 

@@ -81,6 +81,16 @@ fn a_query_counts_only_gpus_that_fit_and_pages_through_all_nodes() {
 }
 
 #[test]
+fn a_query_asks_for_memory_as_cards_are_sold_with_it() {
+    let mut listing = listing(100);
+    let l4 = Says { model: "NVIDIA L4", memory: Bytes(24_152_899_584), ..Says::default() };
+    put(&mut listing, 1, &l4);
+    let found =
+        |min_gpu_memory| Query { min_gpu_memory, limit: 10, ..Query::default() }.run(&listing).nodes.len();
+    assert_eq!((found(Bytes::gibi(24)), found(Bytes::gibi(32))), (1, 0));
+}
+
+#[test]
 fn what_a_query_finds_does_not_depend_on_which_set_it_walks() {
     let mut listing = listing(1_000);
     let models = ["NVIDIA H200", "NVIDIA H100", "NVIDIA A100", "AMD MI300X"];

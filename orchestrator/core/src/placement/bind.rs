@@ -8,6 +8,7 @@ use lode_protocol::proof::ProofClassId;
 use super::super::Core;
 use super::super::assignment::Assignment;
 use super::super::effect::OccurrenceKind;
+use super::super::faults::Trust;
 use super::super::task::Phase;
 use super::super::timers::{Timer, after};
 use super::blocked::{Aged, Anchor};
@@ -243,6 +244,9 @@ impl Core {
         node.allocated.disk = node.allocated.disk.saturating_add(disk);
         node.allocated.set_bytes = node.allocated.set_bytes.saturating_add(set_bytes);
         node.add_active(assignment);
+        if let Trust::OnTrial { by: by @ None, .. } = &mut node.faults.trust {
+            *by = Some(assignment);
+        }
         for gpu in &gpus {
             node.hardware.hold(gpu, assignment);
         }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use lode_protocol::task::ConstraintOperator;
+use lode_protocol::task::{Constraint, ConstraintOperator};
 
 use super::super::node::Node;
 use super::labels::{PROVIDER, is_reserved, provider};
@@ -25,7 +25,10 @@ impl Anchor {
     /// What every node that fits has; more than one: it has one of them.
     fn of(requirement: &Requirement) -> Vec<Anchor> {
         let constraints = &requirement.constraints;
-        let named = constraints.iter().find(|constraint| constraint.operator == ConstraintOperator::In);
+        // One version has many spellings.
+        let named = constraints.iter().find(|constraint| {
+            constraint.operator == ConstraintOperator::In && !Constraint::is_version(&constraint.key)
+        });
         if let Some(named) = named {
             let address = matches!(named.key.as_str(), "node" | PROVIDER);
             let value = |value: &String| if address { value.to_ascii_lowercase() } else { value.clone() };

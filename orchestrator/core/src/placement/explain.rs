@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use lode_protocol::error_code::ErrorCode;
+use lode_protocol::hardware::WantedModel;
 use lode_protocol::ids::{NodeId, TaskId};
 
 use super::super::Core;
@@ -11,6 +12,7 @@ use super::super::event::Now;
 use super::super::outcome::time_left;
 use super::super::task::Phase;
 use super::super::view::{Blocked, Explanation, Filter, FilterCount, NodeVerdict, TaskState};
+use super::figures::Figures;
 use super::filter::MOST_SET_BYTES;
 use super::requirement::Requirement;
 
@@ -41,10 +43,15 @@ impl Core {
         let nodes = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let blocked = self.blocked();
         let state = task.state();
-        let summary = summarise(state, waiting, nodes, &counts, blocked.as_ref());
+        let profiles = self.nodes.values().map(|node| &node.hardware.profile);
+        let figures = Figures::of(profiles, requirement);
+        let mut summary = summarise(state, waiting, nodes, &counts, blocked.as_ref());
+        if let Some(choice) = figures.on_choice(requirement) {
+            summary = format!("{summary} {choice}");
+        }
         let filters = counts
             .into_iter()
-            .map(|(filter, nodes)| FilterCount { filter, nodes, help: help(filter, requirement) })
+            .map(|(filter, nodes)| FilterCount { filter, nodes, help: help(filter, requirement, &figures) })
             .collect();
         Some(Explanation { task: *id, state, summary, waiting, nodes, fitting, filters, blocked, back_offs })
     }
@@ -60,7 +67,13 @@ impl Core {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let verdicts = self.nodes.range((from, Bound::Unbounded)).take(limit).map(|(id, node)| {
             let failed = self.filter(node, requirement);
-            let message = failed.map_or_else(|| "it fits".to_owned(), |filter| help(filter, requirement));
+            let message = failed.map_or_else(
+                || "it fits".to_owned(),
+                |filter| {
+                    let figures = Figures::of(std::iter::once(&node.hardware.profile), requirement);
+                    help(filter, requirement, &figures)
+                },
+            );
             NodeVerdict { node: *id, failed, message }
         });
         Some(verdicts.collect())
@@ -113,6 +126,7 @@ fn fails(filter: Filter) -> &'static str {
         Filter::Alive => "are not heard",
         Filter::NotDraining => "are being emptied",
         Filter::NotConflicted => "are conflicted",
+        Filter::NotFailing => "have failed at several tasks and wait for a trial",
         Filter::Proven => "are not proven",
         Filter::Budget => "cannot be paid",
         Filter::Constraints => "do not meet the constraints",
@@ -127,12 +141,16 @@ fn fails(filter: Filter) -> &'static str {
     }
 }
 
-fn help(filter: Filter, requirement: &Requirement) -> String {
+fn help(filter: Filter, requirement: &Requirement, figures: &Figures<'_>) -> String {
     match filter {
         Filter::Member => "let the node join the pool; its membership says what is missing".to_owned(),
         Filter::Alive => "bring the node's worker back".to_owned(),
         Filter::NotDraining => "undrain the node".to_owned(),
         Filter::NotConflicted => "stop one of the two processes that use the node's key".to_owned(),
+        Filter::NotFailing => {
+            "look at the finding `node/failing` of the node and mend it; one task at a time tries it from time to time"
+                .to_owned()
+        }
         Filter::Proven => "wait until a validator has proven the node's hardware".to_owned(),
         Filter::Budget => {
             "fund the pool (`lode pool fund`) or raise its spend cap, or wait until other paid work has ended"
@@ -140,14 +158,24 @@ fn help(filter: Filter, requirement: &Requirement) -> String {
         }
         Filter::Constraints => "relax the constraints, or label a node accordingly".to_owned(),
         Filter::GpuModel if requirement.models.is_empty() => {
-            format!("ask for fewer than {} GPUs on one node, or add a node with as many", requirement.gpus)
+            format!(
+                "ask for fewer than {} GPUs on one node, or add a node with as many{}",
+                requirement.gpus,
+                figures.on_models()
+            )
         }
-        Filter::GpuModel => format!(
-            "ask for fewer than {} GPUs, for other models than {}, or add a node that has them",
-            requirement.gpus,
-            requirement.models.join(", ")
-        ),
-        Filter::GpuMemory => format!("ask for GPUs with less than {}", requirement.gpu_memory),
+        Filter::GpuModel => {
+            let models: Vec<&str> = requirement.models.iter().map(WantedModel::text).collect();
+            format!(
+                "ask for fewer than {} GPUs, for other models than {}, or add a node that has them{}",
+                requirement.gpus,
+                models.join(", "),
+                figures.on_models()
+            )
+        }
+        Filter::GpuMemory => figures
+            .on_memory()
+            .unwrap_or_else(|| format!("ask for GPUs with less than {}", requirement.gpu_memory)),
         Filter::GpuHealth => {
             "wait until GPUs recover; the node's view says what is wrong with them".to_owned()
         }

@@ -4,7 +4,7 @@
 use lode_protocol::ids::GpuUuid;
 
 use super::super::Core;
-use super::super::hardware::GpuSlot;
+use super::super::hardware::{GpuKind, GpuSlot};
 use super::super::node::{Node, NodeLifecycle, Probation};
 use super::super::view::Filter;
 use super::requirement::{Requirement, meets};
@@ -33,6 +33,9 @@ impl Core {
         }
         if node.conflict.is_confirmed() {
             return Some(Filter::NotConflicted);
+        }
+        if node.faults.keep_work_away() {
+            return Some(Filter::NotFailing);
         }
         if self.proof_shortfall(node).is_some() {
             return Some(Filter::Proven);
@@ -81,9 +84,7 @@ fn fits_gpus(node: &Node, requirement: &Requirement) -> Option<Filter> {
         return None;
     }
     let (mut models, mut memories, mut healthy, mut free) = (0u32, 0u32, 0u32, 0u32);
-    for slot in node.hardware.described() {
-        let model = requirement.accepts_model(slot.model.as_deref());
-        let memory = model && requirement.accepts_memory(slot.memory);
+    for (slot, model, memory) in judged(node, requirement) {
         let health = memory && slot.is_healthy();
         models += u32::from(model);
         memories += u32::from(memory);
@@ -103,6 +104,26 @@ fn fits_gpus(node: &Node, requirement: &Requirement) -> Option<Filter> {
     }
 }
 
+/// The GPUs of a node, whether the model of each will do, and whether its memory will do as well. Most nodes have GPUs of
+/// one kind: what a name means is read once.
+fn judged<'a>(
+    node: &'a Node,
+    requirement: &'a Requirement,
+) -> impl Iterator<Item = (&'a GpuSlot, bool, bool)> {
+    let mut last: Option<(&GpuKind, bool, bool)> = None;
+    node.hardware.described().map(move |slot| {
+        let (model, memory) = match last {
+            Some((kind, model, memory)) if *kind == slot.kind => (model, memory),
+            Some(_) | None => {
+                let model = requirement.accepts_model(&slot.kind);
+                (model, model && requirement.accepts_memory(&slot.kind))
+            }
+        };
+        last = Some((&slot.kind, model, memory));
+        (slot, model, memory)
+    })
+}
+
 /// Whether a GPU can be handed out now.
 pub(crate) fn is_free(node: &Node, slot: &GpuSlot) -> bool {
     slot.holder.is_none() && slot.is_healthy() && !node.held_by_orphan(&slot.uuid)
@@ -110,17 +131,11 @@ pub(crate) fn is_free(node: &Node, slot: &GpuSlot) -> bool {
 
 /// The GPUs that the replica gets: of all that will do those with the least memory, so that the big ones stay free.
 pub(crate) fn choose_gpus(node: &Node, requirement: &Requirement) -> Vec<GpuUuid> {
-    let mut fitting: Vec<&GpuSlot> = node
-        .hardware
-        .gpus
-        .iter()
-        .filter(|slot| {
-            is_free(node, slot)
-                && requirement.accepts_model(slot.model.as_deref())
-                && requirement.accepts_memory(slot.memory)
-        })
+    let mut fitting: Vec<&GpuSlot> = judged(node, requirement)
+        .filter(|(slot, _, memory)| *memory && is_free(node, slot))
+        .map(|(slot, _, _)| slot)
         .collect();
-    fitting.sort_by_key(|slot| slot.memory);
+    fitting.sort_by_key(|slot| slot.kind.memory);
     let wanted = usize::try_from(requirement.gpus).unwrap_or(usize::MAX);
     fitting.into_iter().take(wanted).map(|slot| slot.uuid.clone()).collect()
 }
@@ -135,6 +150,8 @@ fn with_value(node: &Node, key: &str, test: impl FnOnce(Option<&str>) -> bool) -
         }
         "architecture" => test(Some(&node.hardware.architecture)),
         "os" => test(Some(&node.hardware.os)),
+        "cuda" => test(node.hardware.cuda.as_deref()),
+        "driver" => test(node.hardware.driver.as_deref()),
         label => test(node.hardware.labels.get(label).map(String::as_str)),
     }
 }

@@ -19,6 +19,8 @@ struct Kind {
     profile: Profile,
     architecture: Box<str>,
     os: Box<str>,
+    cuda: Option<Box<str>>,
+    driver: Option<Box<str>>,
     class: Option<ProofClassId>,
 }
 
@@ -28,6 +30,8 @@ impl Kind {
             profile: node.hardware.profile.clone(),
             architecture: node.hardware.architecture.clone(),
             os: node.hardware.os.clone(),
+            cuda: node.hardware.cuda.clone(),
+            driver: node.hardware.driver.clone(),
             class: node.facts.proven_class().map(ProofClassId),
         }
     }
@@ -35,12 +39,15 @@ impl Kind {
     /// Whether a node of this kind can be what is asked for, whatever else it is.
     fn may_fit(&self, requirement: &Requirement) -> bool {
         let gpus = requirement.gpus == 0
-            || self.profile.iter().any(|(memory, model)| {
-                requirement.accepts_model(model.as_deref()) && requirement.accepts_memory(*memory)
-            });
+            || self
+                .profile
+                .iter()
+                .any(|kind| requirement.accepts_model(kind) && requirement.accepts_memory(kind));
         gpus && requirement.constraints.iter().all(|constraint| match constraint.key.as_str() {
             "architecture" => meets(constraint, Some(&self.architecture)),
             "os" => meets(constraint, Some(&self.os)),
+            "cuda" => meets(constraint, self.cuda.as_deref()),
+            "driver" => meets(constraint, self.driver.as_deref()),
             _ => true,
         })
     }

@@ -60,7 +60,7 @@ pub(super) struct Labels {
 
 /// Whether a key means something else than a label.
 pub(super) fn is_reserved(key: &str) -> bool {
-    matches!(key, "node" | PROVIDER | "architecture" | "os")
+    matches!(key, "node" | PROVIDER | "architecture" | "os") || Constraint::is_version(key)
 }
 
 /// A node's provider as constraints are compared with it.
@@ -145,6 +145,7 @@ impl Labels {
             }
             // Every member has a provider: there is no set of them all.
             ConstraintOperator::Exists | ConstraintOperator::NotExists if key == PROVIDER => None,
+            ConstraintOperator::AtLeast => None,
             ConstraintOperator::Exists => Some(Clause::In(any())),
             ConstraintOperator::NotExists => {
                 Some(Clause::NotIn(any())).filter(|clause| *clause != Clause::NotIn(vec![]))

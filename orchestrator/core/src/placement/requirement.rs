@@ -1,19 +1,20 @@
 //! What a replica needs of a node. Replicas with equal needs have one shape, whatever task they belong to.
 
 use lode_protocol::envelope::encode;
+use lode_protocol::hardware::{SoftwareVersion, WantedModel, has_memory};
 use lode_protocol::hash::{Digest, keccak256_of};
 use lode_protocol::task::{Constraint, ConstraintOperator, TaskKind, TaskSpec};
 use lode_protocol::units::Bytes;
 
 use super::super::Core;
 use super::super::error::Rejected;
+use super::super::hardware::GpuKind;
 
 /// The needs of one shape.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Requirement {
     pub(crate) gpus: u32,
-    /// In lower case.
-    pub(crate) models: Vec<String>,
+    pub(crate) models: Vec<WantedModel>,
     pub(crate) gpu_memory: Bytes,
     pub(crate) cpus: u64,
     pub(crate) memory: u64,
@@ -30,7 +31,7 @@ impl Requirement {
         let resources = &spec.resources;
         Requirement {
             gpus: resources.gpus,
-            models: resources.gpu_models.iter().map(|model| model.to_lowercase()).collect(),
+            models: resources.gpu_models.iter().map(|model| WantedModel::parse(model)).collect(),
             gpu_memory: resources.gpu_memory,
             cpus: resources.cpus.0.into(),
             memory: resources.memory.0,
@@ -49,14 +50,21 @@ impl Requirement {
         keccak256_of([kind.as_slice(), &resources, &constraints, &set_bytes(spec).to_be_bytes()])
     }
 
-    /// Whether a GPU of this model and memory will do. A GPU of unknown model or memory does where nothing is asked.
-    pub(crate) fn accepts_model(&self, model: Option<&str>) -> bool {
-        self.models.is_empty()
-            || model.is_some_and(|model| self.models.iter().any(|want| model.contains(want)))
+    /// Whether a GPU's model will do. An instance of a GPU does only where it was asked for; a GPU of unknown model does
+    /// where nothing is asked.
+    pub(crate) fn accepts_model(&self, kind: &GpuKind) -> bool {
+        if self.models.is_empty() {
+            return !kind.slice;
+        }
+        let model = kind.model.as_deref();
+        self.models.iter().any(|wanted| {
+            wanted.is_slice() == kind.slice && model.is_some_and(|model| wanted.is(model, kind.memory))
+        })
     }
 
-    pub(crate) fn accepts_memory(&self, memory: Option<Bytes>) -> bool {
-        memory.unwrap_or_default() >= self.gpu_memory
+    /// Whether a GPU's memory will do. Unknown memory does where nothing is asked.
+    pub(crate) fn accepts_memory(&self, kind: &GpuKind) -> bool {
+        has_memory(kind.memory.unwrap_or_default(), kind.model.as_deref(), self.gpu_memory)
     }
 }
 
@@ -72,15 +80,27 @@ pub(crate) fn set_bytes(spec: &TaskSpec) -> u64 {
 pub(crate) fn meets(constraint: &Constraint, value: Option<&str>) -> bool {
     // Addresses are written with or without their checksum's capitals.
     let address = constraint.key == "node" || constraint.key == "provider";
+    let version = Constraint::is_version(&constraint.key);
     let equal = |wanted: &str, value: &str| {
-        if address { wanted.eq_ignore_ascii_case(value) } else { wanted == value }
+        if address {
+            wanted.eq_ignore_ascii_case(value)
+        } else if version {
+            SoftwareVersion::parse(wanted).is_some_and(|wanted| SoftwareVersion::parse(value) == Some(wanted))
+        } else {
+            wanted == value
+        }
     };
+    let newest = || value.and_then(SoftwareVersion::parse);
     let listed = || value.is_some_and(|value| constraint.values.iter().any(|wanted| equal(wanted, value)));
     match constraint.operator {
         ConstraintOperator::In => listed(),
         ConstraintOperator::NotIn => !listed(),
         ConstraintOperator::Exists => value.is_some(),
         ConstraintOperator::NotExists => value.is_none(),
+        ConstraintOperator::AtLeast => {
+            let least = constraint.values.first().and_then(|wanted| SoftwareVersion::parse(wanted));
+            newest().zip(least).is_some_and(|(value, least)| value >= least)
+        }
     }
 }
 
@@ -97,17 +117,20 @@ impl Core {
         };
         require(wanted.gpus <= most.gpus, format!("{} GPUs on one node, at most {}", wanted.gpus, most.gpus));
         require(
-            wanted.gpus == 0 || wanted.gpu_memory <= most.gpu_memory,
+            wanted.gpus == 0 || has_memory(most.gpu_memory, None, wanted.gpu_memory),
             format!("GPUs with {}, at most {}", wanted.gpu_memory, most.gpu_memory),
         );
-        let known: Vec<String> = most.gpu_models.iter().map(|model| model.to_lowercase()).collect();
-        let models = wanted.gpus == 0
-            || known.is_empty()
-            || wanted.gpu_models.is_empty()
-            || wanted
-                .gpu_models
+        let there_is = |wanted: &String| {
+            let wanted = WantedModel::parse(wanted);
+            // What is declared may be a product's full name or, like a wish, a part of it.
+            most.gpu_models
                 .iter()
-                .any(|want| known.iter().any(|model| model.contains(&want.to_lowercase())));
+                .any(|model| wanted.is(model, None) || WantedModel::parse(model).is(wanted.text(), None))
+        };
+        let models = wanted.gpus == 0
+            || most.gpu_models.is_empty()
+            || wanted.gpu_models.is_empty()
+            || wanted.gpu_models.iter().any(there_is);
         require(models, format!("GPU models {:?}, there are {:?}", wanted.gpu_models, most.gpu_models));
         require(wanted.cpus <= most.cpus, format!("{} CPUs on one node, at most {}", wanted.cpus, most.cpus));
         require(

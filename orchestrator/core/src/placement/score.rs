@@ -13,12 +13,14 @@ pub(crate) const COMPARED: usize = 16;
 /// How well a node suits a replica.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Score {
+    /// The node said lately that it holds as much as it can.
+    full: bool,
     /// The replica failed here lately, by the node's fault.
     avoided: bool,
     /// Replicas of the same task here: they are spread.
     siblings: usize,
-    /// Assignments that failed here by the node's fault since one last ran.
-    recent_faults: u8,
+    /// Tasks that failed here lately, which nothing explains but the node.
+    unexplained: usize,
     /// GPUs that a replica without GPUs would keep company.
     idle_gpus: usize,
 }
@@ -26,7 +28,7 @@ pub(crate) struct Score {
 impl Score {
     /// Nothing speaks against the node: no other one needs to be looked at.
     pub(super) fn is_perfect(self) -> bool {
-        !self.avoided && self.siblings == 0 && self.recent_faults == 0 && self.idle_gpus == 0
+        !self.full && !self.avoided && self.siblings == 0 && self.unexplained == 0 && self.idle_gpus == 0
     }
 }
 
@@ -38,8 +40,9 @@ pub(crate) fn score(
     now: Timestamp,
 ) -> Score {
     let avoided = replica.avoided.iter().any(|(avoided, until)| *avoided == node.id && *until > now);
+    let full = node.pulse.full_until.is_some_and(|until| until > now);
     let idle_gpus = if requirement.gpus == 0 { node.hardware.described().count() } else { 0 };
-    Score { avoided, siblings: siblings(node, id), recent_faults: node.pulse.recent_faults, idle_gpus }
+    Score { full, avoided, siblings: siblings(node, id), unexplained: node.faults.unexplained(), idle_gpus }
 }
 
 fn siblings(node: &Node, id: &ReplicaId) -> usize {

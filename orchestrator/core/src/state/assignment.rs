@@ -1,7 +1,7 @@
 //! One replica placed on one node. Transitions are those of [`lode_protocol::assignment`]; the first and the last steps
 //! of the history are always kept.
 
-use lode_protocol::assignment::{AssignmentState, PublishedPort, Reason};
+use lode_protocol::assignment::{AssignmentState, EndPhase, PublishedPort, Reason};
 use lode_protocol::ids::{Generation, GpuUuid, NodeId};
 use lode_protocol::units::Timestamp;
 use minicbor::{Decode, Encode};
@@ -60,6 +60,9 @@ pub(crate) struct Assignment {
     pub(crate) history: Vec<Step>,
     #[n(10)]
     pub(crate) running_since: Option<Timestamp>,
+    /// How far it had come when it ended, by its worker's word.
+    #[n(11)]
+    pub(crate) phase: Option<EndPhase>,
 }
 
 impl Assignment {
@@ -77,6 +80,7 @@ impl Assignment {
             image: None,
             history: vec![first],
             running_since: None,
+            phase: None,
         }
     }
 

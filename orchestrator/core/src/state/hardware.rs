@@ -1,21 +1,40 @@
 //! What a node says it has, in the compact form that placement works on.
 //!
 //! A GPU slot lives as long as the node's descriptor names the GPU, or an assignment holds it: a GPU that vanishes while
-//! it is in use is never handed out a second time should it come back.
+//! it is in use is never handed out a second time should it come back. A GPU that the pool does not take, because it is
+//! too small, has a slot to be seen, and counts nowhere else: it is left out, not its node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lode_protocol::descriptor::NodeDescriptor;
-use lode_protocol::hardware::{GpuSpec, GpuState, GpuStatus};
+use lode_protocol::hardware::{GpuSpec, GpuState, GpuStatus, SoftwareVersion, has_memory};
 use lode_protocol::hash::Digest;
-use lode_protocol::ids::{AssignmentId, BootCounter, GpuUuid};
+use lode_protocol::ids::{AssignmentId, BootCounter, GpuUuid, NodeId};
 use lode_protocol::units::{Bytes, MilliCpus};
 
 /// Longest reason kept for a GPU, in bytes.
 const MOST_REASON: usize = 200;
 
-/// Distinct kinds of GPU on a node: (memory, model in lower case), sorted. Placement groups nodes by it.
-pub(crate) type Profile = Vec<(Option<Bytes>, Option<Box<str>>)>;
+/// A kind of GPU. Ordered by memory first: small ones are given away first.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct GpuKind {
+    pub(crate) memory: Option<Bytes>,
+    pub(crate) model: Option<Box<str>>,
+    /// An instance of a GPU (MIG).
+    pub(crate) slice: bool,
+}
+
+/// Distinct kinds of GPU on a node, sorted. Placement groups nodes by it.
+pub(crate) type Profile = Vec<GpuKind>;
+
+/// Why a GPU that a node names is not used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Withheld {
+    /// It has less memory than the pool asks for.
+    TooSmall,
+    /// Another node of the pool has named it before, and lives.
+    ClaimedBy(NodeId),
+}
 
 /// The last sample of a GPU.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -30,9 +49,10 @@ pub(crate) struct GpuSample {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct GpuSlot {
     pub(crate) uuid: GpuUuid,
-    /// Model in lower case, for matching.
-    pub(crate) model: Option<Box<str>>,
-    pub(crate) memory: Option<Bytes>,
+    pub(crate) kind: GpuKind,
+    /// The physical GPU: itself, or the one that this is an instance of.
+    parent: Option<GpuUuid>,
+    pub(crate) withheld: Option<Withheld>,
     /// Health; `None` while unknown, which is not usable.
     pub(crate) state: Option<GpuState>,
     pub(crate) reason: Option<Box<str>>,
@@ -43,9 +63,24 @@ pub(crate) struct GpuSlot {
 }
 
 impl GpuSlot {
+    fn new(uuid: GpuUuid) -> Self {
+        GpuSlot {
+            uuid,
+            kind: GpuKind { memory: None, model: None, slice: false },
+            parent: None,
+            withheld: None,
+            state: None,
+            reason: None,
+            sample: GpuSample::default(),
+            holder: None,
+            described: false,
+        }
+    }
+
     /// Whether it may be used at all.
     pub(crate) fn is_healthy(&self) -> bool {
         self.described
+            && self.withheld.is_none()
             && match self.state {
                 Some(GpuState::Healthy) => true,
                 Some(GpuState::Suspect | GpuState::Quarantined | GpuState::Recovering) | None => false,
@@ -70,6 +105,10 @@ pub(crate) struct Hardware {
     pub(crate) os: Box<str>,
     /// (major, minor) of the container engine.
     pub(crate) engine: Option<(u32, u32)>,
+    /// Newest CUDA that the driver runs, like `12.8`.
+    pub(crate) cuda: Option<Box<str>>,
+    /// NVIDIA's driver.
+    pub(crate) driver: Option<Box<str>>,
 }
 
 impl Hardware {
@@ -78,8 +117,8 @@ impl Hardware {
         self.version.is_none_or(|known| descriptor.version() > known)
     }
 
-    /// Takes over a descriptor.
-    pub(super) fn describe(&mut self, descriptor: &NodeDescriptor) {
+    /// Takes over a descriptor. GPUs with less memory than `least` are left out.
+    pub(super) fn describe(&mut self, descriptor: &NodeDescriptor, least: Bytes) {
         self.version = Some(descriptor.version());
         let specs = &descriptor.specs;
         self.specs = specs.digest();
@@ -90,30 +129,31 @@ impl Hardware {
         self.architecture = specs.architecture.as_str().into();
         self.os = specs.os.as_str().into();
         self.engine = specs.engine_version.as_deref().and_then(major_and_minor);
-        self.replace_gpus(&specs.gpus);
+        self.cuda = specs.cuda_version.map(|number| SoftwareVersion::of_cuda(number).to_string().into());
+        self.driver = specs.driver_version.as_deref().map(Into::into);
+        self.replace_gpus(&specs.gpus, least);
     }
 
-    fn replace_gpus(&mut self, specs: &[GpuSpec]) {
+    fn replace_gpus(&mut self, specs: &[GpuSpec], least: Bytes) {
         let mut before = std::mem::take(&mut self.gpus);
         for spec in specs {
             let known =
                 before.iter().position(|slot| slot.uuid == spec.uuid).map(|at| before.swap_remove(at));
-            let slot = known.unwrap_or_else(|| GpuSlot {
-                uuid: spec.uuid.clone(),
-                model: None,
-                memory: None,
-                state: None,
-                reason: None,
-                sample: GpuSample::default(),
-                holder: None,
-                described: true,
-            });
+            let slot = known.unwrap_or_else(|| GpuSlot::new(spec.uuid.clone()));
             if self.gpus.iter().any(|other| other.uuid == slot.uuid) {
                 continue;
             }
+            let model = spec.model.as_deref();
+            let fits = has_memory(spec.memory.unwrap_or_default(), model, least);
+            let withheld = if fits {
+                slot.withheld.filter(|withheld| *withheld != Withheld::TooSmall)
+            } else {
+                Some(Withheld::TooSmall)
+            };
             self.gpus.push(GpuSlot {
-                model: spec.model.as_ref().map(|model| model.to_lowercase().into_boxed_str()),
-                memory: spec.memory,
+                kind: GpuKind { memory: spec.memory, model: model.map(Into::into), slice: spec.is_slice() },
+                parent: spec.parent.clone(),
+                withheld,
                 described: true,
                 ..slot
             });
@@ -121,7 +161,7 @@ impl Hardware {
         let vanished = before.into_iter().filter(|slot| slot.holder.is_some());
         self.gpus.extend(vanished.map(|slot| GpuSlot { described: false, ..slot }));
         self.gpus.sort_unstable_by(|left, right| left.uuid.cmp(&right.uuid));
-        let mut profile: Profile = self.described().map(|slot| (slot.memory, slot.model.clone())).collect();
+        let mut profile: Profile = self.described().map(|slot| slot.kind.clone()).collect();
         profile.sort_unstable();
         profile.dedup();
         self.profile = profile;
@@ -166,9 +206,21 @@ impl Hardware {
         }
     }
 
-    /// GPUs that the descriptor names.
+    /// GPUs that the descriptor names and the pool takes.
     pub(crate) fn described(&self) -> impl Iterator<Item = &GpuSlot> {
-        self.gpus.iter().filter(|slot| slot.described)
+        self.gpus.iter().filter(|slot| slot.described && slot.withheld != Some(Withheld::TooSmall))
+    }
+
+    /// GPUs that the descriptor names and the pool does not take.
+    pub(crate) fn too_small(&self) -> impl Iterator<Item = &GpuSlot> {
+        self.gpus.iter().filter(|slot| slot.described && slot.withheld == Some(Withheld::TooSmall))
+    }
+
+    /// How many GPUs these are; instances of one count as one.
+    pub(crate) fn physical_gpus(&self) -> usize {
+        let physical: BTreeSet<&GpuUuid> =
+            self.described().map(|slot| slot.parent.as_ref().unwrap_or(&slot.uuid)).collect();
+        physical.len()
     }
 
     pub(crate) fn hold(&mut self, gpu: &GpuUuid, holder: AssignmentId) {
@@ -179,19 +231,9 @@ impl Hardware {
                 }
             }
             // A recovered assignment holds a GPU that the descriptor does not name any more.
-            Err(at) => self.gpus.insert(
-                at,
-                GpuSlot {
-                    uuid: gpu.clone(),
-                    model: None,
-                    memory: None,
-                    state: None,
-                    reason: None,
-                    sample: GpuSample::default(),
-                    holder: Some(holder),
-                    described: false,
-                },
-            ),
+            Err(at) => {
+                self.gpus.insert(at, GpuSlot { holder: Some(holder), ..GpuSlot::new(gpu.clone()) });
+            }
         }
     }
 

@@ -17,12 +17,14 @@ use lode_protocol::hardware::GpuStatus;
 use lode_protocol::ids::{AssignmentId, BootCounter, Generation, GpuUuid, NodeId, Nonce};
 use lode_protocol::keys::PublicKey;
 use lode_protocol::session::{LeaseTiming, Leave};
-use lode_protocol::units::Timestamp;
+use lode_protocol::task::Resources;
+use lode_protocol::units::{Bytes, Timestamp};
 use minicbor::{Decode, Encode};
 
 use super::admission::{Admission, Phase};
 use super::conflict::Conflict;
 pub(crate) use super::facts::{ChainFacts, Known};
+use super::faults::Faults;
 use super::hardware::Hardware;
 pub(crate) use super::lifecycle::{Liveness, NodeLifecycle, Probation};
 use super::pulse::Pulse;
@@ -43,11 +45,27 @@ pub(crate) struct Allocated {
     pub(crate) set_bytes: u64,
 }
 
-/// Something that runs on a node although it is not in its desired set: it holds GPUs until it is gone.
+/// Something that runs on a node although it is not in its desired set: it holds what it uses until it is gone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Orphan {
     pub(crate) id: AssignmentId,
     pub(crate) gpus: Box<[GpuUuid]>,
+    /// Of what nobody here has ordered nothing is known.
+    pub(crate) uses: Uses,
+}
+
+/// What an assignment takes of its node beside GPUs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Uses {
+    pub(crate) cpus: u64,
+    pub(crate) memory: u64,
+    pub(crate) disk: u64,
+}
+
+impl Uses {
+    pub(crate) fn of(resources: &Resources) -> Self {
+        Uses { cpus: resources.cpus.0.into(), memory: resources.memory.0, disk: resources.disk.0 }
+    }
 }
 
 /// Identity and standing, as they are stored.
@@ -94,6 +112,7 @@ pub(crate) struct Node {
     /// Non-final assignments, sorted.
     pub(crate) active: Vec<AssignmentId>,
     pub(crate) orphans: Vec<Orphan>,
+    pub(crate) faults: Faults,
     /// Whether the store has a row of it.
     pub(crate) stored: bool,
     pub(crate) pulse: Pulse,
@@ -156,11 +175,17 @@ impl Node {
         Self::made(id, Row::new(row), Row::new(ProgressRow::NEW), terms)
     }
 
-    /// From its rows.
-    pub(crate) fn stored(id: NodeId, row: NodeRow, progress: ProgressRow, terms: LeaseTiming) -> Self {
+    /// From its rows. GPUs with less memory than `least` are left out.
+    pub(crate) fn stored(
+        id: NodeId,
+        row: NodeRow,
+        progress: ProgressRow,
+        terms: LeaseTiming,
+        least: Bytes,
+    ) -> Self {
         let mut node = Self::made(id, Row::stored(row), Row::stored(progress), terms);
         if let Some(descriptor) = node.read_descriptor() {
-            node.hardware.describe(&descriptor);
+            node.hardware.describe(&descriptor, least);
         }
         node.stored = true;
         node
@@ -180,6 +205,7 @@ impl Node {
             allocated: Allocated::default(),
             active: Vec::new(),
             orphans: Vec::new(),
+            faults: Faults::default(),
             stored: false,
             pulse: Pulse::new(terms),
         }
@@ -236,10 +262,13 @@ impl Node {
         Some(leave.clone())
     }
 
-    /// Takes over a descriptor that is newer than the known one.
-    pub(crate) fn describe(&mut self, descriptor: &NodeDescriptor) {
-        self.row.edit().descriptor = encode(descriptor);
-        self.hardware.describe(descriptor);
+    /// Takes over a descriptor that is newer than the known one. GPUs with less memory than `least` are left out.
+    pub(crate) fn describe(&mut self, descriptor: &NodeDescriptor, least: Bytes) {
+        let mut bytes = encode(descriptor);
+        // It stays for as long as the node does: what grew while it was written has up to as much again to spare.
+        bytes.shrink_to_fit();
+        self.row.edit().descriptor = bytes;
+        self.hardware.describe(descriptor, least);
     }
 
     /// The descriptor, decoded.
@@ -348,15 +377,20 @@ impl Node {
     }
 
     pub(crate) fn free_cpus(&self) -> u64 {
-        u64::from(self.hardware.cpus.0).saturating_sub(self.allocated.cpus)
+        self.left_by_orphans(self.hardware.cpus.0.into(), self.allocated.cpus, |uses| uses.cpus)
     }
 
     pub(crate) fn free_memory(&self) -> u64 {
-        self.hardware.memory.0.saturating_sub(self.allocated.memory)
+        self.left_by_orphans(self.hardware.memory.0, self.allocated.memory, |uses| uses.memory)
     }
 
     pub(crate) fn free_disk(&self) -> u64 {
-        self.hardware.disk.0.saturating_sub(self.allocated.disk)
+        self.left_by_orphans(self.hardware.disk.0, self.allocated.disk, |uses| uses.disk)
+    }
+
+    fn left_by_orphans(&self, total: u64, allocated: u64, uses: fn(&Uses) -> u64) -> u64 {
+        let orphans = self.orphans.iter().map(|orphan| uses(&orphan.uses));
+        total.saturating_sub(orphans.fold(allocated, u64::saturating_add))
     }
 
     /// Whether something that is not supposed to run holds this GPU.

@@ -25,8 +25,8 @@ pub(crate) struct Pulse {
     pub(crate) admission_due: Option<Millis>,
     /// Due time of the one timer for orphans that counts.
     pub(crate) orphans_due: Option<Millis>,
-    /// Assignments that failed by the node's fault since one last ran; decides between equal nodes.
-    pub(crate) recent_faults: u8,
+    /// It said that it holds as much as it can: until then others come first.
+    pub(crate) full_until: Option<Timestamp>,
     /// State that was last told to the event log.
     pub(crate) last_published: Option<NodeState>,
     /// What it has said lately.
@@ -48,7 +48,7 @@ impl Pulse {
             lease_due: None,
             admission_due: None,
             orphans_due: None,
-            recent_faults: 0,
+            full_until: None,
             last_published: None,
             pace: Pace::default(),
             refusals: Refusals::default(),

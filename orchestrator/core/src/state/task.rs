@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 
 use lode_protocol::ids::{Incarnation, NodeId, ReplicaId, TaskId};
+use lode_protocol::image::PinnedImage;
 use lode_protocol::task::{TaskKind, ValidTaskSpec};
 use lode_protocol::units::Timestamp;
 use minicbor::{Decode, Encode};
 
+use super::faults::Evidence;
 use super::order::{SignedSpendAuthorization, TaskOrderState};
 use super::shape::ShapeId;
 use super::tracked::{Row, Tracked};
@@ -134,7 +136,7 @@ pub(crate) struct TaskRow {
     #[n(2)]
     pub(crate) goal: Goal,
     #[n(3)]
-    pub(crate) pinned_image: Option<String>,
+    pub(crate) pinned_image: Option<PinnedImage>,
     #[n(4)]
     pub(crate) idempotency_key: Option<String>,
     /// What it may cost, where somebody signed for it.
@@ -150,6 +152,7 @@ pub(crate) struct Task {
     pub(crate) order: Option<TaskOrderState>,
     pub(crate) replicas: Replicas,
     pub(crate) shape: ShapeId,
+    pub(crate) evidence: Evidence,
     /// Replicas by phase.
     pub(crate) counts: ReplicaCounts,
     /// Non-final assignments, those that are leaving included.
@@ -215,6 +218,11 @@ impl Tasks {
         self.tasks.unmarked(id)?.order.as_mut()
     }
 
+    /// What is known of a task's failures, without a mark: no row and no state of it follows from that.
+    pub(crate) fn evidence_mut(&mut self, id: &TaskId) -> Option<&mut Evidence> {
+        Some(&mut self.tasks.unmarked(id)?.evidence)
+    }
+
     /// Notes whether a replica is covered.
     pub(crate) fn cover(&mut self, id: &ReplicaId, covered: bool) {
         let Some(known) = self.tasks.get(&id.task).map(|task| task.replicas.covered.contains(&id.replica))
@@ -270,6 +278,7 @@ impl Task {
             order,
             replicas: Replicas { all, covered: BTreeSet::new() },
             shape,
+            evidence: Evidence::default(),
             counts: ReplicaCounts { total, pending: total, ..ReplicaCounts::default() },
             live: 0,
             last_published: None,
@@ -281,9 +290,9 @@ impl Task {
     }
 
     /// The first pin stays.
-    pub(crate) fn pin(&mut self, image: &str) {
+    pub(crate) fn pin(&mut self, image: PinnedImage) {
         if self.row.pinned_image.is_none() {
-            self.row.edit().pinned_image = Some(image.to_owned());
+            self.row.edit().pinned_image = Some(image);
         }
     }
 

@@ -23,6 +23,7 @@ fn claim(id: AssignmentId) -> AssignmentReport {
         ports: vec![],
         image: None,
         at: Timestamp(0),
+        phase: None,
     }
 }
 

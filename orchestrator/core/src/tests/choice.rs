@@ -1,11 +1,14 @@
 //! The node that the index finds, beside all nodes asked one by one.
 
+use lode_protocol::assignment::Reason;
 use lode_protocol::hardware::GpuState;
+use lode_protocol::hash::Digest;
 use lode_protocol::units::{Bytes, MilliCpus};
 use proptest::prelude::*;
 
 use super::super::Core;
 use super::super::event::*;
+use super::super::faults::{FailureKey, Fault};
 use super::super::node::Node;
 use super::super::placement::{COMPARED, Effort, Score, Search, score};
 use super::fleet::{add_member, node_id, started};
@@ -70,7 +73,11 @@ fn add(core: &mut Core, worker: &Worker, number: u32, made: &Made) {
     let change = |node: &mut Node| {
         node.allocated.cpus = made.cpus * 1_000;
         node.allocated.memory = made.memory << 30;
-        node.pulse.recent_faults = made.faults;
+        for task in 0..made.faults {
+            let key = FailureKey { reason: Reason::EngineError, phase: None, with_gpus: task % 2 == 0 };
+            let (task, image) = (task_id(task.into()), Digest([0; 32]));
+            node.faults.note(Fault { task, image, key, is_explained: false });
+        }
         let slots = &mut node.hardware.gpus;
         for slot in slots.iter_mut().take(usize::try_from(made.sick).unwrap()) {
             slot.state = Some(GpuState::Quarantined);

@@ -1,7 +1,7 @@
 //! Fleets that are made without their history: members that are alive and have reported.
 
-use lode_protocol::hardware::{GpuState, NodeSpecs};
-use lode_protocol::ids::{Address, NodeId, ProviderId};
+use lode_protocol::hardware::{GpuState, GpuStatus, NodeSpecs};
+use lode_protocol::ids::{Address, GpuUuid, NodeId, ProviderId};
 use lode_protocol::units::{Millis, Timestamp};
 
 use super::super::Core;
@@ -25,7 +25,22 @@ pub(super) fn node_id(number: u32) -> NodeId {
     NodeId(Address(address))
 }
 
-/// Adds a member with healthy GPUs, as if the store had it; `change` has the last word on it.
+/// What a node's worker says of its GPUs when all is well.
+pub(super) fn all_healthy(node: &Node) -> Vec<GpuStatus> {
+    let slots = node.hardware.gpus.iter();
+    let status = |uuid: &GpuUuid| GpuStatus {
+        uuid: uuid.clone(),
+        state: GpuState::Healthy,
+        reason: None,
+        temperature: None,
+        power: None,
+        utilization: None,
+        memory_used: None,
+    };
+    slots.map(|slot| status(&slot.uuid)).collect()
+}
+
+/// Adds a member with healthy GPUs of its own, as if the store had it; `change` has the last word on it.
 pub(super) fn add_member(
     core: &mut Core,
     worker: &Worker,
@@ -39,7 +54,10 @@ pub(super) fn add_member(
     let mut descriptor = worker.descriptor();
     descriptor.node = id;
     descriptor.specs = specs;
-    node.describe(&descriptor);
+    for (slot, gpu) in descriptor.specs.gpus.iter_mut().enumerate() {
+        gpu.uuid = format!("GPU-{number:08x}-{slot:04x}").parse().unwrap();
+    }
+    node.describe(&descriptor, core.config.requirements.gpu_memory);
     let provider = ProviderId(Address([u8::try_from(number % 3).unwrap() + 1; 20]));
     node.facts.registration = Known::Is(Some(Registration { provider, eligible: true, approved: true }));
     reports(&mut node, core.now.monotonic);

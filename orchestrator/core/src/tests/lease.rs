@@ -147,6 +147,30 @@ fn an_orphan_that_its_node_no_longer_knows_of_frees_its_gpus() {
 }
 
 #[test]
+fn what_a_worker_cannot_stop_keeps_its_cpus_and_memory_until_it_is_gone() {
+    let mut world = World::members(1, 0);
+    let task = world.submit(1, spec("service", "[resources]\ncpus = 10\nmemory = \"40GiB\"\n"));
+    for _ in 0..4 {
+        world.work(0);
+    }
+    assert_eq!(world.state(assignment(task, 0, 1)), AssignmentState::Running);
+    world.workers[0].obedient = false;
+    world.ok(Event::TaskStop(task));
+    world.wait_beating(200_000, &[0]);
+    assert_eq!(world.state(assignment(task, 0, 1)), AssignmentState::Lost, "it is given up, and runs on");
+    let wide = world.submit(2, spec("batch", "[resources]\ncpus = 10\n"));
+    let large = world.submit(3, spec("batch", "[resources]\nmemory = \"40GiB\"\n"));
+    let small = world.submit(4, spec("batch", ""));
+    let placed = |world: &World, task| world.core.assignment(&assignment(task, 0, 1)).is_some();
+    assert_eq!([wide, large, small].map(|task| placed(&world, task)), [false, false, true]);
+    world.workers[0].containers.clear();
+    world.workers[0].boot += 1;
+    world.hello(0);
+    world.beat(0);
+    assert_eq!([wide, large].map(|task| placed(&world, task)), [true, true]);
+}
+
+#[test]
 fn few_lost_nodes_are_told_each_by_itself_and_many_together() {
     let workers: Vec<_> =
         (1..=20).map(|number| super::world::Worker::new(number, super::world::specs(number, 0))).collect();

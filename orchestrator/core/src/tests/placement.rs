@@ -84,6 +84,26 @@ fn cpus_memory_and_disk_are_never_promised_twice() {
 }
 
 #[test]
+fn a_task_that_names_no_limits_takes_what_it_may_use_off_its_node() {
+    let mut world = World::members(1, 2);
+    world.submit(1, spec("service", "replicas = 20\n"));
+    let view = world.core.task(&task_id(1)).unwrap();
+    assert_eq!(view.assignments.len(), 16, "one of 16 CPUs for each");
+    assert_eq!(counts(&world, 1), [(Filter::Cpus, 1)]);
+    let allocated = |world: &World| {
+        let id = world.workers[0].id;
+        let node = world.core.nodes.get(&id).unwrap();
+        (node.allocated.cpus, Bytes(node.allocated.memory))
+    };
+    assert_eq!(allocated(&world), (16_000, Bytes::gibi(8)));
+    world.restart_core();
+    assert_eq!(allocated(&world), (16_000, Bytes::gibi(8)), "also after a restart");
+    let mut world = World::members(1, 2);
+    world.submit(1, spec("batch", "[resources]\ngpus = 2\n"));
+    assert_eq!(allocated(&world), (2_000, Bytes::gibi(6)), "with GPUs by their number");
+}
+
+#[test]
 fn replicas_are_spread_and_small_tasks_pack_the_fullest_node() {
     let mut world = World::members(3, 4);
     world.submit(1, spec("service", "replicas = 3\n[resources]\ngpus = 1\n"));
@@ -264,10 +284,11 @@ fn a_step_places_only_so_many_and_the_next_one_goes_on_at_once() {
 
 #[test]
 fn a_nodes_set_always_fits_into_a_message() {
+    const SMALL: &str = "[resources]\ncpus = \"10m\"\nmemory = \"8MiB\"\n";
     let mut world = World::members(2, 1);
     let variables: String =
         (0..30).map(|number| format!("V{number} = \"{}\"\n", "x".repeat(4_000))).collect();
-    world.submit(1, spec("service", &format!("replicas = 400\n[env]\n{variables}")));
+    world.submit(1, spec("service", &format!("replicas = 400\n{SMALL}[env]\n{variables}")));
     while world.core.next_deadline() == Some(world.now.monotonic) {
         world.ok(Event::Tick);
     }

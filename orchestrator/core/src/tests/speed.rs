@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use lode_protocol::ids::NodeId;
-use lode_protocol::units::{Millis, Timestamp};
+use lode_protocol::session::Heartbeat;
+use lode_protocol::units::{Bytes, MilliCpus, Millis, Timestamp};
 
 use super::super::Core;
 use super::super::event::*;
 use super::super::node::Node;
-use super::fleet::{add_member, started};
+use super::fleet::{add_member, all_healthy, started};
 use super::world::{Worker, spec, specs, task_id};
 
 fn fleet(count: u32) -> Core {
@@ -16,6 +17,8 @@ fn fleet(count: u32) -> Core {
     let worker = Worker::new(1, specs(1, 8));
     for number in 0..count {
         let mut specs = worker.specs.clone();
+        // What is looked at is the time, not whether there is room.
+        (specs.cpus, specs.memory) = (MilliCpus(10_000_000), Bytes::gibi(100_000));
         if number % 100 == 0 {
             specs.labels.insert("zone".to_owned(), "rare".to_owned());
         }
@@ -60,7 +63,7 @@ fn beats_per_second(nodes: u32) -> f64 {
         .map(|node| Event::BeatReceived {
             node: *node,
             digest: Default::default(),
-            heartbeat: beat.clone(),
+            heartbeat: Heartbeat { gpus: all_healthy(&core.nodes[node]), ..beat.clone() },
             descriptor: None,
             link: worker.link,
         })

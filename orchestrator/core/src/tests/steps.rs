@@ -10,7 +10,7 @@ use super::super::effect::{Action, Answer, Effects};
 use super::super::event::*;
 use super::super::node::{Known, Liveness};
 use super::super::view::{NodeState, TaskState};
-use super::fleet::{add_member, hear};
+use super::fleet::{add_member, all_healthy, hear};
 use super::world::{Store, Worker, config, spec, specs, task_id, unresolved};
 
 /// A core with a store, and the heaviest step so far.
@@ -137,6 +137,7 @@ impl Pool {
         worker.sequence = last.sequence.0.max(1);
         let mut heartbeat = worker.next_beat();
         heartbeat.observed = Some(self.core.nodes[&node].progress.generation);
+        heartbeat.gpus = all_healthy(&self.core.nodes[&node]);
         let digest = lode_protocol::hash::Digest([7; 32]);
         self.step(Event::BeatReceived { node, digest, heartbeat, descriptor: None, link: worker.link })
     }

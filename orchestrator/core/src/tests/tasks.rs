@@ -4,7 +4,7 @@ use lode_protocol::ids::*;
 use super::super::effect::{Action, OccurrenceKind};
 use super::super::event::{Event, ImageResolution};
 use super::super::view::{ReplicaState, TaskState};
-use super::world::{World, assignment, spec, task_id, unresolved};
+use super::world::{World, assignment, event_of, spec, task_id, unresolved};
 
 fn state(world: &World, task: TaskId) -> TaskState {
     world.core.task(&task).unwrap().summary.state
@@ -68,7 +68,7 @@ fn the_small_answer_about_a_task_is_part_of_the_large_one() {
         let (small, large) = (world.core.task_summary(&task), world.core.task(&task));
         assert_eq!(small, large.as_ref().map(|view| view.summary.clone()));
         let pinned = large.and_then(|view| view.pinned_image);
-        assert_eq!(world.core.pinned_image(&task), pinned.as_deref());
+        assert_eq!(world.core.pinned_image(&task).map(ToString::to_string), pinned);
         small
     };
     assert_eq!(same(&world).unwrap().replicas.total, 3);
@@ -104,6 +104,75 @@ fn the_fault_decides_whether_a_batch_replica_is_tried_again() {
     // Started again, it gets a new incarnation and the same id.
     world.ok(Event::TaskStart(task));
     assert!(world.core.assignment(&assignment(task, 0, 3)).is_some());
+}
+
+#[test]
+fn a_full_node_is_not_blamed_its_task_runs_elsewhere_and_others_are_kept_away() {
+    let mut world = World::members(2, 1);
+    let task = world.submit(1, spec("batch", ""));
+    let full = world.number_of(world.node_of(assignment(task, 0, 1)));
+    world.beat(full);
+    world.workers[full].set(&assignment(task, 0, 1), AssignmentState::Failed, Some(Reason::NodeFull));
+    world.beat(full);
+    assert_eq!(world.core.task(&task).unwrap().replica_states, [ReplicaState::BackOff]);
+    let id = world.workers[full].id;
+    assert_eq!(world.core.nodes.get(&id).unwrap().faults.unexplained(), 0, "it is nobody's fault");
+    let another = world.submit(2, spec("batch", ""));
+    assert_ne!(world.number_of(world.node_of(assignment(another, 0, 1))), full, "it is full for everybody");
+    world.wait_beating(5_000, &[0, 1]);
+    assert_ne!(world.number_of(world.node_of(assignment(task, 0, 2))), full);
+    // Where nothing else is left it is asked again.
+    let mut world = World::members(1, 1);
+    let task = world.submit(1, spec("batch", ""));
+    world.beat(0);
+    world.workers[0].set(&assignment(task, 0, 1), AssignmentState::Failed, Some(Reason::NodeFull));
+    world.beat(0);
+    world.wait_beating(5_000, &[0]);
+    assert!(world.core.assignment(&assignment(task, 0, 2)).is_some());
+}
+
+#[test]
+fn a_requirement_that_two_hosts_do_not_meet_ends_no_task_that_a_third_can_run() {
+    let mut world = World::members(3, 1);
+    let task = world.submit(1, spec("batch", ""));
+    let mut tried = Vec::new();
+    for incarnation in 1..=2 {
+        let id = assignment(task, 0, incarnation);
+        let node = world.number_of(world.node_of(id));
+        world.beat(node);
+        world.workers[node].set(&id, AssignmentState::Failed, Some(Reason::UnmetRequirement));
+        world.beat(node);
+        let key = world.workers[node].id;
+        assert_eq!(world.core.nodes.get(&key).unwrap().faults.unexplained(), 0, "it is nobody's fault");
+        tried.push(node);
+        world.wait_beating(10_000, &[0, 1, 2]);
+    }
+    let third = world.number_of(world.node_of(assignment(task, 0, 3)));
+    assert!(tried[0] != tried[1] && !tried.contains(&third), "{tried:?}, then {third}");
+}
+
+#[test]
+fn why_an_assignment_does_not_stop_is_told_while_it_does_not() {
+    let mut world = World::members(1, 1);
+    let task = world.submit(1, spec("service", "[resources]\ngpus = 1\n"));
+    let id = assignment(task, 0, 1);
+    for _ in 0..4 {
+        world.work(0);
+    }
+    assert_eq!(world.state(id), AssignmentState::Running);
+    world.workers[0].obedient = false;
+    world.ok(Event::TaskStop(task));
+    world.workers[0].set(&id, AssignmentState::Stopping, Some(Reason::StopRequested));
+    world.beat(0);
+    let mut beat = world.workers[0].next_beat();
+    beat.assignments[0].detail = "its container cannot be stopped".to_owned();
+    let event = event_of(&world.workers[0], beat);
+    world.ok(event);
+    let last = world.core.assignment(&id).unwrap().history.last().unwrap().clone();
+    assert_eq!(
+        (last.state, last.detail.as_str()),
+        (AssignmentState::Stopping, "its container cannot be stopped")
+    );
 }
 
 #[test]
@@ -215,6 +284,22 @@ fn an_order_that_its_worker_never_mentions_is_placed_elsewhere() {
 }
 
 #[test]
+fn a_pull_that_waits_for_its_registry_stays_where_it_is_and_its_node_is_not_to_blame() {
+    let mut world = World::members(2, 1);
+    let task = world.submit(1, spec("service", "[resources]\ngpus = 1\n"));
+    let id = assignment(task, 0, 1);
+    let node = world.node_of(id);
+    let number = world.number_of(node);
+    world.beat(number);
+    world.workers[number].set(&id, AssignmentState::Pulling, Some(Reason::RegistryLimit));
+    world.wait_beating(1_200_000, &[0, 1]);
+    let seen = world.core.assignment(&id).unwrap();
+    assert_eq!((seen.state, seen.reason), (AssignmentState::Pulling, Some(Reason::RegistryLimit)));
+    assert!(world.core.nodes.get(&node).unwrap().faults.is_empty());
+    assert!(world.core.assignment(&assignment(task, 0, 2)).is_none(), "nothing was placed elsewhere");
+}
+
+#[test]
 fn a_node_cannot_report_on_another_nodes_assignment() {
     let mut world = World::members(2, 1);
     let task = world.submit(1, spec("service", "[resources]\ngpus = 1\n"));
@@ -232,7 +317,7 @@ fn a_node_cannot_report_on_another_nodes_assignment() {
 fn a_task_that_was_resolved_is_ordered_by_content_from_the_first_order_on() {
     let mut world = World::members(1, 1);
     let image = format!("i@sha256:{}", "a".repeat(64));
-    let (id, pinned) = (task_id(1), ImageResolution::Pinned(image.clone()));
+    let (id, pinned) = (task_id(1), ImageResolution::Pinned(image.parse().unwrap()));
     let effects = world.ok(Event::TaskSubmitted {
         id,
         spec: spec("service", ""),
@@ -242,7 +327,7 @@ fn a_task_that_was_resolved_is_ordered_by_content_from_the_first_order_on() {
     });
     let told = OccurrenceKind::ImagePinned { task: id, image: image.clone(), by: None };
     assert!(effects.occurrences.iter().any(|entry| entry.kind == told), "{:?}", effects.occurrences);
-    assert_eq!(world.workers[0].orders[0].pinned_image, Some(image.clone()));
+    assert_eq!(world.workers[0].orders[0].pinned_image, Some(image.parse().unwrap()));
     world.restart_core();
     assert_eq!(world.core.task(&id).unwrap().pinned_image, Some(image));
 }
@@ -274,5 +359,6 @@ fn the_first_worker_that_says_what_it_runs_pins_an_unresolved_task_for_further_o
     world.wait_beating(60_000, &[0, 1]);
     let orders = world.workers.iter().flat_map(|worker| &worker.orders);
     let again = orders.clone().find(|order| order.id.replica.replica == 1 && order.id != second);
-    assert_eq!(again.expect("it was ordered again").pinned_image, Some(content("a")));
+    let pinned = again.expect("it was ordered again").pinned_image.as_ref();
+    assert_eq!(pinned.map(ToString::to_string), Some(content("a")));
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lode_protocol::amount::Amount;
-use lode_protocol::assignment::{AssignmentReport, AssignmentState, Reason};
+use lode_protocol::assignment::{AssignmentReport, AssignmentState, EndPhase, Reason};
 use lode_protocol::descriptor::NodeDescriptor;
 use lode_protocol::hardware::{GpuSpec, GpuState, GpuStatus, NodeSpecs};
 use lode_protocol::hash::{Digest, keccak256};
@@ -52,6 +52,8 @@ pub(super) struct Worker {
     pub orders: Vec<AssignmentSpec>,
     /// What it says that its containers run.
     pub images: BTreeMap<AssignmentId, String>,
+    /// How far what fails on it has come, by its word.
+    pub phase: Option<EndPhase>,
     pub meter: Option<MeterReading>,
     /// Receipts that it was asked to sign last.
     pub offered: Vec<(Receipt, UsageStatement)>,
@@ -192,6 +194,7 @@ impl Worker {
             deaf: false,
             orders: vec![],
             images: BTreeMap::new(),
+            phase: Some(EndPhase::Starting),
             meter: None,
             offered: vec![],
             verdict: |worker, receipt| {
@@ -233,6 +236,7 @@ impl Worker {
             ports: vec![],
             image: self.images.get(id).cloned(),
             at: Timestamp(0),
+            phase: self.phase.filter(|_| state == AssignmentState::Failed),
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) fn hello(key: &SigningKey, place: &Place, count: u64) -> Vec<u8> {
         |audience| Addressing { audience, realm: place.realm, now: now(), lifetime: Millis::seconds(60) };
     let descriptor = NodeDescriptor {
         node: NodeId(key.address()),
-        specs: FakeWorker::specs(),
+        specs: FakeWorker::specs_of(key),
         addresses: Vec::new(),
         sealing_key: None,
         agent_version: "0.1.0".to_owned(),

@@ -63,7 +63,11 @@ impl Assignments {
         let Some(item) = self.items.get_mut(&id) else { return };
         item.entry.wanted = false;
         match item.stage {
-            Stage::Waiting | Stage::Pulling { .. } | Stage::Creating { .. } | Stage::BackingOff { .. } => {
+            Stage::Waiting
+            | Stage::Pulling { .. }
+            | Stage::HeldOff { .. }
+            | Stage::Creating { .. }
+            | Stage::BackingOff { .. } => {
                 self.finish(id, AssignmentState::Stopped, Some(Reason::StopRequested), "", commands);
             }
             Stage::Starting | Stage::Running { .. } => Self::stop(item, Reason::StopRequested, commands),
@@ -73,14 +77,18 @@ impl Assignments {
             // Settled when the engine has listed its containers.
             Stage::Interrupted => item.entry.stopping = item.entry.stopping.or(Some(Reason::StopRequested)),
             Stage::Ended => Self::remove(item, commands),
+            // It has ended by itself; how, is told all the same.
+            Stage::Examining => {}
             Stage::Stopping | Stage::Removing | Stage::Removed => {}
         }
     }
 
     pub(super) fn stop(item: &mut Assignment, reason: Reason, commands: &mut Vec<Command>) {
-        let Some(container) = item.container() else { return };
+        if item.container().is_none() {
+            return;
+        }
         item.entry.stopping = item.entry.stopping.or(Some(reason));
         item.stage = Stage::Stopping;
-        commands.push(Command::Stop { id: item.id(), container, grace: item.entry.order.spec.stop_grace });
+        Self::tell_to_stop(item, commands);
     }
 }

@@ -41,10 +41,13 @@ impl Assignments {
             }
             Stage::Pulling { .. }
             | Stage::Creating { .. }
+            | Stage::HeldOff { .. }
             | Stage::BackingOff { .. }
             | Stage::Interrupted => {
                 self.fail(id, Reason::GpuLost, detail, commands);
             }
+            // How it ended is being found out: this is why, if it failed.
+            Stage::Examining => item.gpu_error = Some((GpuFaultKind::Broken, detail.to_owned())),
             // It ends already, or holds nothing.
             Stage::Stopping | Stage::Waiting | Stage::Ended | Stage::Removing | Stage::Removed => {}
         }

@@ -7,15 +7,25 @@ use lode_protocol::ids::AssignmentId;
 use lode_protocol::task::TaskKind;
 
 use super::Assignments;
+use super::starting::INTERRUPTIONS;
 use crate::assignment::Stage;
 use crate::effect::Command;
-use crate::event::{Now, Observed, ObservedState};
+use crate::event::{EngineRun, Now, Observed, ObservedState};
+use crate::time::after;
 
 impl Assignments {
     /// The engine answers and has listed every container of ours.
-    pub(crate) fn on_observed(&mut self, now: Now, containers: Vec<Observed>, commands: &mut Vec<Command>) {
+    pub(crate) fn on_observed(
+        &mut self,
+        now: Now,
+        run: EngineRun,
+        containers: Vec<Observed>,
+        commands: &mut Vec<Command>,
+    ) {
+        self.run = Some(run);
         let returned = !std::mem::replace(&mut self.engine_answers, true);
         self.ports.forgive();
+        self.note_strays_gone(&containers);
         let mut found: BTreeMap<AssignmentId, ObservedState> = BTreeMap::new();
         for observed in containers {
             let owner = observed.assignment.and_then(|id| self.items.get(&id));
@@ -50,8 +60,10 @@ impl Assignments {
             // One engine call is under way, or nothing is left: nothing to settle.
             Stage::Waiting
             | Stage::Pulling { .. }
+            | Stage::HeldOff { .. }
             | Stage::Creating { .. }
             | Stage::Starting
+            | Stage::Examining
             | Stage::Removing
             | Stage::Removed => return,
             Stage::Ended => {
@@ -69,16 +81,19 @@ impl Assignments {
                     commands.push(Command::Watch { id, container });
                     Self::stop(item, Reason::StopRequested, commands);
                 } else if interrupted {
-                    Self::runs(item, now, commands);
+                    Self::runs(item, now, self.run.as_ref(), commands);
+                } else {
+                    // It has outlived the engine's restart, if there was one: an engine that does not let containers live
+                    // on has ended them before it answers.
+                    item.entry.run = self.run.clone().or(item.entry.run.take());
                 }
             }
-            (Some(ObservedState::Created), Some(container)) if interrupted => {
+            (Some(ObservedState::Created), Some(_)) if interrupted => {
                 // It was told to stop while the engine was away: it never runs.
                 if let Some(reason) = item.entry.stopping {
                     return self.stopped(id, reason, commands);
                 }
-                item.stage = Stage::Starting;
-                commands.push(Command::Start { id, attempt: item.attempt(), container });
+                commands.extend(item.start(self.run.as_ref()));
             }
             (Some(ObservedState::Exited(exit)), Some(container)) => {
                 if !matches!(item.stage, Stage::BackingOff { .. }) {
@@ -86,7 +101,7 @@ impl Assignments {
                 }
             }
             (Some(_), _) => {}
-            (None, _) => self.on_vanished(id, commands),
+            (None, _) => self.on_vanished(now, id, commands),
         }
     }
 
@@ -107,7 +122,7 @@ impl Assignments {
     }
 
     /// There is no container although there should be one: a new one is made.
-    pub(crate) fn on_vanished(&mut self, id: AssignmentId, commands: &mut Vec<Command>) {
+    pub(crate) fn on_vanished(&mut self, now: Now, id: AssignmentId, commands: &mut Vec<Command>) {
         let Some(item) = self.items.get_mut(&id) else { return };
         if let Some(reason) = item.entry.stopping {
             return self.stopped(id, reason, commands);
@@ -125,6 +140,9 @@ impl Assignments {
             }
         }
         item.stage = Stage::Waiting;
+        // The first time at once: an engine was restarted. Whose work is broken off again and again is no hurry.
+        item.not_before =
+            item.interruptions.checked_sub(2).map(|again| after(now.monotonic, INTERRUPTIONS.wait(again)));
         if !item.entry.wanted {
             self.finish(id, AssignmentState::Stopped, Some(Reason::StopRequested), "", commands);
         }

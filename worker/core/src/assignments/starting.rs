@@ -8,23 +8,35 @@ use lode_protocol::ids::{AssignmentId, GpuUuid};
 use lode_protocol::units::Millis;
 
 use super::Assignments;
-use crate::assignment::{Assignment, Probe, Stage};
+use crate::assignment::{Assignment, Stage};
+use crate::checks::Checks;
 use crate::effect::{Command, ContainerPlan};
-use crate::event::{Attempt, ContainerId, EngineFailure, Now};
+use crate::event::{Attempt, ContainerId, EngineFailure, EngineRun, Now, PulledImage};
+use crate::time::after;
 
 const PULL_TRIES: u32 = 4;
 /// Waits between tries. Spread, because a registry that fails one node fails the whole pool at once.
 const PULLS: BackoffPolicy = BackoffPolicy::new(Millis::seconds(2), Millis::seconds(30));
 const PORT_TRIES: u32 = 8;
+/// Waits where a registry takes no more requests and does not say for how long. Its own word counts more.
+const LIMITS: BackoffPolicy = BackoffPolicy::new(Millis::seconds(60), Millis::seconds(3_600));
+/// Nobody waits longer for a registry, whatever that says.
+const LONGEST_LIMIT: Millis = Millis::seconds(24 * 3_600);
+/// Waits before something is begun again whose calls the engine broke off more than once.
+pub(super) const INTERRUPTIONS: BackoffPolicy = BackoffPolicy::new(Millis::seconds(1), Millis::seconds(300));
+/// An assignment whose calls are broken off this often in a row, while the engine lists its containers, is given up.
+const MOST_INTERRUPTIONS: u32 = 10;
 
 impl Assignments {
     /// Begins whatever waits and can be begun.
-    pub(super) fn begin_waiting(&mut self, commands: &mut Vec<Command>) {
+    pub(super) fn begin_waiting(&mut self, now: Now, commands: &mut Vec<Command>) {
         if !self.engine_answers {
             return;
         }
-        let waiting: Vec<AssignmentId> =
-            self.items.values().filter(|item| item.stage == Stage::Waiting).map(Assignment::id).collect();
+        let may_begin = |item: &&Assignment| {
+            item.stage == Stage::Waiting && item.not_before.is_none_or(|at| at <= now.monotonic)
+        };
+        let waiting: Vec<AssignmentId> = self.items.values().filter(may_begin).map(Assignment::id).collect();
         if waiting.is_empty() {
             return;
         }
@@ -41,6 +53,10 @@ impl Assignments {
         commands: &mut Vec<Command>,
     ) {
         let Some(item) = self.items.get_mut(&id) else { return };
+        item.not_before = None;
+        if self.images.is_being_removed(&item.wanted_image()) {
+            return; // the removal's end wakes this one
+        }
         let order = &item.entry.order;
         if !order.gpus.is_empty() {
             let Some(usable) = &self.gpus else { return };
@@ -63,14 +79,7 @@ impl Assignments {
     }
 
     pub(super) fn pull(item: &Assignment, delay: Millis) -> Command {
-        let order = &item.entry.order;
-        Command::Pull {
-            id: item.id(),
-            attempt: item.attempt(),
-            image: item.wanted_image().to_owned(),
-            policy: order.spec.pull,
-            delay,
-        }
+        Command::Pull { id: item.id(), attempt: item.attempt(), image: item.wanted_image(), delay }
     }
 
     pub(super) fn current(&mut self, id: AssignmentId, attempt: Attempt) -> Option<&mut Assignment> {
@@ -79,15 +88,21 @@ impl Assignments {
 
     pub(crate) fn on_pulled(
         &mut self,
+        now: Now,
         id: AssignmentId,
         attempt: Attempt,
-        result: Result<String, EngineFailure>,
+        result: Result<PulledImage, EngineFailure>,
         commands: &mut Vec<Command>,
     ) {
+        if let (Ok(pulled), Some(item)) = (&result, self.items.get(&id)) {
+            // Also when nobody waits for it any more: it takes room.
+            self.changes.extend(self.images.pulled(&item.wanted_image().image, pulled, now.wall));
+        }
         let Some(item) = self.current(id, attempt) else { return };
         let Stage::Pulling { tries } = item.stage else { return };
         match result {
-            Ok(image) => {
+            Ok(PulledImage { name: image, .. }) => {
+                item.held_off = 0;
                 item.stage = Stage::Creating { image: image.clone() };
                 commands.push(Command::Create(Box::new(ContainerPlan {
                     id,
@@ -102,6 +117,16 @@ impl Assignments {
                 let seed = seed_of(id.to_string().as_bytes());
                 commands.push(Self::pull(item, PULLS.spread(tries.saturating_sub(1), seed)));
             }
+            Err(EngineFailure::RegistryLimit { detail, retry_after }) => {
+                let seed = seed_of(id.to_string().as_bytes());
+                // Not all at once when the time is over, and never earlier than was said.
+                let least = retry_after.unwrap_or_else(|| LIMITS.wait(item.held_off));
+                let wait = least.max(PULLS.wait(item.held_off)).min(LONGEST_LIMIT);
+                let spread = seed % (wait.0 / 10 + 1);
+                item.held_off = item.held_off.saturating_add(1);
+                let until = after(now.monotonic, Millis(wait.0.saturating_add(spread)));
+                item.stage = Stage::HeldOff { until, why: detail };
+            }
             Err(failure) => self.on_failure(id, failure, commands),
         }
     }
@@ -113,14 +138,14 @@ impl Assignments {
         result: Result<ContainerId, EngineFailure>,
         commands: &mut Vec<Command>,
     ) {
+        let run = self.run.clone();
         let Some(item) = self.current(id, attempt) else { return };
         let Stage::Creating { image } = &item.stage else { return };
         item.entry.image = Some(image.clone());
         match result {
             Ok(container) => {
-                item.entry.container = Some(container.0.clone());
-                item.stage = Stage::Starting;
-                commands.push(Command::Start { id, attempt, container });
+                item.entry.container = Some(container.0);
+                commands.extend(item.start(run.as_ref()));
             }
             Err(failure) => self.on_failure(id, failure, commands),
         }
@@ -131,7 +156,7 @@ impl Assignments {
         now: Now,
         id: AssignmentId,
         attempt: Attempt,
-        result: Result<(), EngineFailure>,
+        result: Result<EngineRun, EngineFailure>,
         commands: &mut Vec<Command>,
     ) {
         let Some(item) = self.current(id, attempt) else { return };
@@ -142,7 +167,7 @@ impl Assignments {
             return;
         }
         match result {
-            Ok(()) => Self::runs(item, now, commands),
+            Ok(run) => Self::runs(item, now, Some(&run), commands),
             Err(failure) => self.on_failure(id, failure, commands),
         }
     }
@@ -151,12 +176,12 @@ impl Assignments {
     pub(crate) fn on_started_too_late(
         &mut self,
         id: AssignmentId,
-        result: Result<(), EngineFailure>,
+        result: Result<EngineRun, EngineFailure>,
         commands: &mut Vec<Command>,
     ) {
         let Some(item) = self.items.get_mut(&id) else { return };
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 let Some(container) = item.container() else { return };
                 item.entry.started = true;
                 commands.push(Command::Watch { id, container });
@@ -170,18 +195,22 @@ impl Assignments {
         }
     }
 
-    /// The container runs: watch it, and ask whether it is ready.
-    pub(super) fn runs(item: &mut Assignment, now: Now, commands: &mut Vec<Command>) {
+    /// The container runs, in this life of the engine: watch it, and ask whether it is ready and alive.
+    pub(super) fn runs(
+        item: &mut Assignment,
+        now: Now,
+        run: Option<&EngineRun>,
+        commands: &mut Vec<Command>,
+    ) {
         let Some(container) = item.container() else { return };
         item.entry.started = true;
+        item.interruptions = 0;
+        item.entry.run = run.cloned();
         commands.push(Command::Watch { id: item.id(), container });
-        let probe = if item.entry.order.spec.readiness.is_none() || item.entry.ready {
-            item.entry.ready = true;
-            Probe::Settled
-        } else {
-            Probe::Due(now.monotonic)
-        };
-        item.stage = Stage::Running { since: now.monotonic, probe };
+        item.entry.ready |= item.entry.order.spec.readiness.is_none();
+        item.unready = None;
+        let checks = Checks::begin(&item.entry.order.spec, now.monotonic, item.entry.ready);
+        item.stage = Stage::Running { since: now.monotonic, checks };
     }
 
     /// What becomes of an assignment when the engine could not do its part.
@@ -193,16 +222,37 @@ impl Assignments {
     ) {
         match failure {
             EngineFailure::Unavailable(_) => {
-                if let Some(item) = self.items.get_mut(&id) {
-                    item.stage = Stage::Interrupted;
-                }
                 self.engine_answers = false;
+                let Some(item) = self.items.get_mut(&id) else { return };
+                item.stage = Stage::Interrupted;
+                item.interruptions = item.interruptions.saturating_add(1);
+                if item.interruptions >= MOST_INTERRUPTIONS {
+                    let detail = format!(
+                        "the node's container engine broke off {MOST_INTERRUPTIONS} tries in a row to start this task; \
+                         its owner finds why in the worker's log"
+                    );
+                    self.fail(id, Reason::EngineError, &detail, commands);
+                }
+            }
+            EngineFailure::RegistryNotAllowed(detail) => {
+                self.fail(id, Reason::RegistryNotAllowed, &detail, commands);
+            }
+            // Only a pull meets it, and waits.
+            EngineFailure::RegistryLimit { detail, .. } => {
+                self.fail(id, Reason::PullFailed, &detail, commands)
+            }
+            EngineFailure::PinnedImageGone(detail) => {
+                self.fail(id, Reason::PinnedImageGone, &detail, commands);
             }
             EngineFailure::PortTaken(detail) => self.on_port_taken(id, &detail, commands),
             EngineFailure::ImageNotFound(detail) => self.fail(id, Reason::ImageNotFound, &detail, commands),
             EngineFailure::PullFailed(detail) => self.fail(id, Reason::PullFailed, &detail, commands),
             EngineFailure::DiskFull(detail) => self.fail(id, Reason::DiskFull, &detail, commands),
             EngineFailure::CannotStart(detail) => self.fail(id, Reason::CannotStart, &detail, commands),
+            EngineFailure::Runtime(detail) => self.fail(id, Reason::RuntimeUnavailable, &detail, commands),
+            EngineFailure::ImageRemoved(detail) => self.fail(id, Reason::ImageRemoved, &detail, commands),
+            EngineFailure::NoRoom(detail) => self.fail(id, Reason::NodeFull, &detail, commands),
+            EngineFailure::Unmet(detail) => self.fail(id, Reason::UnmetRequirement, &detail, commands),
             EngineFailure::Gpu(detail) => self.fail(id, Reason::GpuUnavailable, &detail, commands),
             EngineFailure::Other(detail) => self.fail(id, Reason::EngineError, &detail, commands),
         }

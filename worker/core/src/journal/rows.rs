@@ -3,11 +3,13 @@
 
 use lode_protocol::envelope::{decode, encode};
 use lode_protocol::ids::{Address, AssignmentId, BootCounter, Epoch, Generation, Term};
+use lode_protocol::image::ImageReference;
 use lode_protocol::session::Leave;
 use minicbor::{Decode, Encode};
 
 use super::Entry;
 use crate::chain::ChainFacts;
+use crate::images::FetchedImage;
 use crate::receipts::{KeptReceipt, Record};
 
 const BOOT: &[u8] = b"boot";
@@ -27,11 +29,14 @@ pub enum Table {
     Records,
     /// Receipts with both signatures, by epoch ‖ payee.
     Receipts,
+    /// Images that this worker has fetched, by their reference.
+    Images,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Table; 4] = [Table::Assignments, Table::Facts, Table::Records, Table::Receipts];
+    pub const ALL: [Table; 5] =
+        [Table::Assignments, Table::Facts, Table::Records, Table::Receipts, Table::Images];
 
     /// The table's name in the store; never changes.
     pub const fn name(self) -> &'static str {
@@ -40,6 +45,7 @@ impl Table {
             Table::Facts => "facts",
             Table::Records => "records",
             Table::Receipts => "receipts",
+            Table::Images => "images",
         }
     }
 }
@@ -93,6 +99,10 @@ impl Change {
         Self { table: Table::Records, key: epoch.0.to_be_bytes().to_vec(), value: record.map(encode) }
     }
 
+    pub(crate) fn image(image: &ImageReference, kept: Option<&FetchedImage>) -> Self {
+        Self { table: Table::Images, key: image.to_string().into_bytes(), value: kept.map(encode) }
+    }
+
     pub(crate) fn receipt(epoch: Epoch, payee: Address, kept: Option<&KeptReceipt>) -> Self {
         let mut key = epoch.0.to_be_bytes().to_vec();
         key.extend(payee.0);
@@ -119,6 +129,8 @@ pub struct Memory {
     pub records: Vec<(Epoch, Record)>,
     /// Receipts with both signatures.
     pub receipts: Vec<KeptReceipt>,
+    /// Images that this worker has fetched.
+    pub images: Vec<(ImageReference, FetchedImage)>,
     /// Rows that could not be read: table and key.
     pub unreadable: Vec<String>,
 }
@@ -144,6 +156,16 @@ impl Memory {
                 (_, _) => false,
             },
             Table::Receipts => push(value, &mut self.receipts),
+            Table::Images => {
+                let image = str::from_utf8(key).ok().and_then(|text| text.parse().ok());
+                match (image, decode::<FetchedImage>(value)) {
+                    (Some(image), Ok(fetched)) => {
+                        self.images.push((image, fetched));
+                        true
+                    }
+                    (_, _) => false,
+                }
+            }
         };
         if !read {
             self.unreadable.push(format!("{}/{}", table.name(), key.escape_ascii()));

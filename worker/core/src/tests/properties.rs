@@ -20,6 +20,8 @@ enum Step {
     Exit(u8, i64),
     Vanish(u8),
     EngineDown(bool),
+    /// The engine stops, ends what runs with this exit code, and comes back.
+    EngineRestart(i64),
     List,
     RestartWorker,
     /// The process is killed so many effects later.
@@ -49,6 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0u8..5, prop_oneof![Just(0i64), Just(1), Just(137)]).prop_map(|(task, code)| Step::Exit(task, code)),
         1 => (0u8..5).prop_map(Step::Vanish),
         1 => any::<bool>().prop_map(Step::EngineDown),
+        1 => prop_oneof![Just(0i64), Just(137), Just(255)].prop_map(Step::EngineRestart),
         2 => Just(Step::List),
         1 => Just(Step::RestartWorker),
         3 => (1u32..20).prop_map(Step::Fuse),
@@ -110,6 +113,10 @@ fn play(world: &mut World, step: Step, silent: &mut bool) {
             }
         }
         Step::EngineDown(down) => world.set_down(down),
+        Step::EngineRestart(code) => {
+            world.stop_engine(code);
+            world.start_engine();
+        }
         Step::List => {
             if world.core.scans.next_deadline().is_some() {
                 world.list();

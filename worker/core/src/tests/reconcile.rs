@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use lode_protocol::assignment::{AssignmentState, Fault, Reason};
 use lode_protocol::ids::Term;
 use lode_protocol::session::AssignmentSpec;
-use lode_protocol::units::Millis;
+use lode_protocol::units::{Bytes, Millis};
 
 use super::support::{World, assignment, gpu, healthy, order};
 use crate::effect::Command;
 use crate::event::{
-    Attempt, ContainerId, EngineEvent, EngineFailure, Event, Exit, GpuFault, GpuFaultKind, ObservedState,
+    Attempt, ContainerId, DiskSpace, EngineEvent, EngineFailure, EngineRun, Event, Exit, GpuFault,
+    GpuFaultKind, ObservedState, Origin,
 };
 
 const SERVICE: &str = "kind = \"service\"\n[[ports]]\nname = \"http\"\ncontainer = 80\n[readiness]\ncheck = { tcp = { port = \"http\" } }\ndeadline = \"10s\"\n";
@@ -159,7 +160,10 @@ fn a_container_made_anew_runs_the_content_that_ran_before_whatever_the_tag_means
     assert_eq!(again(&mut world), Some(world.image.clone()), "it is remembered");
     // What the orchestrator has pinned the task to counts more.
     let pinned = format!("i@sha256:{}", "b".repeat(64));
-    world.desire(vec![AssignmentSpec { pinned_image: Some(pinned.clone()), ..order(id, &[], SERVICE) }]);
+    world.desire(vec![AssignmentSpec {
+        pinned_image: Some(pinned.parse().unwrap()),
+        ..order(id, &[], SERVICE)
+    }]);
     assert_eq!(again(&mut world), Some(pinned));
     assert_eq!(world.pulls.first().map(String::as_str), Some("i:1"));
 }
@@ -171,6 +175,134 @@ fn an_image_s_id_in_one_engine_says_nothing_about_what_to_pull() {
     world.containers.clear();
     world.list();
     assert_eq!(world.pulls, ["i:1", "i:1"]);
+}
+
+#[test]
+fn a_registry_s_limit_holds_a_pull_off_by_the_registry_s_own_word_and_is_nobody_s_fault() {
+    let mut world = World::new();
+    let limited =
+        |retry_after| EngineFailure::RegistryLimit { detail: "too many requests".to_owned(), retry_after };
+    world.pull_failure = Some(limited(Some(Millis::seconds(3_600))));
+    let id = assignment(1, 1);
+    world.desire(vec![order(id, &[], "")]);
+    assert_eq!(world.state(id), Some((AssignmentState::Pulling, Some(Reason::RegistryLimit))));
+    assert_eq!(Reason::RegistryLimit.fault(), None);
+    let view = world.core.view();
+    assert!(view.assignments.iter().any(|report| report.detail == "too many requests"), "{view:?}");
+    for _ in 0..59 {
+        world.wait(60_000);
+    }
+    assert_eq!(world.pulls.len(), 1, "an hour was asked for");
+    // It does not say for how long any more: minutes, growing.
+    world.pull_failure = Some(limited(None));
+    let mut waits = Vec::new();
+    for pulls in 2..=4 {
+        let before = world.now.0;
+        while world.pulls.len() < pulls {
+            assert!(world.now.0 - before < 600_000, "it is tried again: {waits:?}");
+            world.wait(10_000);
+        }
+        waits.push(world.now.0 - before);
+    }
+    let [_, second, third] = waits[..] else { panic!("{waits:?}") };
+    assert!((120_000..150_000).contains(&second) && (240_000..280_000).contains(&third), "{waits:?}");
+    world.pull_failure = None;
+    world.wait(600_000);
+    assert_eq!(world.state(id), Some((AssignmentState::Running, None)));
+}
+
+#[test]
+fn one_that_is_held_off_ends_at_once_when_nobody_wants_it_any_more() {
+    let mut world = World::new();
+    let detail = "too many requests".to_owned();
+    world.pull_failure = Some(EngineFailure::RegistryLimit { detail, retry_after: None });
+    let id = assignment(1, 1);
+    world.desire(vec![order(id, &[1], "")]);
+    assert_eq!(world.core.assignments.gpu_holders().len(), 1);
+    world.desire(Vec::new());
+    assert!(world.core.assignments.gpu_holders().is_empty());
+    world.wait(4_000_000);
+    assert_eq!(world.pulls.len(), 1);
+}
+
+#[test]
+fn content_that_is_gone_and_a_registry_that_is_not_allowed_are_the_task_s_fault_with_their_own_words() {
+    let mut world = World::new();
+    let failures = [
+        (EngineFailure::PinnedImageGone("gone".to_owned()), Reason::PinnedImageGone),
+        (EngineFailure::RegistryNotAllowed("inside".to_owned()), Reason::RegistryNotAllowed),
+    ];
+    for (number, (failure, reason)) in (1..).zip(failures) {
+        let (id, words) = (assignment(number, 1), failure.detail().to_owned());
+        world.pull_failure = Some(failure);
+        world.desire(vec![order(id, &[], "")]);
+        assert_eq!(world.state(id), Some((AssignmentState::Failed, Some(reason))));
+        assert_eq!(reason.fault(), Some(Fault::Task));
+        assert_eq!(world.entry(&id).and_then(|entry| entry.ended).map(|ended| ended.detail), Some(words));
+    }
+}
+
+#[test]
+fn an_assignment_whose_calls_are_broken_off_again_and_again_waits_longer_each_time_and_is_given_up() {
+    let mut world = World::new();
+    world.pull_failure = Some(EngineFailure::Unavailable("broken off".to_owned()));
+    let id = assignment(1, 1);
+    world.desire(vec![order(id, &[], "")]);
+    for _ in 0..60 {
+        world.wait(1_000);
+    }
+    let in_a_minute = world.pulls.len();
+    assert!((2..=8).contains(&in_a_minute), "{in_a_minute}");
+    for _ in 0..120 {
+        world.wait(10_000);
+    }
+    assert_eq!(world.state(id), Some((AssignmentState::Failed, Some(Reason::EngineError))));
+    assert_eq!(world.pulls.len(), 10);
+    // The engine itself is well.
+    world.pull_failure = None;
+    let other = assignment(2, 1);
+    world.desire(vec![order(other, &[], "")]);
+    world.wait(20_000);
+    assert_eq!(world.state(other), Some((AssignmentState::Running, None)));
+}
+
+#[test]
+fn images_that_were_fetched_go_when_the_disk_fills_but_never_one_that_something_runs_on() {
+    let mut world = World::new();
+    let full = DiskSpace { total: Bytes::gibi(100), free: Bytes::gibi(1) };
+    let content = |digit: &str| format!("i@sha256:{}", digit.repeat(64));
+    world.origin = Origin::Fetched;
+    for (number, digit) in [(1, "a"), (2, "b")] {
+        world.image = content(digit);
+        let pinned = Some(content(digit).parse().unwrap());
+        let kind = if number == 1 { "" } else { SERVICE };
+        let mut orders = world.orchestrator.orders.clone();
+        orders.push(AssignmentSpec { pinned_image: pinned, ..order(assignment(number, 1), &[], kind) });
+        world.desire(orders);
+        world.wait(1_000);
+    }
+    world.list();
+    assert!(world.removed_images.is_empty(), "nobody knows how full the disk is");
+    world.space = Some(full);
+    world.list();
+    assert!(world.removed_images.is_empty(), "both run");
+    world.restart_worker();
+    world.list();
+    world.exit_task(assignment(1, 1), 0);
+    world.desire(vec![AssignmentSpec {
+        pinned_image: Some(content("b").parse().unwrap()),
+        ..order(assignment(2, 1), &[], SERVICE)
+    }]);
+    world.list();
+    assert_eq!(
+        world.removed_images,
+        [format!("docker.io/library/{}", content("a"))],
+        "it is remembered that this worker fetched it"
+    );
+    for _ in 0..5 {
+        world.list();
+    }
+    assert_eq!(world.removed_images.len(), 1, "the other one is in use however full the disk is");
 }
 
 #[test]
@@ -246,6 +378,22 @@ fn a_broken_gpu_ends_what_runs_on_it_as_the_nodes_fault_whatever_its_restart_pol
     assert_eq!(world.orchestrator.stored[&on_it].detail, "GPU GPU-00 failed: XID 79");
     assert_eq!(world.state(beside), Some((AssignmentState::Running, None)));
     assert_eq!((world.starts, world.stops), (2, 1));
+}
+
+#[test]
+fn a_task_on_a_broken_gpu_is_not_waited_for_as_long_as_it_asks() {
+    let mut world = World::new();
+    let patient = "stop_grace = \"1h\"\n";
+    let (on_it, beside) = (order(assignment(1, 1), &[0], patient), order(assignment(2, 1), &[1], patient));
+    world.desire(vec![on_it.clone(), beside]);
+    world.take(fault(&[0], GpuFaultKind::Broken));
+    assert_eq!(world.grace, Some(Millis::seconds(10)));
+    world.desire(vec![on_it]);
+    assert_eq!(
+        world.grace,
+        Some(Millis::seconds(3_600)),
+        "who is only unwanted has the time that it asks for"
+    );
 }
 
 #[test]
@@ -346,7 +494,7 @@ fn between_order_and_container_there_is_one_change_of_the_journal() {
     );
     let effects = core.step(now, Event::Tick).unwrap();
     assert!(!effects.changes.is_empty());
-    let pulled = EngineEvent::Pulled(id, Attempt(0), Ok("sha256:1".to_owned()));
+    let pulled = EngineEvent::Pulled(id, Attempt(0), Ok("sha256:1".to_owned().into()));
     let effects = core.step(now, Event::Engine(pulled)).unwrap();
     let creates =
         |action: &crate::effect::Action| matches!(action, crate::effect::Action::Engine(Command::Create(_)));
@@ -406,11 +554,12 @@ fn a_container_told_to_stop_while_it_is_being_started_is_watched_to_its_end() {
     let engine = |core: &mut crate::Worker, event| commands(core.step(now, Event::Engine(event)).unwrap());
     set(core, 1, vec![order(id, &[], "")]);
     let container = ContainerId("c1".to_owned());
-    engine(core, EngineEvent::Pulled(id, Attempt(0), Ok("sha256:1".to_owned())));
+    engine(core, EngineEvent::Pulled(id, Attempt(0), Ok("sha256:1".to_owned().into())));
     engine(core, EngineEvent::Created(id, Attempt(0), Ok(container.clone())));
     let asked = set(core, 2, Vec::new());
     assert!(asked.iter().any(|command| matches!(command, Command::Stop { .. })), "{asked:?}");
-    let asked = engine(core, EngineEvent::Started(id, Attempt(0), Ok(())));
+    let run = EngineRun { boot: "b".to_owned(), run: "r".to_owned() };
+    let asked = engine(core, EngineEvent::Started(id, Attempt(0), Ok(run)));
     assert!(asked.iter().any(|command| matches!(command, Command::Watch { .. })), "{asked:?}");
     let exit = Exit { code: 143, out_of_memory: false };
     let asked = engine(core, EngineEvent::Exited(id, container, exit));

@@ -26,9 +26,10 @@ use crate::chain::ChainFacts;
 use crate::config::Config;
 use crate::effect::{Action, Command, Effects, Message, Ticket};
 use crate::event::{
-    Attempt, ContainerId, Description, EngineEvent, EngineFailure, Event, Exit, Heard, Now, Observed,
-    ObservedState, Sent, SentMessage, Statement,
+    Attempt, ContainerId, Description, DiskSpace, Ending, EngineEvent, EngineFailure, EngineRun, Event, Exit,
+    Heard, MemoryLimits, Now, Observed, ObservedState, Origin, PulledImage, Sent, SentMessage, Statement,
 };
+use crate::images::ImageWatermarks;
 use crate::journal::{Change, Entry, Memory, Table};
 use crate::view::{EngineState, SessionState};
 
@@ -51,6 +52,7 @@ pub(crate) fn config() -> Config {
         agent_version: "test".to_owned(),
         ports: 30_000..=30_003,
         resync_interval: Millis::seconds(10),
+        images: Some(ImageWatermarks { above: 85, until: 70 }),
         seed: [7; 32],
     }
 }
@@ -167,21 +169,34 @@ pub(crate) struct World {
     pub(crate) chain: ChainFacts,
     pub(crate) containers: BTreeMap<ContainerId, (AssignmentId, ObservedState)>,
     next_container: u32,
+    /// The engine's life.
+    pub(crate) run: EngineRun,
+    /// Whether somebody stopped what ends next by hand.
+    pub(crate) by_hand: Option<String>,
     pub(crate) down: bool,
     /// Containers that are to be stopped as soon as the engine is back: the shell tries for ever.
     unstopped: Vec<ContainerId>,
     pub(crate) stops: u32,
+    /// Time that the last one to be stopped was given.
+    pub(crate) grace: Option<Millis>,
     pub(crate) starts: u32,
     pub(crate) scans: u32,
     pub(crate) resends: u32,
     pub(crate) reconnects: u32,
     pub(crate) start_failure: Option<EngineFailure>,
     pub(crate) pull_failure: Option<EngineFailure>,
+    pub(crate) create_failure: Option<EngineFailure>,
+    pub(crate) stop_failure: Option<EngineFailure>,
+    pub(crate) remove_failure: Option<EngineFailure>,
     /// Assignments whose output was kept before their container went.
     pub(crate) kept: BTreeSet<AssignmentId>,
     /// What the engine says an image is, and what it was asked for.
     pub(crate) image: String,
     pub(crate) pulls: Vec<String>,
+    /// What of it the engine had.
+    pub(crate) origin: Origin,
+    pub(crate) space: Option<DiskSpace>,
+    pub(crate) removed_images: Vec<String>,
     pub(crate) findings: BTreeSet<String>,
     pub(crate) noted: Vec<(u64, bool)>,
 }
@@ -221,18 +236,27 @@ impl World {
             chain: facts(chain),
             containers: BTreeMap::new(),
             next_container: 0,
+            run: EngineRun { boot: "boot 0".to_owned(), run: "run 0".to_owned() },
+            by_hand: None,
             down: false,
             unstopped: Vec::new(),
             stops: 0,
+            grace: None,
             starts: 0,
             scans: 0,
             resends: 0,
             reconnects: 0,
             start_failure: None,
             pull_failure: None,
+            create_failure: None,
+            stop_failure: None,
+            remove_failure: None,
             kept: BTreeSet::new(),
             image: "sha256:1".to_owned(),
             pulls: Vec::new(),
+            origin: Origin::Present,
+            space: None,
+            removed_images: Vec::new(),
             findings: BTreeSet::new(),
             noted: Vec::new(),
         };
@@ -448,15 +472,21 @@ impl World {
                 if self.down {
                     EngineEvent::ScanFailed(unavailable())
                 } else {
-                    EngineEvent::Observed(self.observed())
+                    EngineEvent::Observed(self.run.clone(), self.observed())
                 }
             }
+            Command::Survey => EngineEvent::Surveyed(self.space),
+            Command::RemoveImage(image) => {
+                let result = if self.down { Err(unavailable()) } else { Ok(()) };
+                self.removed_images.push(image.to_string());
+                EngineEvent::ImageRemoved(image, result)
+            }
             Command::Pull { id, attempt, image, .. } => {
-                self.pulls.push(image);
+                self.pulls.push(image.image.to_string());
                 let result = match (&self.pull_failure, self.down) {
                     (_, true) => Err(unavailable()),
                     (Some(failure), _) => Err(failure.clone()),
-                    (None, false) => Ok(self.image.clone()),
+                    (None, false) => Ok(PulledImage { name: self.image.clone(), origin: self.origin }),
                 };
                 EngineEvent::Pulled(id, attempt, result)
             }
@@ -464,6 +494,8 @@ impl World {
                 assert!(self.entry(&plan.id).is_some(), "a container is made that the journal does not know");
                 if self.down {
                     EngineEvent::Created(plan.id, plan.attempt, Err(unavailable()))
+                } else if let Some(failure) = &self.create_failure {
+                    EngineEvent::Created(plan.id, plan.attempt, Err(failure.clone()))
                 } else {
                     self.containers.retain(|_, (owner, _)| *owner != plan.id);
                     self.next_container += 1;
@@ -473,18 +505,27 @@ impl World {
                 }
             }
             Command::Start { id, attempt, container } => {
-                EngineEvent::Started(id, attempt, self.start_container(id, &container))
+                let started = self.start_container(id, &container);
+                EngineEvent::Started(id, attempt, started.map(|()| self.run.clone()))
             }
-            Command::Stop { id, container, .. } => {
+            Command::Stop { id, container, grace } => {
+                self.grace = Some(grace);
                 let entry = self.entry(&id).expect("what the journal does not know is stopped");
                 assert_eq!(entry.container.as_ref(), Some(&container.0));
                 self.stops += 1;
-                if self.down {
+                if let Some(failure) = &self.stop_failure {
+                    let failed = EngineEvent::StopFailed(id, container, failure.clone());
+                    self.queue.push_back(Event::Engine(failed));
+                } else if self.down {
                     self.unstopped.push(container);
                 } else {
                     self.exit(&container, 143);
                 }
                 return;
+            }
+            Command::Examine { id, container } => {
+                let result = if self.down { Err(unavailable()) } else { self.examine(&container) };
+                EngineEvent::Examined(id, container, result)
             }
             Command::KeepOutput { id, container } => {
                 let owner = self.containers.get(&container).map(|(owner, _)| *owner);
@@ -498,6 +539,8 @@ impl World {
                 assert!(self.entry(&id).is_some(), "what the journal does not know is removed");
                 if self.down {
                     EngineEvent::Removed(id, Err(unavailable()))
+                } else if let Some(failure) = &self.remove_failure {
+                    EngineEvent::Removed(id, Err(failure.clone()))
                 } else {
                     self.containers.retain(|_, (owner, _)| *owner != id);
                     EngineEvent::Removed(id, Ok(()))
@@ -508,6 +551,8 @@ impl World {
                 assert!(!known, "a container that the journal names is removed as a stray");
                 if self.down {
                     EngineEvent::Silent(unavailable())
+                } else if let Some(failure) = &self.remove_failure {
+                    EngineEvent::StrayLeft(container, failure.clone())
                 } else {
                     self.containers.remove(&container);
                     return;
@@ -535,6 +580,34 @@ impl World {
         *state = ObservedState::Running;
         self.starts += 1;
         Ok(())
+    }
+
+    fn examine(&mut self, container: &ContainerId) -> Result<Ending, EngineFailure> {
+        match self.containers.get(container) {
+            Some((_, ObservedState::Exited(exit))) => Ok(Ending {
+                exit: *exit,
+                run: self.run.clone(),
+                stopped_by_hand: self.by_hand.take(),
+                host_out_of_memory: false,
+                limits: MemoryLimits::default(),
+            }),
+            Some(_) => Err(EngineFailure::Other("it runs again".to_owned())),
+            None => Err(EngineFailure::Other("no such container".to_owned())),
+        }
+    }
+
+    /// The engine goes, ends what runs as it happens, and writes this exit code down. Nobody hears of it before it is back.
+    pub(crate) fn stop_engine(&mut self, code: i64) {
+        self.set_down(true);
+        for (_, state) in self.containers.values_mut().filter(|(_, state)| *state == ObservedState::Running) {
+            *state = ObservedState::Exited(Exit { code, out_of_memory: false });
+        }
+    }
+
+    /// It is back, and nothing says so but its next list.
+    pub(crate) fn start_engine(&mut self) {
+        self.run.run.push('+');
+        self.set_down(false);
     }
 
     fn observed(&self) -> Vec<Observed> {
@@ -653,7 +726,8 @@ impl World {
         }
         let heard = self.core.session.state() == SessionState::Open && !self.orchestrator.mute;
         let settled = self.core.view().engine == EngineState::Available && !self.down && !self.disk_full;
-        if heard && self.connected && settled && self.orchestrator.generation > 0 {
+        let stops = self.stop_failure.is_none();
+        if heard && self.connected && settled && stops && self.orchestrator.generation > 0 {
             let known = self.core.assignments.generation() == Some(Generation(self.orchestrator.generation));
             for id in owners.iter().filter(|_| known) {
                 let desired = self.orchestrator.orders.iter().any(|order| order.id == *id);
@@ -686,7 +760,7 @@ impl World {
 
 fn assert_rests_on_nothing(action: &Action) {
     let fine = match action {
-        Action::Engine(Command::Scan | Command::Pull { attempt: Attempt(0), .. })
+        Action::Engine(Command::Scan | Command::Survey | Command::Pull { attempt: Attempt(0), .. })
         | Action::Send(Message::Hello(_) | Message::Heartbeat(_))
         | Action::Resend
         | Action::Reconnect

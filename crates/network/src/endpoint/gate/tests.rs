@@ -32,7 +32,7 @@ impl Bench {
     fn enter_now(&mut self, address: u32) -> bool {
         let entered = self.gate.enter(Some(ip(address)), self.now);
         let is_in = entered.is_some();
-        self.here.extend(entered.map(|(ticket, registration)| (address, ticket, registration)));
+        self.here.extend(entered.map(|(ticket, registration, _)| (address, ticket, registration)));
         is_in
     }
 
@@ -118,4 +118,20 @@ fn a_handshake_that_ends_frees_its_place() {
     bench.here.clear();
     let under_way = bench.gate.under_way();
     assert!(under_way.all.is_empty() && under_way.networks.is_empty());
+}
+
+#[test]
+fn a_network_that_begins_too_many_waits_and_others_and_known_addresses_do_not() {
+    let limits =
+        StrangerLimits { handshakes_per_network: 2, handshakes_per_second: 10, ..StrangerLimits::default() };
+    let regulars = Arc::new(Regulars::new(100));
+    let gate = Gate::new(&limits, Arc::clone(&regulars), NetworkMetrics::default());
+    let now = Instant::now();
+    // Each ends at once.
+    let wait = |host: u32| gate.enter(Some(ip(host)), now).map(|(_, _, wait)| wait.as_millis());
+    let waits: Vec<_> = (0..5).map(|host| wait(1 << 8 | host)).collect();
+    assert_eq!(waits, [Some(0), Some(0), Some(100), Some(200), Some(300)]);
+    assert_eq!(wait(2 << 8), Some(0));
+    regulars.remember(Origin::from(ip(1 << 8 | 9)));
+    assert_eq!(wait(1 << 8 | 9), Some(0));
 }
