@@ -54,7 +54,8 @@ async fn what_a_contract_has_to_call_is_printed_and_does_what_the_command_says()
     // As the contract would call it.
     world.anvil.rpc("anvil_impersonateAccount", json!([safe])).await.unwrap();
     let transaction = json!({ "from": safe, "to": call["to"], "data": call["data"], "value": call["value"] });
-    world.anvil.rpc("eth_sendTransaction", json!([transaction])).await.unwrap();
+    let sent = world.anvil.rpc("eth_sendTransaction", json!([transaction])).await.unwrap();
+    mined(&world, sent).await;
     let provider = ProviderId(safe.parse().unwrap());
     assert!(world.chain.is_pool_approved(PoolId(1), provider).await.unwrap());
 }
@@ -68,6 +69,15 @@ async fn an_account_with_a_key_that_delegates_to_a_contract_signs_as_ever() {
     world.anvil.rpc("anvil_setCode", json!([provider, delegated])).await.unwrap();
     let typed = world.seen(&["provider", "approve-pool", "1", "--typed-data", "--signer", &provider]);
     assert_eq!(typed["primaryType"], "PoolApproval");
+}
+
+/// A transaction is answered before it is in a block.
+async fn mined(world: &World, transaction: serde_json::Value) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while world.anvil.rpc("eth_getTransactionReceipt", json!([transaction])).await.unwrap().is_null() {
+        assert!(std::time::Instant::now() < deadline, "it is never mined");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
 }
 
 fn checksummed(address: &str) -> String {
