@@ -228,43 +228,7 @@ fn failing(id: &NodeId, key: FailureKey, tasks: usize, words: &str) -> Finding {
 
 /// A way to fail, in words.
 fn named(key: FailureKey) -> String {
-    let reason = match key.reason {
-        Reason::EngineError => "the container engine refused",
-        Reason::PullFailed => "the image could not be fetched",
-        Reason::GpuLost => "a GPU failed",
-        Reason::GpuUnavailable => "a GPU could not be given to it",
-        Reason::DiskFull => "the disk was full",
-        Reason::NoFreePort => "no port was free",
-        Reason::ContainerVanished => "its container vanished",
-        Reason::NeverStarted => "it was never started",
-        Reason::HostOutOfMemory => "the host ran out of memory",
-        Reason::StoppedOnHost => "it was stopped by hand",
-        Reason::ImageRemoved => "its image was removed",
-        Reason::RuntimeUnavailable => "the engine's runtime is missing or broken",
-        Reason::Completed
-        | Reason::ExitedWithError
-        | Reason::OomKilled
-        | Reason::ImageNotFound
-        | Reason::CannotStart
-        | Reason::NeverReady
-        | Reason::RestartLimit
-        | Reason::CrashLoop
-        | Reason::Unhealthy
-        | Reason::RegistryNotAllowed
-        | Reason::RegistryLimit
-        | Reason::PinnedImageGone
-        | Reason::UnmetRequirement
-        | Reason::NodeFull
-        | Reason::StopRequested
-        | Reason::Drained
-        | Reason::Ejected
-        | Reason::Superseded
-        | Reason::NodeLost
-        | Reason::BudgetExhausted
-        | Reason::EngineRestarted
-        | Reason::HostRestarted
-        | Reason::FailsOnEveryNode => "it failed",
-    };
+    let reason = charge(key.reason).map_or("it failed", |(_, words)| words);
     let phase = match key.phase {
         Some(EndPhase::Preparing) => " before a container was made",
         Some(EndPhase::Creating) => " to make its container",
@@ -290,22 +254,27 @@ enum Bearing {
 fn bearing(reason: Reason, phase: Option<EndPhase>) -> Bearing {
     match (reason, phase) {
         // A GPU that breaks before anything runs on it, or is in use when it is ordered, has not met the task.
-        (Reason::GpuLost, Some(EndPhase::Running)) => return Bearing::Both,
-        (Reason::GpuUnavailable, Some(EndPhase::Creating | EndPhase::Starting)) => return Bearing::Both,
-        (_, _) => {}
+        (Reason::GpuLost, Some(EndPhase::Running)) => Bearing::Both,
+        (Reason::GpuUnavailable, Some(EndPhase::Creating | EndPhase::Starting)) => Bearing::Both,
+        (_, _) => charge(reason).map_or(Bearing::Nothing, |(bearing, _)| bearing),
     }
-    match reason {
-        Reason::EngineError | Reason::DiskFull | Reason::HostOutOfMemory | Reason::RuntimeUnavailable => {
-            Bearing::Both
-        }
-        Reason::GpuLost
-        | Reason::GpuUnavailable
-        | Reason::PullFailed
-        | Reason::NoFreePort
-        | Reason::ContainerVanished
-        | Reason::NeverStarted
-        | Reason::StoppedOnHost
-        | Reason::ImageRemoved => Bearing::Node,
+}
+
+/// What an end for this reason is evidence of as a rule, and in which words; `None` where it is of nothing.
+fn charge(reason: Reason) -> Option<(Bearing, &'static str)> {
+    Some(match reason {
+        Reason::EngineError => (Bearing::Both, "the container engine refused"),
+        Reason::DiskFull => (Bearing::Both, "the disk was full"),
+        Reason::HostOutOfMemory => (Bearing::Both, "the host ran out of memory"),
+        Reason::RuntimeUnavailable => (Bearing::Both, "the engine's runtime is missing or broken"),
+        Reason::GpuLost => (Bearing::Node, "a GPU failed"),
+        Reason::GpuUnavailable => (Bearing::Node, "a GPU could not be given to it"),
+        Reason::PullFailed => (Bearing::Node, "the image could not be fetched"),
+        Reason::NoFreePort => (Bearing::Node, "no port was free"),
+        Reason::ContainerVanished => (Bearing::Node, "its container vanished"),
+        Reason::NeverStarted => (Bearing::Node, "it was never started"),
+        Reason::StoppedOnHost => (Bearing::Node, "it was stopped by hand"),
+        Reason::ImageRemoved => (Bearing::Node, "its image was removed"),
         Reason::Completed
         | Reason::ExitedWithError
         | Reason::OomKilled
@@ -328,6 +297,6 @@ fn bearing(reason: Reason, phase: Option<EndPhase>) -> Bearing {
         | Reason::BudgetExhausted
         | Reason::EngineRestarted
         | Reason::HostRestarted
-        | Reason::FailsOnEveryNode => Bearing::Nothing,
-    }
+        | Reason::FailsOnEveryNode => return None,
+    })
 }
