@@ -8,6 +8,7 @@ mod key;
 mod node;
 mod pool;
 mod provider;
+mod run;
 mod signer;
 mod task;
 mod validator;
@@ -24,8 +25,9 @@ pub use key::KeyCommand;
 pub use node::NodeCommand;
 pub use pool::{MemberCommand, MoneyCommand, PoolCommand, RewardToken};
 pub use provider::{ProviderCommand, ReceiptFlags};
+pub use run::RunArguments;
 pub use signer::{ChainFlags, SignerFlags, StatementFlags};
-pub use task::{OrderArguments, TaskCommand};
+pub use task::{ListArguments, LogArguments, OrderArguments, TaskCommand};
 pub use validator::{
     BondCommand, EvidenceFlags, JudgementCommand, OffenceArgument, ValidatorCommand, Verdict,
 };
@@ -47,6 +49,7 @@ pub struct Arguments {
 
 /// Flags of every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
@@ -65,6 +68,12 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run an image: submit it as a task, print what it writes, end with how it went
+    Run(Box<RunArguments>),
+    /// Print what a task wrote: `lode task logs`
+    Logs(LogArguments),
+    /// List tasks, the newest first: `lode task ls`
+    Ps(ListArguments),
     /// Run tasks and look at them
     #[command(subcommand)]
     Task(TaskCommand),
@@ -133,7 +142,18 @@ mod tests {
             "lode task logs x -f --tail 10 --replica 1 --timestamps".to_owned(),
             "lode task stop x".to_owned(),
             "lode task start x".to_owned(),
-            "lode task rm x".to_owned(),
+            "lode task rm x y".to_owned(),
+            "lode run --gpus 1xH100 --disk 50GB busybox -- sh -c true".to_owned(),
+            "lode run -d --service -p http=8080 busybox".to_owned(),
+            "lode run --print busybox sh -c true".to_owned(),
+            "lode logs x -f".to_owned(),
+            "lode ps --state running".to_owned(),
+            "lode task list".to_owned(),
+            "lode task get x".to_owned(),
+            "lode task describe x".to_owned(),
+            "lode task delete x".to_owned(),
+            "lode node list".to_owned(),
+            "lode node describe x".to_owned(),
             "lode task explain x --nodes".to_owned(),
             "lode task events x".to_owned(),
             "lode node ls".to_owned(),
@@ -225,6 +245,12 @@ mod tests {
             "lode",
             "lode task",
             "lode task run",
+            "lode run",
+            "lode run --print --detach busybox",
+            "lode run --gpus all busybox",
+            "lode run --memory 80 busybox",
+            "lode run -p 80:80 busybox",
+            "lode task rm",
             "lode dev --once --no-examples",
             "lode dev --once stop anvil",
             "lode provider authorize --key-file k --consent c --units 0",

@@ -7,6 +7,7 @@ mod key;
 mod node;
 mod pool;
 mod provider;
+mod run;
 pub(crate) mod task;
 mod validator;
 
@@ -17,7 +18,7 @@ use clap::CommandFactory as _;
 use lode_contracts::Intent;
 use lode_protocol::hash::{Digest, keccak256};
 
-use crate::arguments::{Arguments, Command, Global, SignerFlags};
+use crate::arguments::{Arguments, Command, Global, SignerFlags, TaskCommand};
 use crate::companion;
 use crate::output;
 use crate::wallet::{Plan, Wallet};
@@ -26,6 +27,9 @@ use crate::wallet::{Plan, Wallet};
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let global = &arguments.global;
     match arguments.command {
+        Command::Run(arguments) => run::run(global, *arguments).await,
+        Command::Logs(arguments) => task::run(global, TaskCommand::Logs(arguments)).await,
+        Command::Ps(arguments) => task::run(global, TaskCommand::Ls(arguments)).await,
         Command::Task(command) => task::run(global, command).await,
         Command::Node(command) => node::run(global, command).await,
         Command::Pool(command) => pool::run(global, command).await,

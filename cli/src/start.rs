@@ -40,7 +40,9 @@ pub fn run(format: Format, work: impl Future<Output = anyhow::Result<()>>) -> Ex
 /// Gives up when a person or the system asks for it.
 pub async fn until_interrupted(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let mut interruption = platform::Interruption::new()?;
+    // A command that can say more of it has noticed at the same time, and is asked first.
     tokio::select! {
+        biased;
         result = work => result,
         () = interruption.wait() => Err(Kind::Interrupted.because("interrupted")),
     }

@@ -6,8 +6,10 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
     /// List nodes with their GPUs
+    #[command(alias = "list")]
     Ls,
     /// Show a node
+    #[command(aliases = ["get", "describe"])]
     Show {
         /// Address, or its first digits
         node: String,

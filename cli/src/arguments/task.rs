@@ -37,56 +37,37 @@ pub enum TaskCommand {
     /// Sign what a task may cost at most; the order goes with it: `lode task run --order`
     Order(OrderArguments),
     /// List tasks, the newest first
-    Ls {
-        /// Only tasks in this state
-        #[arg(long, value_parser = states())]
-        state: Option<TaskState>,
-        /// Most tasks to list
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
-    },
+    #[command(alias = "list")]
+    Ls(ListArguments),
     /// Show a task with its replicas
+    #[command(aliases = ["get", "describe"])]
     Show {
         /// Id or name
         task: String,
     },
     /// Print what a task wrote
-    Logs {
-        /// Id or name
-        task: String,
-        /// Go on with what it writes from now on, through restarts, until the replica ends
-        #[arg(short, long)]
-        follow: bool,
-        /// Only the last lines
-        #[arg(long, value_name = "LINES")]
-        tail: Option<u64>,
-        /// Only lines of this time or later: RFC 3339, or how long ago, like 10m
-        #[arg(long, value_name = "TIME", value_parser = parse_since)]
-        since: Option<Timestamp>,
-        /// Which replica, from 0; without it the first, and a task with several says so
-        #[arg(long)]
-        replica: Option<u32>,
-        /// Put the time before each line
-        #[arg(long)]
-        timestamps: bool,
-    },
-    /// Stop a task; it can be started again
+    Logs(LogArguments),
+    /// Stop tasks; they can be started again
     Stop {
-        /// Id or name
-        task: String,
+        /// Ids or names
+        #[arg(required = true, value_name = "TASK")]
+        tasks: Vec<String>,
         /// Wait until nothing of it runs
         #[arg(long)]
         wait: bool,
     },
-    /// Start a stopped task
+    /// Start stopped tasks
     Start {
-        /// Id or name
-        task: String,
+        /// Ids or names
+        #[arg(required = true, value_name = "TASK")]
+        tasks: Vec<String>,
     },
-    /// Delete a task, stopping it first
+    /// Delete tasks, stopping them first
+    #[command(alias = "delete")]
     Rm {
-        /// Id or name
-        task: String,
+        /// Ids or names
+        #[arg(required = true, value_name = "TASK")]
+        tasks: Vec<String>,
     },
     /// Say why a task is where it is
     Explain {
@@ -104,6 +85,39 @@ pub enum TaskCommand {
         #[arg(short, long)]
         follow: bool,
     },
+}
+
+/// Which tasks are listed.
+#[derive(Clone, Debug, Args)]
+pub struct ListArguments {
+    /// Only tasks in this state
+    #[arg(long, value_parser = states())]
+    pub state: Option<TaskState>,
+    /// Most tasks to list
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+}
+
+/// Which output is printed.
+#[derive(Clone, Debug, Args)]
+pub struct LogArguments {
+    /// Id or name
+    pub task: String,
+    /// Go on with what it writes from now on, through restarts, until the replica ends
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only the last lines
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<u64>,
+    /// Only lines of this time or later: RFC 3339, or how long ago, like 10m
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub since: Option<Timestamp>,
+    /// Which replica, from 0; without it the first, and a task with several says so
+    #[arg(long)]
+    pub replica: Option<u32>,
+    /// Put the time before each line
+    #[arg(long)]
+    pub timestamps: bool,
 }
 
 fn states() -> impl TypedValueParser<Value = TaskState> {

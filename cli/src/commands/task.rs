@@ -4,9 +4,11 @@ mod logs;
 mod order;
 mod show;
 mod wait;
+mod waiting;
 
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Duration;
 
 use lode_api_types::{Event, ExplainQuery, Explanation, Pool, Submission, Submitted, TaskState, TaskSummary};
 use lode_protocol::ids::TaskId;
@@ -14,7 +16,7 @@ use lode_protocol::task::{MAX_SPEC_BYTES, SpecError, TaskSpec};
 
 use crate::api::sse::SseParser;
 use crate::api::{Api, LogRequest, read_logs};
-use crate::arguments::{Global, TaskCommand};
+use crate::arguments::{Global, ListArguments, LogArguments, TaskCommand};
 use crate::failure::{Failure, Kind};
 use crate::keys;
 use crate::output::{self, Format, Sheet};
@@ -34,23 +36,15 @@ pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result
                 Some(order) => order::with_spec(&order, spec)?,
                 None => Submission { spec, order: None, signature: None },
             };
-            let submitted = submit(&api, &submission).await?;
-            let id = submitted.task.id;
-            for warning in &submitted.warnings {
-                output::note(&format!("warning: {} [{}]", warning.message, warning.code));
-            }
-            match global.output {
-                Format::Json if !wait && !follow => output::json(&submitted)?,
-                Format::Json => {}
-                Format::Table | Format::Wide => output::line(&id.to_string())?,
-            }
-            if wait || follow {
-                wait::after_submission(&api, global.output, id, follow, timeout).await?;
-            }
-            Ok(())
+            let after = match (wait, follow) {
+                (_, true) => After::Follow { timeout },
+                (true, false) => After::Wait { timeout },
+                (false, false) => After::Nothing,
+            };
+            send(&api, global.output, submission, after).await
         }
         TaskCommand::Schema => output::json(&lode_protocol::task::json_schema()),
-        TaskCommand::Ls { state, limit } => list(&api()?, global, state, limit).await,
+        TaskCommand::Ls(ListArguments { state, limit }) => list(&api()?, global, state, limit).await,
         TaskCommand::Show { task } => {
             let api = api()?;
             let id = api.task_id(&task).await?;
@@ -60,7 +54,7 @@ pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result
                 Format::Table | Format::Wide => show::task(&task),
             }
         }
-        TaskCommand::Logs { task, follow, tail, since, replica, timestamps } => {
+        TaskCommand::Logs(LogArguments { task, follow, tail, since, replica, timestamps }) => {
             let api = api()?;
             let request = LogRequest {
                 task: api.task_id(&task).await?.to_string(),
@@ -73,26 +67,43 @@ pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result
             let mut printer = LogPrinter::new(global.output, timestamps, replica.is_some());
             read_logs(&api, &request, &mut printer).await
         }
-        TaskCommand::Stop { task, wait } => {
-            let api = api()?;
-            let id = api.task_id(&task).await?;
-            let value: TaskSummary = api.post(&format!("v1/tasks/{id}/stop")).await?;
-            if wait {
-                wait_until(&api, id, Wanted::Ended, None).await?;
+        TaskCommand::Stop { tasks, wait } => {
+            let (api, ids) = named(global, &tasks).await?;
+            let mut answers = Vec::new();
+            for id in &ids {
+                let value: TaskSummary = api.post(&format!("v1/tasks/{id}/stop")).await?;
+                let words = match value.state {
+                    TaskState::Succeeded | TaskState::Failed => format!("had ended already: {}", value.state),
+                    TaskState::Stopped => "is stopped".to_owned(),
+                    TaskState::Pending | TaskState::Running | TaskState::Stopping | TaskState::Deleting => {
+                        "is told to stop".to_owned()
+                    }
+                };
+                answers.push((value, format!("task {id} {words}")));
             }
-            said(global.output, &value, &format!("task {id} is told to stop"))
+            if wait {
+                for id in ids {
+                    wait_until(&api, id, Wanted::Ended, None).await?;
+                }
+            }
+            said(global.output, &answers)
         }
-        TaskCommand::Start { task } => {
-            let api = api()?;
-            let id = api.task_id(&task).await?;
-            let value: TaskSummary = api.post(&format!("v1/tasks/{id}/start")).await?;
-            said(global.output, &value, &format!("task {id} is started"))
+        TaskCommand::Start { tasks } => {
+            let (api, ids) = named(global, &tasks).await?;
+            let mut answers = Vec::new();
+            for id in ids {
+                let value: TaskSummary = api.post(&format!("v1/tasks/{id}/start")).await?;
+                answers.push((value, format!("task {id} is started")));
+            }
+            said(global.output, &answers)
         }
-        TaskCommand::Rm { task } => {
-            let api = api()?;
-            let id = api.task_id(&task).await?;
-            let value = api.delete_task(id).await?;
-            said(global.output, &value, &format!("task {id} is being deleted"))
+        TaskCommand::Rm { tasks } => {
+            let (api, ids) = named(global, &tasks).await?;
+            let mut answers = Vec::new();
+            for id in ids {
+                answers.push((api.delete_task(id).await?, format!("task {id} is being deleted")));
+            }
+            said(global.output, &answers)
         }
         TaskCommand::Explain { task, nodes } => {
             let api = api()?;
@@ -110,6 +121,59 @@ pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result
             events(&api, global.output, id, follow).await
         }
     }
+}
+
+/// What follows a submission.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum After {
+    /// Its id is printed.
+    Nothing,
+    /// It is waited for.
+    Wait { timeout: Option<Duration> },
+    /// What it writes is printed, and it is waited for.
+    Follow { timeout: Option<Duration> },
+}
+
+/// Submits a task, says the API's warnings, and does what is to follow.
+pub(super) async fn send(
+    api: &Api,
+    format: Format,
+    submission: Submission,
+    after: After,
+) -> anyhow::Result<()> {
+    let submitted = submit(api, &submission).await?;
+    let id = submitted.task.id;
+    for warning in &submitted.warnings {
+        output::note(&format!("warning: {} [{}]", warning.message, warning.code));
+    }
+    let (follow, timeout) = match after {
+        After::Nothing if format == Format::Json => return output::json(&submitted),
+        After::Nothing => return output::line(&id.to_string()),
+        After::Wait { timeout } => (false, timeout),
+        After::Follow { timeout } => (true, timeout),
+    };
+    if format != Format::Json {
+        // What a followed task writes is the output; a pipe gets nothing else.
+        if follow {
+            output::note(&format!("task {} is {id}", submitted.task.name));
+        } else {
+            output::line(&id.to_string())?;
+        }
+    }
+    wait::after_submission(api, format, id, follow, timeout).await
+}
+
+/// The tasks that are meant. All of them are looked up before anything is done to one.
+async fn named(global: &Global, tasks: &[String]) -> anyhow::Result<(Api, Vec<TaskId>)> {
+    let api = Api::of(global)?;
+    let mut ids = Vec::new();
+    for task in tasks {
+        let id = api.task_id(task).await?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok((api, ids))
 }
 
 /// Submits a task; broken connections do not make two of it.
@@ -148,11 +212,16 @@ fn parse_spec(file: &Path, text: &str) -> Result<TaskSpec, SpecError> {
     Ok(spec)
 }
 
-fn said(format: Format, value: &impl serde::Serialize, words: &str) -> anyhow::Result<()> {
-    match format {
-        Format::Json => output::json(value),
-        Format::Table | Format::Wide => output::line(words),
+/// What was answered about each task: one is an object, several are one object a line.
+fn said(format: Format, answers: &[(impl serde::Serialize, String)]) -> anyhow::Result<()> {
+    for (value, words) in answers {
+        match format {
+            Format::Json if answers.len() == 1 => output::json(value)?,
+            Format::Json => output::json_line(value)?,
+            Format::Table | Format::Wide => output::line(words)?,
+        }
     }
+    Ok(())
 }
 
 async fn list(api: &Api, global: &Global, state: Option<TaskState>, limit: usize) -> anyhow::Result<()> {
@@ -217,7 +286,7 @@ async fn events(api: &Api, format: Format, id: TaskId, follow: bool) -> anyhow::
                 last_id = event.id.or(last_id);
             }
         }
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use lode_contracts::{Amount, ChainReader as _};
-use lode_e2e::engine::SERVICE_IMAGE;
+use lode_e2e::engine::{BATCH_IMAGE, SERVICE_IMAGE};
 use lode_e2e::pool::Pool;
 use lode_e2e::registry::Registry;
 use lode_e2e::tasks::{Running, batch, on_node, service};
@@ -22,6 +22,8 @@ async fn a_task_sees_exactly_its_gpus_and_its_end_is_told_with_its_reason() -> a
     nodes_have_joined_without_coins_and_are_listed_with_their_gpus(&pool).await?;
     two_tasks_see_two_gpus_each_and_not_the_same(&pool).await?;
     more_gpus_than_exist_are_waited_for_and_explained(&pool).await?;
+    a_job_from_the_command_line_prints_what_it_wrote_and_ends_as_it_did(&pool).await?;
+    who_waits_for_a_job_reads_why_and_that_it_goes_on_without_him(&pool).await?;
     a_follower_sees_a_line_within_two_seconds(&pool).await?;
     stopping_takes_no_longer_than_the_grace(&pool).await?;
     exit_codes_and_memory_are_told(&pool).await?;
@@ -114,6 +116,76 @@ async fn more_gpus_than_exist_are_waited_for_and_explained(pool: &Pool) -> anyho
     let text = pool.lode_text(&["task", "explain", &id]).await?;
     ensure!(text.to_lowercase().contains("gpu"), "the explanation does not speak of GPUs:\n{text}");
     ensure!(pool.task(&id).await?["state"] == "pending");
+    pool.remove(&id).await
+}
+
+const RUN: [&str; 8] = ["run", "--pull", "never", "--cpus", "0.2", "--memory", "64MiB", "--gpus"];
+
+async fn a_job_from_the_command_line_prints_what_it_wrote_and_ends_as_it_did(
+    pool: &Pool,
+) -> anyhow::Result<()> {
+    step("a job from the command line prints what it wrote and ends as it did");
+    let image = format!("{BATCH_IMAGE}:latest");
+    let job = |gpus: &'static str, more: &[&'static str]| {
+        let words =
+            RUN.into_iter().chain([gpus, "-e", "COLOUR=red", &image, "--limit", "1000", "--print-env"]);
+        words.chain(more.iter().copied()).map(str::to_owned).collect::<Vec<String>>()
+    };
+    let lode = async |words: Vec<String>| {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        pool.lode(&words).await
+    };
+    let done = lode(job("2", &[])).await?;
+    let (out, said) = (String::from_utf8(done.stdout)?, String::from_utf8(done.stderr)?);
+    ensure!(done.status.code() == Some(0), "{}: {said}", done.status);
+    ensure!(
+        out.contains("RESULT primes_below=1000 count=168") && out.contains("COLOUR=red"),
+        "{out}\n{said}"
+    );
+    ensure!(out.lines().last().is_some_and(|line| line.starts_with("RESULT")), "{out}");
+    let failed = lode(job("1", &["--fail", "3"])).await?;
+    let (out, said) = (String::from_utf8(failed.stdout)?, String::from_utf8(failed.stderr)?);
+    ensure!(failed.status.code() == Some(1) && said.contains("exit code 3"), "{}: {said}", failed.status);
+    ensure!(out.contains("RESULT"), "{out}");
+    // Both are there under the names that they were given, and go together.
+    let named = said.lines().find_map(|line| line.strip_prefix("task ")?.split(' ').next());
+    let named = named.context("no name is said")?.to_owned();
+    let first = pool.lode_text(&["ps", "--state", "succeeded", "-o", "json"]).await?;
+    let list: Value = serde_json::from_str(&first)?;
+    let other = list["items"][0]["name"].as_str().context("it is not listed")?;
+    ensure!(other != named && other.starts_with("lode-example-batch-"), "{other} and {named}");
+    let gone = pool.lode_text(&["task", "rm", &named, other]).await?;
+    ensure!(gone.lines().count() == 2, "{gone}");
+    Ok(())
+}
+
+async fn who_waits_for_a_job_reads_why_and_that_it_goes_on_without_him(pool: &Pool) -> anyhow::Result<()> {
+    step("who waits for a job reads why, and that it goes on without him");
+    let image = format!("{BATCH_IMAGE}:latest");
+    let mut waiting = pool.start_lode(&[&RUN[..], &["9", "--name", "never-fits", &image]].concat(), None)?;
+    let mut said = BufReader::new(waiting.stderr.take().context("it has an output")?).lines();
+    let first_words = async {
+        loop {
+            let line = said.next_line().await?.context("it ended")?;
+            if line.starts_with("waiting: ") {
+                return anyhow::Ok(line);
+            }
+        }
+    };
+    let why = tokio::time::timeout(SOON, first_words).await.context("nothing is said")??;
+    ensure!(why.contains("2 of 2 nodes fail gpu"), "{why}");
+    let process = waiting.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+    rustix::process::kill_process(process.context("it ended")?, rustix::process::Signal::INT)?;
+    let status = tokio::time::timeout(SOON, waiting.wait()).await.context("it goes on after SIGINT")??;
+    let mut rest = String::new();
+    while let Some(line) = said.next_line().await? {
+        rest.push_str(&line);
+    }
+    ensure!(status.code() == Some(130), "{status}: {rest}");
+    ensure!(rest.contains("goes on") && rest.contains("lode task stop"), "{rest}");
+    let list: Value =
+        serde_json::from_str(&pool.lode_text(&["ps", "--state", "pending", "-o", "json"]).await?)?;
+    let id = list["items"][0]["id"].as_str().context("it does not go on")?.to_owned();
     pool.remove(&id).await
 }
 

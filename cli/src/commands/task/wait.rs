@@ -8,10 +8,11 @@ use lode_protocol::ids::TaskId;
 use lode_protocol::task::TaskKind;
 use tokio::time::Instant;
 
-use super::{LogPrinter, show};
+use super::{LogPrinter, show, waiting};
 use crate::api::{Api, LogRequest, read_logs};
 use crate::failure::Kind;
 use crate::output::{self, Format};
+use crate::platform::Interruption;
 use crate::report::classify;
 
 /// Between two looks.
@@ -72,8 +73,26 @@ pub async fn wait_until(
     }
 }
 
-/// After `task run`: prints logs if wanted, waits, and turns the result into an exit code.
+/// After `task run`: prints logs if wanted, waits, says what it waits for, and turns the result into an exit code.
 pub(super) async fn after_submission(
+    api: &Api,
+    format: Format,
+    id: TaskId,
+    follow: bool,
+    timeout: Option<Duration>,
+) -> anyhow::Result<()> {
+    let mut interruption = Interruption::new()?;
+    tokio::select! {
+        result = until_settled(api, format, id, follow, timeout) => result,
+        () = waiting::explain(api, id), if format != Format::Json => Ok(()),
+        () = interruption.wait() => {
+            let remedy = format!("`lode logs -f {id}` follows it, `lode task stop {id}` ends it");
+            Err(Kind::Interrupted.with_remedy(format!("interrupted; task {id} goes on"), remedy))
+        }
+    }
+}
+
+async fn until_settled(
     api: &Api,
     format: Format,
     id: TaskId,
