@@ -55,7 +55,7 @@ pub struct RunArguments {
     /// How many copies
     #[arg(long, default_value_t = 1)]
     pub replicas: u32,
-    /// When a container is started again: no, on-failure[:TIMES] or always
+    /// When a container is started again: no, on-failure, on-failure:3 or always
     #[arg(long, value_parser = parse_restart, value_name = "POLICY")]
     pub restart: Option<Restart>,
     /// When the image is pulled
