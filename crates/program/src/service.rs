@@ -38,11 +38,7 @@ where
     M: FnOnce(Program, C, Telemetry) -> F,
     F: Future<Output = anyhow::Result<()>>,
 {
-    let overrides =
-        format!("Configuration file (TOML). Environment variables {}__… override it", service.variables);
-    let command = clap::Command::new(service.name).version(service.version).about(service.about);
-    let command = Arguments::augment_args(command).mut_arg("config", |config| config.help(overrides));
-    let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
+    let arguments = match Arguments::from_arg_matches(&command(&service).get_matches()) {
         Ok(arguments) => arguments,
         // Only where matches and arguments come from different definitions.
         Err(error) => error.exit(),
@@ -51,6 +47,14 @@ where
         let (config, telemetry) = begin(&program, &arguments.log, || load(arguments.config.as_deref()))?;
         main(program, config, telemetry).await
     })
+}
+
+fn command(service: &Service) -> clap::Command {
+    let overrides =
+        format!("Configuration file (TOML). Environment variables {}__… override it", service.variables);
+    let command = Arguments::augment_args(clap::Command::new(service.name).version(service.version));
+    // After the arguments: flags that are flattened bring what is said of them as what the program is.
+    command.about(service.about).long_about(None).mut_arg("config", |config| config.help(overrides))
 }
 
 /// The head of every start: the configuration, then the logs, then as many open files as there may be and no core dump.
@@ -68,4 +72,18 @@ pub fn begin<C, E: Into<anyhow::Error>>(
     open_files::raise();
     core_dumps::forbid();
     Ok((config, telemetry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_begins_with_what_the_program_is() {
+        let (name, about) = ("lode-thing", "Does a thing");
+        let service = Service { name, version: "1", about, variables: "LODE_THING" };
+        for help in [command(&service).render_help(), command(&service).render_long_help()] {
+            assert!(help.to_string().starts_with("Does a thing\n"), "{help}");
+        }
+    }
 }
