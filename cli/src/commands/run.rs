@@ -28,7 +28,11 @@ pub(super) async fn run(global: &Global, arguments: RunArguments) -> anyhow::Res
 
 /// The task that the flags describe; what is wrong with it is said before anything is sent.
 fn spec(arguments: &RunArguments, here: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<TaskSpec> {
-    let mut spec = plain(arguments.name.clone().unwrap_or_else(|| name_of(&arguments.image)), arguments);
+    let mut spec = bare()?;
+    spec.name = arguments.name.clone().unwrap_or_else(|| name_of(&arguments.image));
+    spec.kind = if arguments.service { TaskKind::Service } else { TaskKind::Batch };
+    spec.image.clone_from(&arguments.image);
+    spec.pull = arguments.pull;
     spec.args.clone_from(&arguments.command);
     spec.command = arguments.entrypoint.clone().map(|program| vec![program]);
     spec.env = environment(arguments, here)?;
@@ -57,27 +61,9 @@ fn spec(arguments: &RunArguments, here: &dyn Fn(&str) -> Option<String>) -> anyh
     Ok(spec)
 }
 
-/// The same image without anything else said.
-fn plain(name: String, arguments: &RunArguments) -> TaskSpec {
-    TaskSpec {
-        version: 1,
-        name,
-        kind: if arguments.service { TaskKind::Service } else { TaskKind::Batch },
-        image: arguments.image.clone(),
-        pull: arguments.pull,
-        command: None,
-        args: Vec::new(),
-        env: BTreeMap::new(),
-        resources: lode_protocol::task::Resources::default(),
-        replicas: 1,
-        restart: None,
-        stop_grace: lode_protocol::units::Millis::seconds(10),
-        readiness: None,
-        ports: Vec::new(),
-        labels: BTreeMap::new(),
-        constraints: Vec::new(),
-        liveness: None,
-    }
+/// A task of which only what must be said is said: all else is as it would be anyway.
+fn bare() -> anyhow::Result<TaskSpec> {
+    Ok(TaskSpec::from_toml("name = \"a\"\nkind = \"batch\"\nimage = \"a\"\n")?)
 }
 
 /// The last part of an image's name, as a task may be named; with room for what makes it a handle.
@@ -157,9 +143,7 @@ fn pairs(labels: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
 /// The task as a file says it, without what is as it would be anyway.
 fn task_file(spec: &TaskSpec) -> anyhow::Result<String> {
     let mut written = toml::Table::try_from(spec)?;
-    let bare = TaskSpec::from_toml("name = \"a\"\nkind = \"batch\"\nimage = \"a\"\n")
-        .map(toml::Table::try_from)??;
-    leave_out(&mut written, &bare, &["name", "kind", "image"]);
+    leave_out(&mut written, &toml::Table::try_from(bare()?)?, &["name", "kind", "image"]);
     Ok(toml::to_string_pretty(&written)?)
 }
 

@@ -69,7 +69,7 @@ pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result
         }
         TaskCommand::Stop { tasks, wait } => {
             let (api, ids) = named(global, &tasks).await?;
-            let mut answers = Vec::new();
+            let say = Answers::to(global.output, &ids);
             for id in &ids {
                 let value: TaskSummary = api.post(&format!("v1/tasks/{id}/stop")).await?;
                 let words = match value.state {
@@ -79,31 +79,31 @@ pub(super) async fn run(global: &Global, command: TaskCommand) -> anyhow::Result
                         "is told to stop".to_owned()
                     }
                 };
-                answers.push((value, format!("task {id} {words}")));
+                say.one(&value, &format!("task {id} {words}"))?;
             }
             if wait {
                 for id in ids {
                     wait_until(&api, id, Wanted::Ended, None).await?;
                 }
             }
-            said(global.output, &answers)
+            Ok(())
         }
         TaskCommand::Start { tasks } => {
             let (api, ids) = named(global, &tasks).await?;
-            let mut answers = Vec::new();
+            let say = Answers::to(global.output, &ids);
             for id in ids {
                 let value: TaskSummary = api.post(&format!("v1/tasks/{id}/start")).await?;
-                answers.push((value, format!("task {id} is started")));
+                say.one(&value, &format!("task {id} is started"))?;
             }
-            said(global.output, &answers)
+            Ok(())
         }
         TaskCommand::Rm { tasks } => {
             let (api, ids) = named(global, &tasks).await?;
-            let mut answers = Vec::new();
+            let say = Answers::to(global.output, &ids);
             for id in ids {
-                answers.push((api.delete_task(id).await?, format!("task {id} is being deleted")));
+                say.one(&api.delete_task(id).await?, &format!("task {id} is being deleted"))?;
             }
-            said(global.output, &answers)
+            Ok(())
         }
         TaskCommand::Explain { task, nodes } => {
             let api = api()?;
@@ -212,16 +212,25 @@ fn parse_spec(file: &Path, text: &str) -> Result<TaskSpec, SpecError> {
     Ok(spec)
 }
 
-/// What was answered about each task: one is an object, several are one object a line.
-fn said(format: Format, answers: &[(impl serde::Serialize, String)]) -> anyhow::Result<()> {
-    for (value, words) in answers {
-        match format {
-            Format::Json if answers.len() == 1 => output::json(value)?,
-            Format::Json => output::json_line(value)?,
-            Format::Table | Format::Wide => output::line(words)?,
+/// Says what was answered about each task as soon as it was: a later one may fail. In JSON one answer is a document, of
+/// several each is a line.
+struct Answers {
+    format: Format,
+    several: bool,
+}
+
+impl Answers {
+    fn to(format: Format, ids: &[TaskId]) -> Self {
+        Self { format, several: ids.len() > 1 }
+    }
+
+    fn one(&self, value: &impl serde::Serialize, words: &str) -> anyhow::Result<()> {
+        match self.format {
+            Format::Json if self.several => output::json_line(value),
+            Format::Json => output::json(value),
+            Format::Table | Format::Wide => output::line(words),
         }
     }
-    Ok(())
 }
 
 async fn list(api: &Api, global: &Global, state: Option<TaskState>, limit: usize) -> anyhow::Result<()> {
